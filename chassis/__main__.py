@@ -1,0 +1,95 @@
+"""`python -m chassis api|worker|migrate|check SERVICE`: one process of one service."""
+
+import argparse
+import asyncio
+import importlib
+import sys
+from importlib.util import find_spec
+
+from pydantic import ValidationError
+
+from chassis import telemetry
+from chassis.config import Settings
+from chassis.failures import FailureClass, classify
+from chassis.service import Service, UnknownService, load
+
+EXIT_WRONG_USE = 2
+
+
+def main() -> int:
+    arguments = _parse()
+    try:
+        service = load(arguments.service)
+        settings = Settings()
+        telemetry.configure_logging(service.name, arguments.process, settings.log_level)
+        return asyncio.run(PROCESSES[arguments.process](service, settings))
+    except UnknownService as error:
+        return _refuse(str(error))
+    except ValidationError as error:
+        missing = ", ".join(f"FANOUT_{item['loc'][0]}".upper() for item in error.errors())
+        return _refuse(f"set {missing} in the environment")
+    except Exception as error:
+        if classify(error) is FailureClass.INFRASTRUCTURE:
+            return _refuse(f"a dependency does not answer: {error}")
+        raise
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m chassis",
+        description=__doc__,
+        epilog="example: python -m chassis worker fraud",
+    )
+    parser.add_argument("process", choices=PROCESSES)
+    parser.add_argument("service", help="a folder under services/")
+    return parser.parse_args()
+
+
+def _refuse(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return EXIT_WRONG_USE
+
+
+async def _api(service: Service, settings: Settings) -> int:
+    from chassis.api import serve
+
+    module = f"services.{service.name}.api"
+    if find_spec(module) is None:
+        return _refuse(f"{service.name} has no api.py")
+    await serve(importlib.import_module(module).app, settings)
+    return 0
+
+
+async def _worker(service: Service, settings: Settings) -> int:
+    from chassis import worker
+
+    if not (settings.kafka and settings.registry_url):
+        return _refuse("set FANOUT_KAFKA and FANOUT_REGISTRY_URL in the environment")
+    await worker.run(service, settings)
+    return 0
+
+
+async def _migrate(service: Service, settings: Settings) -> int:
+    from chassis.migrations import migrate
+
+    changed = await migrate(service, settings.database_url)
+    print(f"{service.name}: {', '.join(changed) if changed else 'nothing to do'}")
+    return 0
+
+
+async def _check(service: Service, settings: Settings) -> int:
+    from chassis.migrations import differences
+
+    found = await differences(service, settings.database_url)
+    for difference in found:
+        print(
+            f"{service.name}: migrations and tables disagree: {difference}",
+            file=sys.stderr,
+        )
+    return 1 if found else 0
+
+
+PROCESSES = {"api": _api, "worker": _worker, "migrate": _migrate, "check": _check}
+
+if __name__ == "__main__":
+    sys.exit(main())

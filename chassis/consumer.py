@@ -1,0 +1,189 @@
+"""Kafka to lanes, and offsets back, moved only after the database commit. The only file that knows aiokafka."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+import structlog
+from aiokafka import (
+    AIOKafkaConsumer,
+    ConsumerRebalanceListener,
+    ConsumerRecord,
+    TopicPartition,
+)
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from chassis.config import Settings
+from chassis.lane import Lane
+from chassis.processing import Processor
+from chassis.record import Record
+
+POLL_MS = 200
+REBUILD_SECONDS = 1.0
+CLOSE_SECONDS = 3.0
+LANE_STOP_SECONDS = 3.0
+COMMIT_SECONDS = 2.0
+EXIT_CLIENT_HANGS = 70
+
+log = structlog.get_logger()
+
+
+class LaneEnded(Exception):
+    """A lane met an error it has no answer to; a new membership reads its records again."""
+
+
+class Consumer:
+    """A member of the service's group. At least once from Kafka; the inbox makes it once in Postgres."""
+
+    def __init__(
+        self,
+        group: str,
+        topics: Iterable[str],
+        processor: Processor,
+        settings: Settings,
+    ) -> None:
+        self._group = group
+        self._topics = list(topics)
+        self._processor = processor
+        self._settings = settings
+        self.last_poll = time.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            membership = Membership(self._group, self._topics, self._processor, self._settings)
+            try:
+                await membership.start()
+                while not stop.is_set():
+                    await membership.poll()
+                    self.last_poll = time.monotonic()
+            except (KafkaError, OSError, LaneEnded) as error:
+                log.warning("consumer_rebuilt", error=f"{type(error).__name__}: {error}"[:300])
+                await asyncio.sleep(REBUILD_SECONDS)
+            finally:
+                await membership.close()
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
+    """One aiokafka consumer from start to stop: after an exception out of `getmany` it must not be used again."""
+
+    def __init__(self, group: str, topics: list[str], processor: Processor, settings: Settings) -> None:
+        self._processor = processor
+        self._batch_size = settings.batch_size
+        self._lanes: dict[TopicPartition, Lane] = {}
+        self._moved = asyncio.Event()
+        self._room = asyncio.Event()
+        self._committing: asyncio.Task[None] | None = None
+        self._client = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.session_timeout_ms // 3,
+            rebalance_timeout_ms=settings.session_timeout_ms + 4_000,
+            max_poll_interval_ms=300_000,
+            request_timeout_ms=10_000,
+            metadata_max_age_ms=10_000,
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+        self._client.subscribe(topics, listener=self)
+
+    async def start(self) -> None:
+        await self._client.start()
+        self._committing = asyncio.create_task(self._commit_as_lanes_move())
+
+    async def poll(self) -> None:
+        """Fills lanes that have room. A lane without room is not asked for, which is all the back-pressure there is."""
+        for error in filter(None, (lane.error for lane in self._lanes.values())):
+            raise LaneEnded from error
+        room = [partition for partition, lane in self._lanes.items() if lane.has_room]
+        if self._lanes and not room:
+            self._room.clear()
+            await _wait(self._room, POLL_MS / 1000)
+            return
+        # Awaited directly: cancelling it, or an exception out of it, switches aiokafka's poll watchdog off.
+        batches = await self._client.getmany(*room, timeout_ms=POLL_MS)
+        for partition, records in batches.items():
+            if lane := self._lanes.get(partition):
+                lane.offer([_record(record) for record in records])
+
+    async def close(self) -> None:
+        """Leaves the group. aiokafka may hang here on a dead broker: then the process ends and is started again."""
+        await self._retire(list(self._lanes))
+        if self._committing is not None:
+            self._committing.cancel()
+        closing = asyncio.create_task(self._client.stop())
+        done, _ = await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+        if not done:
+            log.error("client_hangs", seconds=CLOSE_SECONDS)
+            os._exit(EXIT_CLIENT_HANGS)
+        if closing.exception() is not None:
+            log.warning("client_closed_with_error", error=str(closing.exception()))
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._retire(list(revoked))
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        for partition in assigned:
+            self._lanes[partition] = Lane(self._processor.process, self._lane_moved, self._batch_size)
+        log.info("partitions_assigned", partitions=len(self._lanes))
+
+    async def _retire(self, partitions: list[TopicPartition]) -> None:
+        lanes = {partition: self._lanes[partition] for partition in partitions if partition in self._lanes}
+        if not lanes:
+            return
+        finished = await asyncio.gather(*(lane.stop(LANE_STOP_SECONDS) for lane in lanes.values()))
+        if not all(finished):
+            log.warning("lanes_still_busy", lanes=finished.count(False))
+        await self._commit(lanes)
+        for partition in lanes:
+            del self._lanes[partition]
+
+    def _lane_moved(self, _: Lane) -> None:
+        self._moved.set()
+        self._room.set()
+
+    async def _commit_as_lanes_move(self) -> None:
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            await self._commit(self._lanes)
+
+    async def _commit(self, lanes: dict[TopicPartition, Lane]) -> None:
+        offsets = {
+            partition: OffsetAndMetadata(lane.next_offset, "")
+            for partition, lane in lanes.items()
+            if lane.next_offset is not None
+        }
+        if not offsets:
+            return
+        commit = asyncio.create_task(self._client.commit(offsets))
+        commit.add_done_callback(_note_refusal)
+        await asyncio.wait({commit}, timeout=COMMIT_SECONDS)
+
+
+def _note_refusal(commit: asyncio.Task[None]) -> None:
+    """A refused commit is normal after a rebalance: the records come again and the inbox ignores them."""
+    if not commit.cancelled() and (error := commit.exception()) is not None:
+        log.info("offsets_not_committed", error=f"{type(error).__name__}: {error}"[:200])
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
+def _record(record: ConsumerRecord) -> Record:
+    return Record(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )

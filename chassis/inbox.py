@@ -1,0 +1,80 @@
+"""Which events this consumer has had: the row that makes a redelivery harmless, in the effect's own transaction."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    Column,
+    DateTime,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    bindparam,
+    func,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.database import metadata
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("consumer", Text, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("redrive", SmallInteger, nullable=False, server_default="0"),
+    Column(
+        "received_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+    ),
+    PrimaryKeyConstraint("consumer", "event_id"),
+    CheckConstraint("status IN ('applied', 'parked')", name="inbox_status_is_known"),
+)
+
+# A parked event is taken up once per redrive, an applied one never again. One that loses a race with
+# another transaction waits for it and then returns no row.
+_claim = text("""
+    INSERT INTO inbox AS mine (consumer, event_id, status, redrive)
+    SELECT :consumer, event_id, 'applied', redrive FROM unnest(:event_ids, :redrives) AS claims (event_id, redrive)
+    ON CONFLICT (consumer, event_id) DO UPDATE SET status = 'applied', redrive = excluded.redrive
+        WHERE mine.status = 'parked' AND excluded.redrive > mine.redrive
+    RETURNING event_id
+""").bindparams(
+    bindparam("event_ids", type_=ARRAY(Uuid)),
+    bindparam("redrives", type_=ARRAY(SmallInteger)),
+)
+
+_mark_parked = text("""
+    INSERT INTO inbox AS mine (consumer, event_id, status, redrive)
+    VALUES (:consumer, :event_id, 'parked', :redrive)
+    ON CONFLICT (consumer, event_id) DO UPDATE SET redrive = excluded.redrive
+        WHERE mine.status = 'parked' AND excluded.redrive > mine.redrive
+""")
+
+
+async def claim(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> set[UUID]:
+    """Takes `(event id, redrive count)` pairs; returns the ids that are new to this consumer.
+
+    Must be the first statement of the transaction that applies them. Ids must not repeat.
+    """
+    claims = sorted(events)
+    if not claims:
+        return set()
+    parameters = {
+        "consumer": consumer,
+        "event_ids": [event_id for event_id, _ in claims],
+        "redrives": [redrive for _, redrive in claims],
+    }
+    return set((await db.execute(_claim, parameters)).scalars())
+
+
+async def mark_parked(db: AsyncConnection, consumer: str, event_id: UUID, redrive: int) -> None:
+    """Remembers that the event was parked, unless it has been applied."""
+    await db.execute(_mark_parked, {"consumer": consumer, "event_id": event_id, "redrive": redrive})

@@ -1,0 +1,63 @@
+"""One partition's queue and the task that works it off, so that a lane that waits delays no other."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
+
+from chassis.processing import Stopped
+from chassis.record import Record
+
+Process = Callable[[Sequence[Record], asyncio.Event], Awaitable[None]]
+Processed = Callable[["Lane"], None]
+
+log = structlog.get_logger()
+
+
+class Lane:
+    """`next_offset` is what may be committed to Kafka: everything before it is in the database."""
+
+    def __init__(self, process: Process, on_progress: Processed, batch_size: int) -> None:
+        self.next_offset: int | None = None
+        self._process = process
+        self._on_progress = on_progress
+        self._batch_size = batch_size
+        self._queue: deque[Record] = deque()
+        self._filled = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._work())
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._queue) < self._batch_size
+
+    @property
+    def error(self) -> BaseException | None:
+        """What broke the lane, if something did: it never ends by itself."""
+        return self._task.exception() if self._task.done() and not self._task.cancelled() else None
+
+    def offer(self, records: Iterable[Record]) -> None:
+        self._queue.extend(records)
+        self._filled.set()
+
+    async def stop(self, seconds: float) -> bool:
+        """Lets the transaction in hand finish, forgets the rest; False if it took longer than that."""
+        self._stop.set()
+        self._filled.set()
+        done, _ = await asyncio.wait({self._task}, timeout=seconds)
+        return bool(done)
+
+    async def _work(self) -> None:
+        while not self._stop.is_set():
+            if not self._queue:
+                self._filled.clear()
+                await self._filled.wait()
+                continue
+            batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
+            try:
+                await self._process(batch, self._stop)
+            except Stopped:
+                return
+            self.next_offset = batch[-1].offset + 1
+            self._on_progress(self)

@@ -1,0 +1,141 @@
+"""A fact and its event are one transaction: `publish` writes a row, the relay sends it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    insert,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+from uuid_utils.compat import uuid7
+
+from chassis.avro import encode
+from chassis.database import PUBLISHED, metadata
+from chassis.telemetry import traceparent_for
+from schemas import Event
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("event_id", Uuid, nullable=False, unique=True),
+    Column("topic", Text, nullable=False),
+    Column("type", Text),
+    Column("aggregate_id", Text),
+    Column("aggregate_version", Integer),
+    Column("key", LargeBinary),
+    Column("payload", LargeBinary),
+    Column("schema_version", Integer),
+    Column("headers", Text, nullable=False),
+    Column(
+        "created_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+    ),
+    Column("published_at", DateTime(timezone=True)),
+    Column("kafka_partition", Integer),
+    Column("kafka_offset", BigInteger),
+    UniqueConstraint("topic", "aggregate_id", "aggregate_version", name="outbox_one_fact_per_version"),
+    Index("outbox_unpublished", "id", postgresql_where=text("published_at IS NULL")),
+    Index("outbox_aggregate", "aggregate_id"),
+)
+
+
+async def publish(db: AsyncConnection, events: Iterable[Event]) -> None:
+    """Makes the events part of the caller's transaction, in this order.
+
+    Call it after the aggregate's row is locked or changed: then the order of ids is the order of versions.
+    """
+    rows = [_row(event) for event in events]
+    if rows:
+        await db.execute(insert(outbox), rows)
+        _note(db, rows)
+
+
+async def forward(
+    db: AsyncConnection,
+    topic: str,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
+) -> None:
+    """Sends bytes as they are (a dead letter) with the caller's transaction."""
+    row = {
+        "event_id": uuid7(),
+        "topic": topic,
+        "key": key,
+        "payload": value,
+        "headers": dump_headers(headers),
+    }
+    await db.execute(insert(outbox), [row])
+    _note(db, [row])
+
+
+def dump_headers(headers: Headers) -> str:
+    """Header bytes as JSON text; latin-1 maps every byte to one character and back."""
+    return json.dumps([(name, None if value is None else value.decode("latin-1")) for name, value in headers])
+
+
+def load_headers(stored: str) -> list[tuple[str, bytes | None]]:
+    return [(name, None if value is None else value.encode("latin-1")) for name, value in json.loads(stored)]
+
+
+def _note(db: AsyncConnection, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Leaves on the connection what its transaction will wake the relay for, and log, once it is committed."""
+    facts = [
+        {
+            "type": row.get("type"),
+            "topic": row["topic"],
+            "order_id": row.get("aggregate_id"),
+            "event_id": str(row["event_id"]),
+        }
+        for row in rows
+    ]
+    db.info.setdefault(PUBLISHED, []).extend(facts)
+
+
+def _row(event: Event) -> dict[str, Any]:
+    event_id = uuid7()
+    return {
+        "event_id": event_id,
+        "topic": event.TOPIC,
+        "type": event.NAME,
+        "aggregate_id": event.key,
+        "aggregate_version": event.aggregate_version,
+        "key": event.key.encode(),
+        "payload": encode(event),
+        "schema_version": event.SCHEMA_VERSION,
+        "headers": json.dumps(list(_cloudevents_headers(event, str(event_id)).items())),
+    }
+
+
+def _cloudevents_headers(event: Event, event_id: str) -> dict[str, str]:
+    """CloudEvents 1.0, Kafka protocol binding, binary content mode; plus W3C trace context."""
+    return {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_type": event.NAME,
+        "ce_source": f"/fanout/{event.TOPIC}",
+        "ce_subject": event.key,
+        "ce_time": datetime.now(UTC).isoformat(),
+        "content-type": "application/avro",
+        "traceparent": traceparent_for(event.key),
+    }

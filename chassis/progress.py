@@ -1,0 +1,73 @@
+"""How far a consumer has come, and what it did on the way: counted in the transaction that did it."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.database import metadata
+
+COUNTS = ("received", "applied", "repeated", "skipped", "parked")
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("consumer", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    *(Column(count, BigInteger, nullable=False) for count in COUNTS),
+    PrimaryKeyConstraint("consumer", "topic", "partition"),
+    CheckConstraint("received = applied + repeated + skipped + parked", name="progress_adds_up"),
+)
+
+_advance = text("""
+    INSERT INTO progress AS sofar
+        (consumer, topic, partition, next_offset, received, applied, repeated, skipped, parked)
+    VALUES (:consumer, :topic, :partition, :next_offset, :received, :applied, :repeated, :skipped, :parked)
+    ON CONFLICT (consumer, topic, partition) DO UPDATE SET
+        next_offset = greatest(sofar.next_offset, excluded.next_offset),
+        received = sofar.received + excluded.received,
+        applied = sofar.applied + excluded.applied,
+        repeated = sofar.repeated + excluded.repeated,
+        skipped = sofar.skipped + excluded.skipped,
+        parked = sofar.parked + excluded.parked
+""")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a batch. `applied` counts events handed to reactions, whatever the inbox says."""
+
+    received: int
+    applied: int = 0
+    repeated: int = 0
+    skipped: int = 0
+    parked: int = 0
+
+
+async def advance(
+    db: AsyncConnection,
+    consumer: str,
+    topic: str,
+    partition: int,
+    next_offset: int,
+    tally: Tally,
+) -> None:
+    counts = {count: getattr(tally, count) for count in COUNTS}
+    where = {
+        "consumer": consumer,
+        "topic": topic,
+        "partition": partition,
+        "next_offset": next_offset,
+    }
+    await db.execute(_advance, where | counts)

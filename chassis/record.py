@@ -1,0 +1,87 @@
+"""What came off a topic, and what reading it made of it: addressed to us, somebody else's, or unreadable."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from uuid import UUID
+
+import schemas
+from chassis.avro import decode
+from chassis.failures import PermanentFailure
+from chassis.registry import Registry
+from schemas import Event
+
+EVENT_TYPES: Mapping[str, type[Event]] = {event_type.NAME: event_type for event_type in schemas.EVENTS}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One Kafka record, bytes untouched."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+    @cached_property
+    def _by_name(self) -> dict[str, bytes]:
+        return dict(self.headers)
+
+    def header(self, name: str) -> str:
+        return (self._by_name.get(name) or b"").decode("ascii", "replace")
+
+    @property
+    def at(self) -> datetime:
+        return datetime.fromtimestamp(max(self.timestamp_ms, 0) / 1000, UTC)
+
+    @property
+    def event_id(self) -> UUID | None:
+        try:
+            return UUID(self.header("ce_id"))
+        except ValueError:
+            return None
+
+    @property
+    def redrive(self) -> int:
+        count = self.header("redrive")
+        return int(count) if count.isdecimal() and len(count) < 5 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record addressed to us, decoded."""
+
+    record: Record
+    event_id: UUID
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that can never become an event, and why."""
+
+    record: Record
+    failure: PermanentFailure
+
+
+async def read(
+    record: Record, wanted: Mapping[str, type[Event]], registry: Registry
+) -> Delivery | Unreadable | None:
+    """None for an event type that is not wanted here. Raises InfrastructureFailure while the registry is away."""
+    try:
+        type_name = record.header("ce_type")
+        if not type_name:
+            raise PermanentFailure("missing header ce_type")
+        if type_name not in EVENT_TYPES:
+            raise PermanentFailure(f"unknown event type {type_name[:100]!r}")
+        if type_name not in wanted:
+            return None
+        if (event_id := record.event_id) is None:
+            raise PermanentFailure("header ce_id is missing or not a UUID")
+        return Delivery(record, event_id, await decode(record.value, wanted[type_name], registry))
+    except PermanentFailure as failure:
+        return Unreadable(record, failure)

@@ -1,0 +1,89 @@
+"""A worker process: consumer, relay and a health page; on SIGTERM it finishes what it holds and leaves the group."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import structlog
+import uvicorn
+
+from chassis.api import health_app
+from chassis.config import Settings
+from chassis.consumer import Consumer
+from chassis.database import Database
+from chassis.processing import Processor
+from chassis.registry import Registry
+from chassis.relay import Relay
+from chassis.service import Service
+
+POLL_OVERDUE_SECONDS = 60.0
+EXIT_DRAIN_TOO_SLOW = 71
+
+log = structlog.get_logger()
+
+
+async def run(service: Service, settings: Settings) -> None:
+    """Returns after a clean drain; ends the process if that takes longer than `drain_seconds`."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _begin_drain, stop, settings.drain_seconds)
+
+    database, registry = (
+        Database(settings.database_url),
+        Registry(settings.registry_url),
+    )
+    consumer = Consumer(service.name, service.topics, Processor(service, database, registry), settings)
+    relay = Relay(service.name, settings.database_url, settings.kafka, registry)
+
+    def is_alive() -> bool:
+        return time.monotonic() - consumer.last_poll < POLL_OVERDUE_SECONDS
+
+    page = _health_page(service, database, is_alive, settings)
+    serving = asyncio.create_task(page.serve())
+    log.info("worker_started", topics=service.topics)
+    await _until_all_end(consumer.run(stop), relay.run(stop))
+    page.should_exit = True
+    await serving
+    await registry.aclose()
+    await database.close()
+    log.info("worker_drained")
+
+
+async def _until_all_end(*loops: Coroutine[Any, Any, None]) -> None:
+    """If one of them breaks, the error ends the process, and the supervisor starts it again."""
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(loop)
+
+
+def _begin_drain(stop: asyncio.Event, seconds: float) -> None:
+    log.info("draining", at_most_seconds=seconds)
+    stop.set()
+    asyncio.get_running_loop().call_later(seconds, os._exit, EXIT_DRAIN_TOO_SLOW)
+
+
+class _Page(uvicorn.Server):
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """The worker's own drain answers signals."""
+        return nullcontext()
+
+
+def _health_page(
+    service: Service,
+    database: Database,
+    is_alive: Callable[[], bool],
+    settings: Settings,
+) -> uvicorn.Server:
+    config = uvicorn.Config(
+        health_app(service, database, is_alive),
+        settings.http_host,
+        settings.http_port,
+        log_config=None,
+        access_log=False,
+    )
+    return _Page(config)

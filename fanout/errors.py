@@ -1,0 +1,72 @@
+"""Every error a user can meet; each message is one sentence that says what to do.
+
+FanoutError               exit 1
+├── NotRunning            there is no stack in this home
+├── BusyPort              something else listens on a port we need
+├── WrongSum              a downloaded file is not the one we pinned
+├── ProcessFailed         a process of the stack ended, or did not become ready
+├── SetupFailed           a database, topic or migration was refused
+│   └── BreakingSchema    the registry refused a schema version
+├── Unreachable           exit 2: a database, Kafka or an API that should be there does not answer
+└── BadUsage              exit 2
+    ├── UnknownProcess    no process of that name
+    └── NoNetwork         something is missing from the cache and cannot be fetched
+"""
+
+
+class FanoutError(Exception):
+    exit_code = 1
+
+
+class NotRunning(FanoutError):
+    def __init__(self) -> None:
+        super().__init__("not running: fanout up")
+
+
+class BusyPort(FanoutError):
+    def __init__(self, port: int, wanted_by: str) -> None:
+        super().__init__(
+            f"port {port}, wanted by {wanted_by}, is in use: stop what listens there, or set FANOUT_PORT_BASE"
+        )
+
+
+class WrongSum(FanoutError):
+    def __init__(self, file: str, expected: str, actual: str) -> None:
+        super().__init__(f"{file}: expected sha256 {expected}, got {actual}; it was not kept, try again")
+
+
+class ProcessFailed(FanoutError):
+    def __init__(self, name: str, what: str, log: str = "") -> None:
+        super().__init__(f"{name} {what}" + (f"; its log ends:\n{log}" if log else ""))
+
+
+class SetupFailed(FanoutError):
+    pass
+
+
+class BreakingSchema(SetupFailed):
+    def __init__(self, subject: str, version: int, reason: str) -> None:
+        super().__init__(f"{subject} version {version} breaks its readers, the registry says: {reason}")
+
+
+class Unreachable(FanoutError):
+    exit_code = 2
+
+    def __init__(self, what: str, address: str) -> None:
+        super().__init__(f"{what} does not answer at {address}: see fanout status")
+
+
+class BadUsage(FanoutError):
+    exit_code = 2
+
+
+class UnknownProcess(BadUsage):
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"no process {name}; there are {', '.join(known)}")
+
+
+class NoNetwork(BadUsage):
+    def __init__(self, file: str, cache: str, reason: str) -> None:
+        super().__init__(
+            f"{file} is not in {cache} and could not be fetched ({reason}): connect once, then try again"
+        )

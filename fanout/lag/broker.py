@@ -1,0 +1,79 @@
+"""Asks Kafka where groups stand, without joining one and without committing anything."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+TIMEOUT = 5.0
+Partition = tuple[str, int]
+
+
+class Place(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+
+
+class Gap(NamedTuple):
+    """A group has `messages` of one partition before it, the first of them at `first`."""
+
+    group: str
+    first: Place
+    messages: int
+
+
+def client(address: str) -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": address,
+            "group.id": "fanout-lag",  # the client wants one; who assigns partitions by hand never joins it
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "queued.min.messages": 1,
+            "log_level": 0,
+        }
+    )
+
+
+def gaps(address: str, consumer: Consumer, listening: Iterable[tuple[str, str]]) -> list[Gap]:
+    """For each partition of each (group, topic). A group that never committed stands at the beginning."""
+    listening = sorted(listening)
+    known = consumer.list_topics(timeout=TIMEOUT).topics
+    ends = {
+        (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT)
+        for topic in {topic for _, topic in listening} & known.keys()
+        for number in known[topic].partitions
+    }
+    committed = _committed(address, {group for group, _ in listening})
+    return [
+        gap(group, partition, committed[group].get(partition), *ends[partition])
+        for group, topic in listening
+        for partition in sorted(ends)
+        if partition[0] == topic
+    ]
+
+
+def gap(group: str, partition: Partition, committed: int | None, start: int, end: int) -> Gap:
+    """What lies before `start` is gone by retention; no group is behind with it."""
+    position = start if committed is None else max(committed, start)
+    return Gap(group, Place(*partition, position), max(end - position, 0))
+
+
+def _committed(address: str, groups: set[str]) -> dict[str, dict[Partition, int]]:
+    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    answers = {
+        group: admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT
+        )
+        for group in groups
+    }
+    return {
+        group: {
+            (at.topic, at.partition): at.offset
+            for at in answer[group].result().topic_partitions
+            if at.offset >= 0
+        }
+        for group, answer in answers.items()
+    }

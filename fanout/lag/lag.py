@@ -1,0 +1,116 @@
+"""`fanout lag`: messages and seconds behind, per group and topic, and what each relay has still to send."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from time import time
+from typing import Annotated, Any
+
+import typer
+from confluent_kafka import KafkaException
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from fanout.addresses import running
+from fanout.errors import Unreachable
+from fanout.lag.backlog import Backlog, backlogs
+from fanout.lag.broker import Gap, Place, client, gaps
+from fanout.lag.oldest import times
+
+Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """`seconds` is the age of the oldest message that the group has not processed; None if there is none."""
+
+    group: str
+    topic: str
+    messages: int
+    seconds: float | None
+
+
+def command(json_output: Json = False) -> None:
+    """Show how far each group and relay is behind. Needs no worker to be alive.
+
+    Example: fanout lag --json
+    """
+    addresses = running()
+    relays = asyncio.run(backlogs(addresses.databases))
+    lags, silence = _ask_kafka(addresses.kafka, relays)
+    if json_output:
+        typer.echo(json.dumps(_as_json(lags, relays), indent=2))
+    else:
+        _show(lags, relays, Console())
+    if silence is not None:
+        raise silence
+
+
+def _ask_kafka(address: str, relays: Iterable[Backlog]) -> tuple[list[Lag], Unreachable | None]:
+    """What the databases say is shown also while Kafka is away."""
+    try:
+        return measure(address, {pair for relay in relays for pair in relay.listening}), None
+    except Unreachable as error:
+        return [], error
+
+
+def measure(address: str, listening: Iterable[tuple[str, str]]) -> list[Lag]:
+    consumer = client(address)
+    try:
+        found = gaps(address, consumer, listening)
+        return summed(found, times(consumer, found), time())
+    except KafkaException as error:
+        raise Unreachable("Kafka", address) from error
+    finally:
+        consumer.close()
+
+
+def summed(found: Sequence[Gap], made: Mapping[Place, float], now: float) -> list[Lag]:
+    """One line per group and topic; `found` is sorted by them."""
+    lines = groupby(found, key=lambda gap: (gap.group, gap.first.topic))
+    return [_line(group, topic, list(of), made, now) for (group, topic), of in lines]
+
+
+def _line(group: str, topic: str, of: Sequence[Gap], made: Mapping[Place, float], now: float) -> Lag:
+    oldest = min((made[gap.first] for gap in of if gap.messages and gap.first in made), default=None)
+    return Lag(
+        group, topic, sum(gap.messages for gap in of), None if oldest is None else max(now - oldest, 0.0)
+    )
+
+
+def _as_json(lags: Iterable[Lag], relays: Iterable[Backlog]) -> dict[str, Any]:
+    return {
+        "groups": [
+            {"group": lag.group, "topic": lag.topic, "messages": lag.messages, "seconds": lag.seconds}
+            for lag in lags
+        ],
+        "relays": [
+            {"service": relay.service, "rows": relay.rows, "seconds": relay.seconds} for relay in relays
+        ],
+    }
+
+
+def _show(lags: Iterable[Lag], relays: Iterable[Backlog], console: Console) -> None:
+    groups = _table("group", "topic", "messages behind", "seconds behind")
+    for lag in lags:
+        groups.add_row(lag.group, lag.topic, str(lag.messages), _age(lag.seconds))
+    outboxes = _table("relay", "", "rows not yet in Kafka", "age of the oldest")
+    for relay in relays:
+        outboxes.add_row(relay.service, "outbox", str(relay.rows), _age(relay.seconds))
+    for table in (groups, outboxes):
+        if table.row_count:
+            console.print(table)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number > 1 else "left")
+    return table
+
+
+def _age(seconds: float | None) -> str:
+    return "0" if seconds is None else f"{seconds:.1f}"

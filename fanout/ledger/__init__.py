@@ -1,0 +1,1 @@
+"""The ledger: what became of every published event, read from the databases and from nothing else."""

@@ -1,0 +1,78 @@
+"""Reads all databases in two passes, in the one order in which a system at work is never accused falsely.
+
+First pass, every database: what consumers have (progress, inbox, parked messages) and what services state.
+Second pass, every database: the outbox, what services state by now, and the services' own checks.
+Each pass over a database is one REPEATABLE READ, READ ONLY snapshot.
+
+* `lost` needs progress beyond an event's offset and no receipt for it. A batch writes both in one
+  transaction and one snapshot shows both, so an event that has merely just been applied is never called lost.
+* An effect is read before the outbox that must explain it: a receipt without a published event is an
+  effect of nothing, not an event that was published a moment later.
+* An event published between the passes counts as on the way, never as missing.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fanout.databases import snapshot
+from fanout.ledger import rows
+from fanout.ledger.checkfile import Query
+from fanout.ledger.records import Facts, Published, Reading, Receipts
+
+Databases = Mapping[str, str]
+"""Service -> `postgresql+asyncpg://…`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    receipts: Sequence[Receipts]
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    outbox: Sequence[Published]
+    unpublished: int
+    facts: Facts
+    offenders: Mapping[str, Sequence[str]]
+
+
+async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
+    early = await asyncio.gather(*(_early(service, url, queries) for service, url in databases.items()))
+    late = await asyncio.gather(*(_late(service, url, queries) for service, url in databases.items()))
+    return Reading(
+        receipts=[consumer for part in early for consumer in part.receipts],
+        outbox=[event for part in late for event in part.outbox],
+        unpublished={service: part.unpublished for service, part in zip(databases, late, strict=True)},
+        early=_merged(part.facts for part in early),
+        late=_merged(part.facts for part in late),
+        offenders={sentence: ids for part in late for sentence, ids in part.offenders.items()},
+    )
+
+
+async def _early(service: str, url: str, queries: Sequence[Query]) -> Early:
+    async with snapshot(service, url) as db:
+        return Early(await rows.receipts(db), await rows.facts(db, _of(service, "fact", queries)))
+
+
+async def _late(service: str, url: str, queries: Sequence[Query]) -> Late:
+    async with snapshot(service, url) as db:
+        return Late(
+            outbox=await rows.published(service, db),
+            unpublished=await rows.unpublished(db),
+            facts=await rows.facts(db, _of(service, "fact", queries)),
+            offenders={
+                f"{service}: {query.title}": await rows.ids(db, query)
+                for query in _of(service, "check", queries)
+            },
+        )
+
+
+def _of(service: str, kind: str, queries: Iterable[Query]) -> list[Query]:
+    return [query for query in queries if (query.service, query.kind) == (service, kind)]
+
+
+def _merged(parts: Iterable[Facts]) -> dict[str, Counter[str]]:
+    return {name: orders for facts in parts for name, orders in facts.items()}

@@ -1,0 +1,114 @@
+"""The verdict on the whole system: accounts, doubles and checks, and whether they hold."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fanout.ledger.accounts import Account, account, by_subscription
+from fanout.ledger.conservation import RULES, Verdict, judge
+from fanout.ledger.doubles import Double, doubled_events, doubled_facts
+from fanout.ledger.records import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    accounts: Sequence[Account]
+    doubles: Sequence[Double]
+    verdicts: Sequence[Verdict]
+    unpublished: Mapping[str, int]
+
+    @property
+    def lost(self) -> int:
+        """Events that a consumer passed without a receipt, and receipts without an application."""
+        return sum(len(account.lost) + max(-account.surplus, 0) for account in self.accounts)
+
+    @property
+    def applied_twice(self) -> int:
+        """A double can show as a surplus, in a fact and in an event: within a service it counts once."""
+        surplus = {account.consumer: max(account.surplus, 0) for account in self.accounts}
+        return sum(
+            max(surplus.get(service, 0), len(self._doubled_orders(service))) for service in self._services()
+        )
+
+    @property
+    def on_the_way(self) -> int:
+        """Deliveries that are still to come; if there are none, rows that the relay has still to send."""
+        return sum(len(account.on_the_way) for account in self.accounts) or sum(self.unpublished.values())
+
+    @property
+    def settled(self) -> bool:
+        return self.on_the_way == 0
+
+    @property
+    def holds(self) -> bool:
+        broken = any(verdict.offenders for verdict in self.verdicts)
+        return not broken and self.lost == 0 and self.applied_twice == 0
+
+    @property
+    def conclusion(self) -> str:
+        rest = "" if self.settled else f", on the way {self.on_the_way}"
+        return f"lost {self.lost}, applied twice {self.applied_twice}{rest}"
+
+    def _services(self) -> set[str]:
+        return {account.consumer for account in self.accounts} | {double.service for double in self.doubles}
+
+    def _doubled_orders(self, service: str) -> set[str]:
+        return {double.order_id for double in self.doubles if double.service == service}
+
+
+def assess(reading: Reading) -> Report:
+    known = {event.event_id for event in reading.outbox}
+    topics = by_subscription(reading.outbox)
+    accounts = [account(receipts, topics, known) for receipts in reading.receipts]
+    doubles = [*doubled_facts(reading.late), *doubled_events(reading.outbox)]
+    return Report(accounts, doubles, list(_verdicts(reading, accounts, doubles)), reading.unpublished)
+
+
+def _verdicts(reading: Reading, accounts: Sequence[Account], doubles: Sequence[Double]) -> Iterator[Verdict]:
+    yield Verdict("nothing happened twice to one order", [str(double) for double in doubles])
+    yield Verdict(
+        "every effect has a published event",
+        [f"{event_id} ({books.consumer})" for books in accounts for event_id in books.unfounded],
+    )
+    yield from (Verdict(sentence, ids) for sentence, ids in reading.offenders.items())
+    waiting = _open_orders(accounts)
+    yield from (judge(rule, reading.early, reading.late, waiting) for rule in RULES)
+
+
+def _open_orders(accounts: Sequence[Account]) -> set[str]:
+    return {order for books in accounts for order in books.open_orders}
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    return {
+        "lost": report.lost,
+        "applied_twice": report.applied_twice,
+        "on_the_way": report.on_the_way,
+        "settled": report.settled,
+        "holds": report.holds,
+        "unpublished": dict(report.unpublished),
+        "consumers": [_account_json(account) for account in report.accounts],
+        "checks": [
+            {"check": verdict.sentence, "holds": not verdict.offenders, "pending": verdict.pending}
+            | {"offenders": list(verdict.offenders)}
+            for verdict in report.verdicts
+        ],
+    }
+
+
+def _account_json(account: Account) -> dict[str, Any]:
+    return {
+        "consumer": account.consumer,
+        "published": account.published,
+        "applied": account.applied,
+        "on_the_way": len(account.on_the_way),
+        "parked": account.parked,
+        "lost": [_event_json(event.type, event.order_id, str(event.event_id)) for event in account.lost],
+        "surplus_applications": account.surplus,
+        "redelivered": account.repeated,
+        "foreign_parked": account.foreign_parked,
+    }
+
+
+def _event_json(type: str, order_id: str, event_id: str) -> dict[str, str]:
+    return {"type": type, "order_id": order_id, "event_id": event_id}

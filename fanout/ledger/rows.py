@@ -1,0 +1,81 @@
+"""The SQL of the ledger, and the records made of its rows."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fanout.ledger.checkfile import Query
+from fanout.ledger.records import Facts, ParkedMessage, Partition, Published, Receipts, Subscription
+
+AnyRow = Row[*tuple[Any, ...]]
+
+_OUTBOX = """
+    SELECT event_id, topic, type, aggregate_id, kafka_partition, kafka_offset
+    FROM outbox WHERE type IS NOT NULL
+"""
+_UNPUBLISHED = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+_SUBSCRIPTIONS = "SELECT consumer, topic, type FROM subscriptions"
+_PROGRESS = "SELECT consumer, topic, partition, next_offset, applied, repeated FROM progress"
+_INBOX = "SELECT consumer, status, event_id FROM inbox"
+_PARKED = "SELECT consumer, event_id, topic, partition, kafka_offset FROM parked"
+
+
+async def published(service: str, db: AsyncConnection) -> list[Published]:
+    return [Published(row[0], service, *row[1:]) async for row in _rows(db, _OUTBOX)]
+
+
+async def unpublished(db: AsyncConnection) -> int:
+    """Outbox rows, dead letters too, of which the relay has no delivery report."""
+    return sum([row[0] async for row in _rows(db, _UNPUBLISHED)])
+
+
+async def receipts(db: AsyncConnection) -> list[Receipts]:
+    """Of every consumer that keeps its books in this database."""
+    subscriptions = await _grouped(db, _SUBSCRIPTIONS)
+    progress = await _grouped(db, _PROGRESS)
+    parked = await _grouped(db, _PARKED)
+    inbox: dict[tuple[str, str], set[Any]] = {}
+    async for consumer, status, event_id in _rows(db, _INBOX):
+        inbox.setdefault((consumer, status), set()).add(event_id)
+    return [
+        Receipts(
+            consumer=consumer,
+            subscriptions={Subscription(*row[1:]) for row in subscriptions[consumer]},
+            next_offsets={Partition(row[1], row[2]): row[3] for row in progress.get(consumer, ())},
+            applications=sum(row[4] for row in progress.get(consumer, ())),
+            repeated=sum(row[5] for row in progress.get(consumer, ())),
+            applied=inbox.get((consumer, "applied"), set()),
+            parked=inbox.get((consumer, "parked"), set()),
+            parked_messages=[ParkedMessage(*row[1:]) for row in parked.get(consumer, ())],
+        )
+        for consumer in sorted(subscriptions)
+    ]
+
+
+async def facts(db: AsyncConnection, queries: Iterable[Query]) -> Facts:
+    return {query.name: Counter(await ids(db, query)) for query in queries}
+
+
+async def ids(db: AsyncConnection, query: Query) -> list[str]:
+    """The first column of each row, in the query's order."""
+    return [str(row[0]) async for row in _rows(db, query.sql)]
+
+
+async def _grouped(db: AsyncConnection, sql: str) -> dict[str, list[AnyRow]]:
+    """By the first column, the consumer."""
+    groups: dict[str, list[AnyRow]] = {}
+    async for row in _rows(db, sql):
+        groups.setdefault(row[0], []).append(row)
+    return groups
+
+
+async def _rows(db: AsyncConnection, sql: str) -> AsyncIterator[AnyRow]:
+    """Some thousand at a time, so that the rows of a long outbox are never all in memory."""
+    literal = text(sql.replace(":", r"\:"))
+    async with db.stream(literal, execution_options={"yield_per": 5_000}) as result:
+        async for chunk in result.partitions():
+            for row in chunk:
+                yield row

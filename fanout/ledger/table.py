@@ -1,0 +1,86 @@
+"""The ledger for people: one row a consumer, one line a check, and the sentence at the end."""
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fanout.ledger.accounts import Account
+from fanout.ledger.conservation import Verdict
+from fanout.ledger.report import Report
+
+SHOWN = 10
+HEADINGS = (
+    "published",
+    "= applied",
+    "+ on the\nway",
+    "+ parked",
+    "lost",
+    "twice",
+    "redelivered",
+    "foreign\nparked",
+)
+
+
+def show(report: Report, console: Console) -> None:
+    console.print(_accounts(report.accounts))
+    for line in _lines(report):
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print(report.conclusion, style=_colour(report), highlight=False)
+
+
+def _accounts(accounts: Sequence[Account]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("consumer", vertical="bottom")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right", vertical="bottom")
+    for account in accounts:
+        table.add_row(account.consumer, *map(str, _figures(account)))
+    return table
+
+
+def _figures(account: Account) -> Iterable[int]:
+    yield account.published
+    yield account.applied
+    yield len(account.on_the_way)
+    yield account.parked
+    yield len(account.lost) + max(-account.surplus, 0)
+    yield max(account.surplus, 0)
+    yield account.repeated
+    yield account.foreign_parked
+
+
+def _lines(report: Report) -> Iterable[str]:
+    for account in report.accounts:
+        if account.lost:
+            events = [f"{event.type} of {event.order_id}" for event in account.lost]
+            yield f"[red]{account.consumer} lost {len(events)}:[/] {_some(events)}"
+        if account.surplus < 0:
+            yield f"[red]{account.consumer} has {-account.surplus} receipts without an application[/]"
+        if account.surplus > 0:
+            yield f"[red]{account.consumer} applied {account.surplus} more events than it has receipts for[/]"
+    for service, rows in report.unpublished.items():
+        if rows:
+            yield f"{service}: {rows} rows of its outbox are not yet in Kafka"
+    yield from map(_verdict, report.verdicts)
+
+
+def _verdict(verdict: Verdict) -> str:
+    sentence = escape(verdict.sentence)
+    if verdict.offenders:
+        return f"[red]violated[/]  {sentence}: {len(verdict.offenders)}, {_some(verdict.offenders)}"
+    if verdict.pending:
+        return f"[yellow]pending[/]   {sentence}: {verdict.pending}"
+    return f"[green]ok[/]        {sentence}"
+
+
+def _some(ids: Sequence[str]) -> str:
+    return escape(", ".join(ids[:SHOWN])) + (", …" if len(ids) > SHOWN else "")
+
+
+def _colour(report: Report) -> str:
+    if not report.holds:
+        return "red"
+    return "green" if report.settled else "yellow"

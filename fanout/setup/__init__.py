@@ -1,0 +1,1 @@
+"""Set-up: databases, migrations, topics and contracts. Each step says what it changed; a second run changes nothing."""

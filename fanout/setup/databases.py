@@ -1,0 +1,46 @@
+"""One database and one login per service, with the time-outs that keep a stuck process from blocking others."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from fanout.stack.ports import HOST
+
+# A frozen consumer holds its inbox row: without these its successor waits as long as it is frozen.
+TIMEOUTS = {
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "3s",
+    "statement_timeout": "15s",
+}
+
+
+@asynccontextmanager
+async def superuser(port: int, password: str) -> AsyncIterator[asyncpg.Connection]:
+    connection: asyncpg.Connection = await asyncpg.connect(
+        host=HOST, port=port, user="postgres", password=password, database="postgres", timeout=5
+    )
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def ensure(db: asyncpg.Connection, name: str, password: str, timeouts: dict[str, str]) -> list[str]:
+    """The login owns its database, and nobody else may connect to it."""
+    changes = []
+    if not await db.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", name):
+        await db.execute(f"CREATE ROLE {name} LOGIN")
+        changes.append(f"login {name}")
+    if not await db.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+        await db.execute(f"CREATE DATABASE {name} OWNER {name}")
+        changes.append(f"database {name}")
+    await db.execute(f"ALTER ROLE {name} PASSWORD '{password}'")
+    await db.execute(f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC")
+    for setting, value in timeouts.items():
+        await db.execute(f"ALTER ROLE {name} SET {setting} = '{value}'")
+    return changes
+
+
+async def close_to_services(db: asyncpg.Connection) -> None:
+    await db.execute("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")

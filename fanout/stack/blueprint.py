@@ -1,0 +1,120 @@
+"""Everything one stack is made of: the services found in this repository, their ports, passwords and processes."""
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+
+from fanout.addresses import Addresses, running
+from fanout.errors import FanoutError
+from fanout.stack import artifacts, kafka, postgres, registry
+from fanout.stack.artifacts import Artifact
+from fanout.stack.home import REPOSITORY, Home, current, write_private
+from fanout.stack.ports import HOST, Ports
+from fanout.stack.ports import from_environment as ports_from_environment
+from fanout.stack.process import Process
+from fanout.stack.supervisor import SECRET, Supervisor
+
+FIRST_APIS = ["orders", "payments"]
+
+
+def services() -> list[str]:
+    """Every folder under services/ that has a service.py."""
+    return sorted(file.parent.name for file in (REPOSITORY / "services").glob("*/service.py"))
+
+
+def services_with_api() -> list[str]:
+    """In the order of their ports: orders and payments keep theirs when others come."""
+    found = {name for name in services() if (REPOSITORY / "services" / name / "api.py").exists()}
+    return [name for name in FIRST_APIS if name in found] + sorted(found.difference(FIRST_APIS))
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    home: Home
+    ports: Ports
+    passwords: dict[str, str]
+    artifacts: list[Artifact]
+    services: list[str]
+    apis: list[str]
+
+    @classmethod
+    def draw(cls, home: Home, ports: Ports) -> "Blueprint":
+        found = services()
+        names = [SECRET, postgres.SUPERUSER, registry.DATABASE, *found]
+        return cls(home, ports, home.passwords(names), artifacts.pinned(), found, services_with_api())
+
+    @classmethod
+    def to_start(cls) -> "Blueprint":
+        """On the ports of the environment, or those of the stack that already runs in this home."""
+        home, ports = current(), ports_from_environment()
+        if not Supervisor(home).answers():
+            return cls.draw(home, ports)
+        drawn = cls.of_running()
+        if "FANOUT_PORT_BASE" in os.environ and ports != drawn.ports:
+            raise FanoutError(
+                f"already running with FANOUT_PORT_BASE={drawn.ports.base}: fanout down, then up again"
+            )
+        return drawn
+
+    @classmethod
+    def of_running(cls) -> "Blueprint":
+        """What the running stack would be if it were started now, on the ports it has."""
+        home = current()
+        running(home.path)
+        return cls.draw(home, Ports(json.loads(home.stack_file.read_text())["port_base"]))
+
+    def infrastructure(self) -> list[Process]:
+        password = self.passwords[registry.DATABASE]
+        return [
+            postgres.process(self.home, self.ports),
+            kafka.process(self.home, self.ports, self.artifacts),
+            registry.process(self.home, self.ports, self.artifacts, password),
+        ]
+
+    def service_processes(self) -> list[Process]:
+        return [*map(self._worker, self.services), *map(self._api, self.apis)]
+
+    def database_url(self, service: str) -> str:
+        return (
+            f"postgresql+asyncpg://{service}:{self.passwords[service]}@{HOST}:{self.ports.postgres}/{service}"
+        )
+
+    def addresses(self) -> Addresses:
+        return Addresses(
+            kafka=f"{HOST}:{self.ports.kafka}",
+            registry_url=registry.url(self.ports),
+            databases={name: self.database_url(name) for name in self.services},
+            apis={name: f"http://{HOST}:{self._api_port(name)}" for name in self.apis},
+            workers={name: f"http://{HOST}:{self._worker_port(name)}" for name in self.services},
+        )
+
+    def write_addresses(self) -> None:
+        content = {"port_base": self.ports.base, **asdict(self.addresses())}
+        write_private(self.home.stack_file, json.dumps(content, indent=2) + "\n")
+
+    def _api(self, service: str) -> Process:
+        return self._service("api", service, self._api_port(service), {})
+
+    def _worker(self, service: str) -> Process:
+        streams = {
+            "FANOUT_KAFKA": f"{HOST}:{self.ports.kafka}",
+            "FANOUT_REGISTRY_URL": registry.url(self.ports),
+        }
+        return self._service("worker", service, self._worker_port(service), streams)
+
+    def _service(self, kind: str, service: str, port: int, more: dict[str, str]) -> Process:
+        environment = {
+            "FANOUT_DATABASE_URL": self.database_url(service),
+            "FANOUT_HTTP_HOST": HOST,
+            "FANOUT_HTTP_PORT": str(port),
+            **more,
+        }
+        command = [sys.executable, "-m", "chassis", kind, service]
+        return Process(f"{service}-{kind}", command, environment, ports=(port,))
+
+    def _api_port(self, service: str) -> int:
+        return self.ports.api(self.apis.index(service))
+
+    def _worker_port(self, service: str) -> int:
+        return self.ports.worker(self.services.index(service))

@@ -1,0 +1,66 @@
+"""Which port each process listens on, all counted from one base, and whether they are free."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+from fanout.errors import BadUsage, BusyPort
+
+HOST = "127.0.0.1"
+DEFAULT_BASE = 8000
+HIGHEST_OFFSET = 100
+
+
+@dataclass(frozen=True)
+class Ports:
+    base: int
+
+    @property
+    def postgres(self) -> int:
+        return self.base + 20
+
+    @property
+    def kafka(self) -> int:
+        return self.base + 21
+
+    @property
+    def controller(self) -> int:
+        return self.base + 22
+
+    @property
+    def registry(self) -> int:
+        return self.base + 23
+
+    @property
+    def registry_management(self) -> int:
+        return self.base + 24
+
+    def api(self, position: int) -> int:
+        return self.base + 1 + position
+
+    def worker(self, position: int) -> int:
+        return self.base + 40 + position
+
+
+def from_environment() -> Ports:
+    text = os.environ.get("FANOUT_PORT_BASE") or str(DEFAULT_BASE)
+    if not text.isdecimal() or not 1024 <= int(text) <= 65535 - HIGHEST_OFFSET:
+        raise BadUsage(f"FANOUT_PORT_BASE must be a number from 1024 to {65535 - HIGHEST_OFFSET}, not {text}")
+    return Ports(int(text))
+
+
+def require_free(wanted: dict[int, str]) -> None:
+    """`wanted` says which process each port is for."""
+    for port, process in wanted.items():
+        if not is_free(port):
+            raise BusyPort(port, process)
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,93 @@
+"""How each process is asked whether it is ready."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fanout.stack import kafka_client, postgres, registry
+from fanout.stack.blueprint import Blueprint
+from fanout.stack.ports import HOST, Ports
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+Probe = Callable[[], bool]
+
+ANSWER_SECONDS = 5
+COORDINATORS = 4  # partitions of the offsets topic, each with its own coordinator
+
+
+def probe_of(blueprint: Blueprint, name: str) -> Probe:
+    if name == "postgres":
+        return lambda: asyncio.run(_postgres_selects(blueprint))
+    if name == "kafka":
+        return lambda: _groups_can_commit(blueprint.ports)
+    if name == "registry":
+        return lambda: _registry_lists(blueprint.ports)
+    port = next(process.ports[0] for process in blueprint.service_processes() if process.name == name)
+    return lambda: _is_ok(f"http://{HOST}:{port}/health/ready")
+
+
+async def _postgres_selects(blueprint: Blueprint) -> bool:
+    import asyncpg
+
+    from fanout.setup.databases import superuser
+
+    try:
+        async with superuser(blueprint.ports.postgres, blueprint.passwords[postgres.SUPERUSER]) as db:
+            return bool(await db.fetchval("SELECT 1") == 1)
+    except (OSError, asyncpg.CannotConnectNowError):
+        return False
+
+
+def _registry_lists(ports: Ports) -> bool:
+    management = f"http://{HOST}:{ports.registry_management}/health/ready"
+    return _is_ok(management) and _is_ok(f"{registry.url(ports)}/subjects")
+
+
+def _is_ok(url: str) -> bool:
+    import httpx
+
+    try:
+        return httpx.get(url, timeout=ANSWER_SECONDS, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def broker_answers(ports: Ports) -> bool:
+    """Enough to create topics, but groups may not be able to commit yet."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    try:
+        return bool(AdminClient(kafka_client.settings(ports)).list_topics(timeout=1).brokers)
+    except KafkaException:
+        return False
+
+
+def _groups_can_commit(ports: Ports) -> bool:
+    """Right after the port opens the coordinators may still be loading, so a group of each commits an offset."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient(kafka_client.settings(ports))
+    try:
+        topics = [name for name in admin.list_topics(timeout=1).topics if not name.startswith("__")]
+        if topics:
+            _commit_and_forget(admin, topics[0])
+    except KafkaException:
+        return False
+    return True
+
+
+def _commit_and_forget(admin: "AdminClient", topic: str) -> None:
+    from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+
+    # Names that differ in their last character by one fall on neighbouring partitions of the offsets topic.
+    groups = [f"fanout-ready-{number}" for number in range(COORDINATORS)]
+    for group in groups:
+        offset = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 0)])
+        for done in admin.alter_consumer_group_offsets([offset], request_timeout=ANSWER_SECONDS).values():
+            done.result()
+    for done in admin.delete_consumer_groups(groups, request_timeout=ANSWER_SECONDS).values():
+        done.result()

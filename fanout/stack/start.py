@@ -1,0 +1,103 @@
+"""Bring a stack up: fetch, prepare, start what can start, set up as soon as each server is ready."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+from fanout.setup import steps
+from fanout.stack import download, guard, kafka, ports, postgres, probes, supervisor_config
+from fanout.stack.blueprint import Blueprint
+from fanout.stack.console import say
+from fanout.stack.home import write_private
+from fanout.stack.process import Process
+from fanout.stack.readiness import start, wait_ready
+from fanout.stack.stop import take_down
+from fanout.stack.supervisor import SECRET, Supervisor
+
+
+def bring_up(blueprint: Blueprint, owner_pid: int | None) -> None:
+    """Everything runs and is ready afterwards; if that fails, nothing runs that did not run before."""
+    supervisor = Supervisor(blueprint.home)
+    processes = [*blueprint.infrastructure(), *blueprint.service_processes(), *guard.processes(owner_pid)]
+    if supervisor.answers():
+        _converge(supervisor, blueprint, processes)
+        return
+    ports.require_free({port: process.name for process in processes for port in process.ports})
+    _prepare(blueprint)
+    with ThreadPoolExecutor() as pool:
+        try:
+            _launch(supervisor, blueprint, processes)
+            _start_all(supervisor, blueprint, pool)
+        except BaseException:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            say("taking down what was started")
+            take_down(blueprint.home)
+            raise
+
+
+def _converge(supervisor: Supervisor, blueprint: Blueprint, processes: list[Process]) -> None:
+    """Already running: start what is missing, take up new services, run the set-up again."""
+    say("already running")
+    kept = [process for process in processes if process.name != guard.NAME]
+    _configure(blueprint, kept)
+    supervisor.update()
+    with ThreadPoolExecutor() as pool:
+        _start_all(supervisor, blueprint, pool)
+
+
+def _prepare(blueprint: Blueprint) -> None:
+    download.fetch(blueprint.artifacts)
+    with ThreadPoolExecutor() as pool:
+        database = pool.submit(postgres.prepare, blueprint.home, blueprint.passwords[postgres.SUPERUSER])
+        kafka.prepare(blueprint.home, blueprint.ports, blueprint.artifacts)
+        database.result()
+
+
+def _launch(supervisor: Supervisor, blueprint: Blueprint, processes: list[Process]) -> None:
+    blueprint.home.logs.mkdir(parents=True, exist_ok=True)
+    for log in blueprint.home.supervisor_logs:
+        log.unlink(missing_ok=True)
+    _configure(blueprint, processes)
+    supervisor.launch()
+    if any(process.name == guard.NAME for process in processes):
+        supervisor.start(guard.NAME)
+
+
+def _configure(blueprint: Blueprint, processes: list[Process]) -> None:
+    text = supervisor_config.render(blueprint.home, processes, blueprint.passwords[SECRET])
+    write_private(blueprint.home.supervisor_config, text)
+    blueprint.write_addresses()
+
+
+def _start_all(supervisor: Supervisor, blueprint: Blueprint, pool: ThreadPoolExecutor) -> None:
+    broker = pool.submit(_start_broker, supervisor, blueprint)
+    start(supervisor, "postgres", probes.probe_of(blueprint, "postgres"))
+    say("postgres is ready")
+    steps.make_databases(blueprint)
+    contracts = pool.submit(_start_registry, supervisor, blueprint)
+    steps.migrate(blueprint)
+    say("migrations are done")
+    broker.result()
+    steps.make_topics(blueprint)
+    wait_ready(supervisor, "kafka", probes.probe_of(blueprint, "kafka"))
+    say("kafka is ready")
+    contracts.result()
+    _start_services(supervisor, blueprint)
+
+
+def _start_broker(supervisor: Supervisor, blueprint: Blueprint) -> None:
+    start(supervisor, "kafka", lambda: probes.broker_answers(blueprint.ports))
+
+
+def _start_registry(supervisor: Supervisor, blueprint: Blueprint) -> None:
+    start(supervisor, "registry", probes.probe_of(blueprint, "registry"))
+    steps.register_contracts(blueprint)
+    say("registry is ready, the contracts are in it")
+
+
+def _start_services(supervisor: Supervisor, blueprint: Blueprint) -> None:
+    names = [process.name for process in blueprint.service_processes()]
+    for name in names:
+        supervisor.start(name)
+    for name in names:
+        wait_ready(supervisor, name, probes.probe_of(blueprint, name))
+        say(f"{name} is ready")

@@ -1,0 +1,42 @@
+"""What every event has in common: a key, the version of its aggregate, and the time it happened."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Self
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event(ABC):
+    """A fact. The subclasses are generated from the .avsc files beside them."""
+
+    NAME: ClassVar[str]
+    TOPIC: ClassVar[str]
+    KEY: ClassVar[str]
+    VERSION_FIELD: ClassVar[str]
+    SCHEMA_VERSION: ClassVar[int]
+
+    occurred_at: int
+
+    @abstractmethod
+    def to_record(self) -> dict[str, Any]: ...
+
+    @classmethod
+    @abstractmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self: ...
+
+    @property
+    def key(self) -> str:
+        """Events of one key stay in order."""
+        return str(getattr(self, self.KEY))
+
+    @property
+    def aggregate_version(self) -> int:
+        return int(getattr(self, self.VERSION_FIELD))
+
+    @property
+    def time(self) -> datetime:
+        return EPOCH + timedelta(milliseconds=self.occurred_at)

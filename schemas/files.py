@@ -1,0 +1,32 @@
+"""The .avsc files as the programs read them: no registry is needed to encode."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from fastavro import parse_schema
+
+from schemas.event import Event
+from schemas.parsing import NAMESPACE
+from schemas.rendering import folder_of
+
+ROOT = Path(__file__).parent
+
+
+def versions_of(event_type: type[Event]) -> list[tuple[int, str]]:
+    """Every published version, oldest first, with its text as it is registered."""
+    folder = ROOT / folder_of(event_type.NAME)
+    return [(n, (folder / f"v{n}.avsc").read_text()) for n in range(1, event_type.SCHEMA_VERSION + 1)]
+
+
+def subject_of(event_type: type[Event]) -> str:
+    """Confluent's TopicRecordNameStrategy: several event types share a topic, each with its own history."""
+    return f"{event_type.TOPIC}-{NAMESPACE}.{event_type.NAME}"
+
+
+@cache
+def parsed_schema(event_type: type[Event]) -> dict[str, Any]:
+    """The newest version, ready for fastavro."""
+    _, text = versions_of(event_type)[-1]
+    return cast(dict[str, Any], parse_schema(json.loads(text)))

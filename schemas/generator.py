@@ -1,0 +1,90 @@
+"""Turns the .avsc files of a folder into the Python modules beside them: all of them, or an error."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from schemas.model import Contract, ContractError, Enum, Record, parts
+from schemas.parsing import parse
+from schemas.rendering import folder_of, module, module_name, package
+
+FILE_NAME = re.compile(r"v([1-9][0-9]*)\.avsc")
+RUFF = [sys.executable, "-m", "ruff", "format", "--isolated", "--quiet", "--line-length=110"]
+
+
+def generate(root: Path) -> dict[Path, str]:
+    """Every generated file, by path, from the newest version of each event."""
+    contracts = {folder.name: _newest(folder) for folder in _folders(root)}
+    owners = _owners(contracts)
+    modules = {f"{folder}.py": module(contract, owners) for folder, contract in contracts.items()}
+    formatted = _format({**modules, "__init__.py": package(contracts, owners)})
+    paths = {f"{folder}.py": root / folder / "__init__.py" for folder in contracts}
+    return {paths.get(name, root / name): text for name, text in formatted.items()}
+
+
+def drift(root: Path) -> list[Path]:
+    """The generated files that are not what the .avsc files say."""
+    return [path for path, text in generate(root).items() if not path.exists() or path.read_text() != text]
+
+
+def write(root: Path) -> None:
+    for path, text in generate(root).items():
+        path.write_text(text)
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+
+
+def _newest(folder: Path) -> Contract:
+    versions = sorted((_version(path), path) for path in folder.glob("*.avsc"))
+    if not versions or [version for version, _ in versions] != list(range(1, len(versions) + 1)):
+        raise ContractError(f"{folder.name}: needs v1.avsc, v2.avsc, ... without a gap")
+    contracts = [parse(path.read_text(), version, f"{folder.name}/{path.name}") for version, path in versions]
+    for contract in contracts:
+        _same_event(contract, contracts[-1], folder)
+    return contracts[-1]
+
+
+def _version(path: Path) -> int:
+    match = FILE_NAME.fullmatch(path.name)
+    if match is None:
+        raise ContractError(f"{path.parent.name}/{path.name}: the name must be v<number>.avsc")
+    return int(match[1])
+
+
+def _same_event(contract: Contract, newest: Contract, folder: Path) -> None:
+    where, home = f"{folder.name}/v{contract.version}.avsc", folder_of(contract.record.name)
+    if home != folder.name:
+        raise ContractError(f"{where}: {contract.record.name} belongs into the folder {home}")
+    if folder.with_suffix(".py").exists():
+        raise ContractError(f"{where}: {home}.py is in the way of this name")
+    for attribute in ("topic", "key", "version_field"):
+        if getattr(contract, attribute) != getattr(newest, attribute):
+            raise ContractError(f"{where}: {attribute} differs from v{newest.version}.avsc")
+
+
+def _owners(contracts: dict[str, Contract]) -> dict[str, str]:
+    """Which module defines each nested type: of those that use it, the first."""
+    meanings: dict[str, Enum | Record] = {each.record.name: each.record for each in contracts.values()}
+    owners: dict[str, str] = {}
+    for folder, contract in contracts.items():
+        for part in parts(contract.record):
+            owners.setdefault(part.name, module_name(folder))
+            if meanings.setdefault(part.name, part) != part:
+                where = f"{folder}/v{contract.version}.avsc"
+                raise ContractError(
+                    f"{where}: {part.name} means something else elsewhere; one name, one meaning"
+                )
+    return owners
+
+
+def _format(modules: dict[str, str]) -> dict[str, str]:
+    with TemporaryDirectory() as folder:
+        paths = {name: Path(folder, name) for name in modules}
+        for name, text in modules.items():
+            paths[name].write_text(text)
+        subprocess.run([*RUFF, folder], check=True)
+        return {name: path.read_text() for name, path in paths.items()}

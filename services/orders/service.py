@@ -1,0 +1,177 @@
+"""Orders owns an order's life and decides it once payment and stock have both spoken, in whatever order they do."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.failures import PermanentFailure
+from chassis.outbox import publish
+from chassis.service import Service
+from schemas import (
+    Event,
+    FraudAssessed,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderShipped,
+    PaymentProcessed,
+    StockRejected,
+    StockReserved,
+)
+from services.orders.domain import Order, hear_payment, hear_stock, ship
+
+orders = Service("orders")
+
+products = Table(
+    "products",
+    orders.metadata,
+    Column("product_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("price_cents", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+)
+
+order_rows = Table(
+    "orders",
+    orders.metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("total_cents", BigInteger, nullable=False),
+    Column("payment_method", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("cancel_reason", Text),
+    Column("payment", Text, nullable=False),
+    Column("payment_version", Integer, nullable=False),
+    Column("payment_at", DateTime(timezone=True)),
+    Column("stock", Text, nullable=False),
+    Column("stock_version", Integer, nullable=False),
+    Column("stock_at", DateTime(timezone=True)),
+    Column("fraud_score", Integer),
+    Column("flagged", Boolean),
+    Column("placed_at", DateTime(timezone=True), nullable=False),
+    Column("decided_at", DateTime(timezone=True)),
+    Column("shipped_at", DateTime(timezone=True)),
+    Index("orders_flagged", "order_id", postgresql_where=text("flagged")),
+)
+
+order_lines = Table(
+    "order_lines",
+    orders.metadata,
+    Column("order_id", Text, ForeignKey("orders.order_id"), primary_key=True),
+    Column("product_id", Text, primary_key=True),
+    Column("quantity", Integer, nullable=False),
+    Column("unit_price_cents", BigInteger, nullable=False),
+)
+
+E = TypeVar("E", bound=Event)
+STATE = [order_rows.c[field.name] for field in fields(Order)]
+
+
+class UnknownOrder(PermanentFailure):
+    """A fact about an order that was never placed here."""
+
+
+@orders.on(PaymentProcessed)
+async def hear_payments(payments: Sequence[PaymentProcessed], db: AsyncConnection) -> None:
+    await revise(
+        db, payments, lambda order, said: hear_payment(order, said.outcome, said.payment_version, said.time)
+    )
+
+
+@orders.on(StockReserved)
+async def hear_reservations(reserved: Sequence[StockReserved], db: AsyncConnection) -> None:
+    await revise(
+        db, reserved, lambda order, said: hear_stock(order, "reserved", said.reservation_version, said.time)
+    )
+
+
+@orders.on(StockRejected)
+async def hear_rejections(rejected: Sequence[StockRejected], db: AsyncConnection) -> None:
+    await revise(
+        db, rejected, lambda order, said: hear_stock(order, "rejected", said.reservation_version, said.time)
+    )
+
+
+@orders.on(OrderShipped)
+async def hear_shipments(shipped: Sequence[OrderShipped], db: AsyncConnection) -> None:
+    await revise(db, shipped, lambda order, said: ship(order, said.time))
+
+
+@orders.on(FraudAssessed)
+async def note_verdicts(verdicts: Sequence[FraudAssessed], db: AsyncConnection) -> None:
+    """Recorded whenever it comes; it decides nothing."""
+    await lock(db, [verdict.order_id for verdict in verdicts])
+    noted = [{"id": v.order_id, "fraud_score": v.score, "flagged": v.suspicious} for v in verdicts]
+    await db.execute(update(order_rows).where(order_rows.c.order_id == bindparam("id")), noted)
+
+
+async def revise(db: AsyncConnection, facts: Sequence[E], hear: Callable[[Order, E], Order]) -> None:
+    before = await lock(db, [fact.key for fact in facts])
+    after = dict(before)
+    for fact in facts:
+        after[fact.key] = hear(after[fact.key], fact)
+    await save(db, before, after)
+
+
+async def lock(db: AsyncConnection, order_ids: Iterable[str]) -> dict[str, Order]:
+    """The orders, their rows locked until the transaction ends; in the order of their ids, so nobody deadlocks."""
+    wanted = sorted(set(order_ids))
+    known = (
+        select(*STATE)
+        .where(order_rows.c.order_id.in_(wanted))
+        .order_by(order_rows.c.order_id)
+        .with_for_update()
+    )
+    found = {row.order_id: Order(**row._mapping) for row in await db.execute(known)}
+    if missing := [order_id for order_id in wanted if order_id not in found]:
+        raise UnknownOrder(f"no such order: {', '.join(missing)}")
+    return found
+
+
+async def save(db: AsyncConnection, before: Mapping[str, Order], after: Mapping[str, Order]) -> None:
+    """Writes what changed and publishes what was decided."""
+    changed = [order for order_id, order in after.items() if order != before[order_id]]
+    if changed:
+        rows = [{"id": order.order_id, **asdict(order)} for order in changed]
+        await db.execute(update(order_rows).where(order_rows.c.order_id == bindparam("id")), rows)
+    decided = [order for order in changed if before[order.order_id].status == "placed" != order.status]
+    await publish(db, [decision(order) for order in decided])
+
+
+def decision(order: Order) -> OrderConfirmed | OrderCancelled:
+    assert order.decided_at is not None
+    occurred_at = round(order.decided_at.timestamp() * 1000)
+    if order.cancel_reason:
+        return OrderCancelled(
+            order_id=order.order_id,
+            order_version=order.version,
+            customer_id=order.customer_id,
+            reason=order.cancel_reason,
+            occurred_at=occurred_at,
+        )
+    return OrderConfirmed(
+        order_id=order.order_id,
+        order_version=order.version,
+        customer_id=order.customer_id,
+        total_cents=order.total_cents,
+        currency=order.currency,
+        occurred_at=occurred_at,
+    )

@@ -1,0 +1,80 @@
+"""The outbox on a real Postgres: a fact and its event are one transaction, in the aggregate's order."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from sqlalchemy import Column, Integer, Table, Text, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from chassis.database import Database
+from chassis.outbox import dump_headers, load_headers, outbox, publish
+from chassis.service import Service
+from schemas import FraudAssessed
+from tests.integration.conftest import NewDatabase
+
+counters = Service("fraud")
+accounts = Table(
+    "accounts", counters.metadata, Column("id", Text, primary_key=True), Column("version", Integer)
+)
+
+
+def fact(order_id: str, version: int) -> FraudAssessed:
+    return FraudAssessed(
+        order_id=order_id, assessment_version=version, occurred_at=0, score=0, suspicious=False, rules=()
+    )
+
+
+async def prepare(database: Database, ids: str) -> None:
+    async with database.engine.begin() as connection:
+        await connection.run_sync(accounts.create)
+        await connection.execute(insert(accounts), [{"id": key, "version": 0} for key in ids])
+
+
+async def bump(database: Database, key: str) -> None:
+    async with database.transaction() as db:
+        change = update(accounts).where(accounts.c.id == key).values(version=accounts.c.version + 1)
+        version = await db.scalar(change.returning(accounts.c.version))
+        await publish(db, [fact(key, version or 0)])
+
+
+async def test_ids_follow_versions_under_concurrent_writers(new_database: NewDatabase) -> None:
+    database = await new_database("fraud")
+    await prepare(database, "abc")
+    await asyncio.gather(*(bump(database, key) for key in "abc" * 40))
+    async with database.transaction() as db:
+        rows = (await db.execute(select(outbox).order_by(outbox.c.id))).all()
+    assert len(rows) == 120
+    for key in "abc":
+        versions = [row.aggregate_version for row in rows if row.aggregate_id == key]
+        assert versions == list(range(1, 41))
+
+
+async def test_what_is_rolled_back_is_not_published(new_database: NewDatabase) -> None:
+    database = await new_database("fraud")
+    with pytest.raises(RuntimeError):
+        async with database.transaction() as db:
+            await publish(db, [fact("a", 1)])
+            raise RuntimeError
+    async with database.transaction() as db:
+        assert (await db.execute(select(outbox))).all() == []
+
+
+async def test_two_facts_of_one_version_are_an_error_not_a_reordering(new_database: NewDatabase) -> None:
+    database = await new_database("fraud")
+    with pytest.raises(IntegrityError, match="outbox_one_fact_per_version"):
+        async with database.transaction() as db:
+            await publish(db, [fact("a", 1), fact("a", 1)])
+
+
+async def test_event_ids_grow_with_time(new_database: NewDatabase) -> None:
+    database = await new_database("fraud")
+    async with database.transaction() as db:
+        await publish(db, [fact("a", version) for version in range(1, 50)])
+        ids = (await db.execute(select(outbox.c.event_id).order_by(outbox.c.id))).scalars().all()
+    assert all(earlier < later for earlier, later in pairwise(ids))
+
+
+def test_header_bytes_survive_storage() -> None:
+    headers = [("a", bytes(range(256))), ("a", b""), ("\x00", None)]
+    assert load_headers(dump_headers(headers)) == headers

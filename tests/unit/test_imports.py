@@ -1,0 +1,90 @@
+"""Imports point one way, and each room keeps to its purpose: read from the source, not from good intentions."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("schemas", "chassis", "services", "fanout")
+LONGEST_FILE = 200
+
+MAY_IMPORT = {
+    "schemas": {"schemas"},
+    "chassis": {"schemas", "chassis"},
+    "services": {"schemas", "chassis", "services"},
+    "fanout": {"schemas", "chassis", "fanout"},
+}
+ONLY_IN = {
+    "aiokafka": ("chassis/consumer.py",),
+    "confluent_kafka.Producer": ("chassis/relay.py",),
+    "fastapi": ("chassis/api.py", "chassis/problems.py", "chassis/idempotency.py", "services/*/api.py"),
+    "alembic": ("chassis/migrations.py", "chassis/revisions/*", "services/*/migrations/*"),
+}
+
+
+def sources(*rooms: str) -> list[Path]:
+    return [file.relative_to(ROOT) for room in rooms for file in sorted((ROOT / room).rglob("*.py"))]
+
+
+def imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("file", sources(*ROOMS), ids=str)
+def test_a_room_imports_only_what_is_below_it(file: Path) -> None:
+    ours = {name.split(".")[0] for name in imports(file)} & set(ROOMS)
+    assert ours <= MAY_IMPORT[file.parts[0]]
+
+
+@pytest.mark.parametrize("file", sources("services"), ids=str)
+def test_no_service_imports_another(file: Path) -> None:
+    others = {name for name in imports(file) if is_within(name, "services")}
+    assert {name.split(".")[1] for name in others} <= {file.parts[1]}
+
+
+@pytest.mark.parametrize("file", [file for file in sources("services") if file.name == "domain.py"], ids=str)
+def test_a_domain_imports_the_standard_library_only(file: Path) -> None:
+    assert {name.split(".")[0] for name in imports(file)} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(("library", "places"), ONLY_IN.items())
+def test_a_library_appears_only_where_it_belongs(library: str, places: tuple[str, ...]) -> None:
+    users = {file for file in sources(*ROOMS) for name in imports(file) if is_within(name, library)}
+    strangers = {file for file in users if not any(file.match(place) for place in places)}
+    assert users, f"nobody imports {library} any more"
+    assert not strangers
+
+
+@pytest.mark.parametrize("file", sources("services"), ids=str)
+def test_a_service_never_commits(file: Path) -> None:
+    calls = [
+        node for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.Attribute)
+    ]
+    assert not [call for call in calls if call.attr in {"commit", "rollback"}]
+
+
+def test_no_file_is_longer_than_an_evening_allows() -> None:
+    lengths = {str(file): len((ROOT / file).read_text().splitlines()) for file in sources(*ROOMS)}
+    assert not {name: length for name, length in lengths.items() if length > LONGEST_FILE}
+
+
+def test_an_api_process_loads_neither_kafka_nor_registry_clients() -> None:
+    loaded = "import sys, services.orders.api; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {"aiokafka", "confluent_kafka", "chassis.relay", "chassis.consumer"} & set(
+        modules.stdout.split()
+    )

@@ -1,0 +1,67 @@
+"""The batch arrangement: as few runs as possible is nice, per-key order is the law."""
+
+from itertools import groupby
+from uuid import uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.record import Delivery, Record
+from chassis.runs import arrange
+from schemas import Event, FraudAssessed, OrderConfirmed, OrderShipped
+
+RECORD = Record("orders", 0, 0, 0, None, None, ())
+
+
+def confirmed(order_id: str) -> Event:
+    return OrderConfirmed(
+        order_id=order_id, order_version=2, occurred_at=0, customer_id="c", total_cents=1, currency="EUR"
+    )
+
+
+def shipped(order_id: str) -> Event:
+    return OrderShipped(
+        order_id=order_id,
+        shipment_version=1,
+        occurred_at=0,
+        shipment_id="s",
+        customer_id="c",
+        tracking_code="t",
+    )
+
+
+def assessed(order_id: str) -> Event:
+    return FraudAssessed(
+        order_id=order_id, assessment_version=1, occurred_at=0, score=1, suspicious=False, rules=()
+    )
+
+
+events = st.builds(
+    lambda make, key: make(key), st.sampled_from([confirmed, shipped, assessed]), st.sampled_from("abcd")
+)
+batches = st.lists(events.map(lambda event: Delivery(RECORD, uuid4(), event)), max_size=60)
+
+
+@given(batches)
+def test_no_event_moves_past_another_of_its_key(batch: list[Delivery]) -> None:
+    arranged = [delivery for run in arrange(batch) for delivery in run.deliveries]
+    for key in "abcd":
+        of_key = [delivery.event_id for delivery in batch if delivery.event.key == key]
+        assert [delivery.event_id for delivery in arranged if delivery.event.key == key] == of_key
+
+
+@given(batches)
+def test_every_event_is_in_exactly_one_run_of_its_own_type(batch: list[Delivery]) -> None:
+    runs = arrange(batch)
+    assert sorted(d.event_id for run in runs for d in run.deliveries) == sorted(d.event_id for d in batch)
+    assert all(type(delivery.event) is run.event_type for run in runs for delivery in run.deliveries)
+
+
+@given(batches)
+def test_there_are_never_more_runs_than_without_arranging(batch: list[Delivery]) -> None:
+    assert len(arrange(batch)) <= len(list(groupby(type(delivery.event) for delivery in batch)))
+
+
+def test_alternating_types_of_different_keys_become_two_runs() -> None:
+    batch = [Delivery(RECORD, uuid4(), make(str(n))) for n in range(50) for make in (confirmed, shipped)]
+    assert [len(run.deliveries) for run in arrange(batch)] == [50, 50]
