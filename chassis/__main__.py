@@ -36,9 +36,7 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        "python -m chassis",
-        description=__doc__,
-        epilog="example: python -m chassis worker fraud",
+        "python -m chassis", description=__doc__, epilog="example: python -m chassis worker fraud"
     )
     parser.add_argument("process", choices=PROCESSES)
     parser.add_argument("service", help="a folder under services/")
@@ -82,10 +80,7 @@ async def _check(service: Service, settings: Settings) -> int:
 
     found = await differences(service, settings.database_url)
     for difference in found:
-        print(
-            f"{service.name}: migrations and tables disagree: {difference}",
-            file=sys.stderr,
-        )
+        print(f"{service.name}: migrations and tables disagree: {difference}", file=sys.stderr)
     return 1 if found else 0
 
 

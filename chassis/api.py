@@ -28,11 +28,7 @@ log = structlog.get_logger()
 
 def create_api(service: Service) -> FastAPI:
     """An app whose `app.state.database` is open while it serves. Raise `Problem` to refuse a request."""
-    app = FastAPIOffline(
-        title=f"Fanout {service.name}",
-        redoc_url=None,
-        lifespan=_lifespan,
-    )
+    app = FastAPIOffline(title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan)
     answer_with_problems(app)
     _add_health(app, lambda: app.state.database, lambda: True)
     app.add_middleware(TraceEachRequest)
@@ -69,7 +65,7 @@ Db = Annotated[AsyncConnection, Depends(_read_only)]
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.database = Database(Settings().database_url)
+    app.state.database = Database(Settings().database_url, application=app.title)
     yield
     await app.state.database.close()
 

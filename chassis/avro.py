@@ -65,7 +65,7 @@ def _read(value: bytes, event_type: type[E], writer: dict[str, Any]) -> E:
         event = event_type.from_record(record)
     except (
         Exception
-    ) as error:  # EOFError, IndexError, struct.error, UnicodeDecodeError, ... : fastavro has no base class
+    ) as error:  # fastavro lets out EOFError, IndexError, UnicodeDecodeError, struct.error, ...
         raise Undecodable(f"not {event_type.NAME}: {type(error).__name__}: {error}") from error
     if stream.tell() != len(value):
         raise Undecodable(f"{len(value) - stream.tell()} bytes left over after {event_type.NAME}")

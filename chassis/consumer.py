@@ -7,12 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 import structlog
-from aiokafka import (
-    AIOKafkaConsumer,
-    ConsumerRebalanceListener,
-    ConsumerRecord,
-    TopicPartition,
-)
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
@@ -38,13 +33,7 @@ class LaneEnded(Exception):
 class Consumer:
     """A member of the service's group. At least once from Kafka; the inbox makes it once in Postgres."""
 
-    def __init__(
-        self,
-        group: str,
-        topics: Iterable[str],
-        processor: Processor,
-        settings: Settings,
-    ) -> None:
+    def __init__(self, group: str, topics: Iterable[str], processor: Processor, settings: Settings) -> None:
         self._group = group
         self._topics = list(topics)
         self._processor = processor
@@ -86,6 +75,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             rebalance_timeout_ms=settings.session_timeout_ms + 4_000,
             max_poll_interval_ms=300_000,
             request_timeout_ms=10_000,
+            retry_backoff_ms=300,
             metadata_max_age_ms=10_000,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=4 * 1024 * 1024,

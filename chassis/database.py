@@ -23,14 +23,14 @@ log = structlog.get_logger()
 class Database:
     """Transactions for handlers and routes; one that published wakes the relay after its commit."""
 
-    def __init__(self, url: str, pool_size: int = 10) -> None:
+    def __init__(self, url: str, pool_size: int = 10, application: str = "fanout") -> None:
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=True,
-            pool_reset_on_return="rollback",
+            connect_args={"timeout": 5, "server_settings": {"application_name": application, "jit": "off"}},
         )
         self._doorbell = Doorbell(self)
 

@@ -11,18 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
-from sqlalchemy import (
-    Column,
-    DateTime,
-    Integer,
-    LargeBinary,
-    Row,
-    Table,
-    Text,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import Column, DateTime, Integer, LargeBinary, Row, Table, Text, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,12 +25,7 @@ idempotency_keys = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("status", Integer),
     Column("body", LargeBinary),
-    Column(
-        "created_at",
-        DateTime(timezone=True),
-        nullable=False,
-        server_default=func.clock_timestamp(),
-    ),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
 )
 
 Answer = BaseModel | Mapping[str, Any]
@@ -79,9 +63,7 @@ class OneTransaction:
         earlier = (await db.execute(select(idempotency_keys).where(idempotency_keys.c.key == key))).one()
         if earlier.fingerprint != fingerprint:
             raise Problem(
-                422,
-                "key used before",
-                "This Idempotency-Key came with another request; take a new key.",
+                422, "key used before", "This Idempotency-Key came with another request; take a new key."
             )
         return earlier
 

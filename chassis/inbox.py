@@ -28,12 +28,7 @@ inbox = Table(
     Column("event_id", Uuid, nullable=False),
     Column("status", Text, nullable=False),
     Column("redrive", SmallInteger, nullable=False, server_default="0"),
-    Column(
-        "received_at",
-        DateTime(timezone=True),
-        nullable=False,
-        server_default=func.clock_timestamp(),
-    ),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     PrimaryKeyConstraint("consumer", "event_id"),
     CheckConstraint("status IN ('applied', 'parked')", name="inbox_status_is_known"),
 )
@@ -46,10 +41,7 @@ _claim = text("""
     ON CONFLICT (consumer, event_id) DO UPDATE SET status = 'applied', redrive = excluded.redrive
         WHERE mine.status = 'parked' AND excluded.redrive > mine.redrive
     RETURNING event_id
-""").bindparams(
-    bindparam("event_ids", type_=ARRAY(Uuid)),
-    bindparam("redrives", type_=ARRAY(SmallInteger)),
-)
+""").bindparams(bindparam("event_ids", type_=ARRAY(Uuid)), bindparam("redrives", type_=ARRAY(SmallInteger)))
 
 _mark_parked = text("""
     INSERT INTO inbox AS mine (consumer, event_id, status, redrive)

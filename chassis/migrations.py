@@ -14,15 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 
-from chassis import (
-    database,
-    idempotency,
-    inbox,
-    outbox,
-    parking,
-    progress,
-    subscriptions,
-)
+from chassis import database, idempotency, inbox, outbox, parking, progress, subscriptions
 from chassis.database import Database
 from chassis.service import Service
 
@@ -51,10 +43,7 @@ class Revisions:
     def differences(self, connection: Connection, other_tables: Iterable[str]) -> list[Any]:
         """What the declared tables have that the database has not, and the reverse; empty when they agree."""
         return list(
-            compare_metadata(
-                self._context(connection, include_name=_unless(other_tables)),
-                self.metadata,
-            )
+            compare_metadata(self._context(connection, include_name=_unless(other_tables)), self.metadata)
         )
 
     def _steps_to_head(self, revision: Any, _: MigrationContext) -> Any:

@@ -44,12 +44,7 @@ outbox = Table(
     Column("payload", LargeBinary),
     Column("schema_version", Integer),
     Column("headers", Text, nullable=False),
-    Column(
-        "created_at",
-        DateTime(timezone=True),
-        nullable=False,
-        server_default=func.clock_timestamp(),
-    ),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("published_at", DateTime(timezone=True)),
     Column("kafka_partition", Integer),
     Column("kafka_offset", BigInteger),
@@ -71,11 +66,7 @@ async def publish(db: AsyncConnection, events: Iterable[Event]) -> None:
 
 
 async def forward(
-    db: AsyncConnection,
-    topic: str,
-    key: bytes | None,
-    value: bytes | None,
-    headers: Headers,
+    db: AsyncConnection, topic: str, key: bytes | None, value: bytes | None, headers: Headers
 ) -> None:
     """Sends bytes as they are (a dead letter) with the caller's transaction."""
     row = {

@@ -45,12 +45,7 @@ parked = Table(
     Column("error_message", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("first_failed_at", DateTime(timezone=True), nullable=False),
-    Column(
-        "last_failed_at",
-        DateTime(timezone=True),
-        nullable=False,
-        server_default=func.clock_timestamp(),
-    ),
+    Column("last_failed_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     UniqueConstraint("consumer", "topic", "partition", "kafka_offset", name="parked_once_per_record"),
 )
 

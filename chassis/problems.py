@@ -35,10 +35,7 @@ class Problem(Exception):
     def of_field(cls, field: str, message: str) -> "Problem":
         """A 422 that names the field, like the ones that validation makes."""
         return cls(
-            422,
-            "invalid request",
-            f"{field}: {message}",
-            errors=[{"field": field, "message": message}],
+            422, "invalid request", f"{field}: {message}", errors=[{"field": field, "message": message}]
         )
 
 
@@ -51,19 +48,9 @@ def answer_with_problems(app: FastAPI) -> None:
 
 
 def _response(
-    status: int,
-    title: str,
-    detail: str,
-    headers: dict[str, str] | None = None,
-    **extra: Any,
+    status: int, title: str, detail: str, headers: dict[str, str] | None = None, **extra: Any
 ) -> JSONResponse:
-    body = {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        **extra,
-    }
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
@@ -88,11 +75,7 @@ def _field(location: Sequence[str | int]) -> str:
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return _response(
-        error.status_code,
-        HTTPStatus(error.status_code).phrase.lower(),
-        str(error.detail),
-    )
+    return _response(error.status_code, HTTPStatus(error.status_code).phrase.lower(), str(error.detail))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -100,11 +83,7 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
         detail = "The database did not answer in time. Try again with the same Idempotency-Key."
         return _response(503, "temporarily unavailable", detail, {"Retry-After": RETRY_AFTER_SECONDS})
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _response(
-        500,
-        "internal error",
-        "Something broke here; the log of this service says what.",
-    )
+    return _response(500, "internal error", "Something broke here; the log of this service says what.")
 
 
 class LimitBody:

@@ -67,24 +67,14 @@ class Processor:
             await _pause(random.uniform(0, RETRY_SECONDS * 2**attempt), stop)
 
     async def _give_up(
-        self,
-        record: Record,
-        error: Exception,
-        attempts: int,
-        since: datetime,
-        stop: asyncio.Event,
+        self, record: Record, error: Exception, attempts: int, since: datetime, stop: asyncio.Event
     ) -> None:
         async def put_aside() -> None:
             async with self._database.transaction() as db:
                 tally = Tally(received=1)
                 await self._park(db, record, error, tally, attempts, since)
                 await advance(
-                    db,
-                    self._service.name,
-                    record.topic,
-                    record.partition,
-                    record.offset + 1,
-                    tally,
+                    db, self._service.name, record.topic, record.partition, record.offset + 1, tally
                 )
             self._count(record.topic, tally)
 
@@ -101,14 +91,7 @@ class Processor:
             for item in incoming:
                 if isinstance(item, Unreadable):
                     await self._park(db, item.record, item.failure, tally)
-            await advance(
-                db,
-                self._service.name,
-                last.topic,
-                last.partition,
-                last.offset + 1,
-                tally,
-            )
+            await advance(db, self._service.name, last.topic, last.partition, last.offset + 1, tally)
         self._count(last.topic, tally)
         telemetry.log_each(log, "event_applied", [_ids(delivery.record) for delivery in fresh])
 

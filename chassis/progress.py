@@ -2,16 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    Integer,
-    PrimaryKeyConstraint,
-    Table,
-    Text,
-    text,
-)
+from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, PrimaryKeyConstraint, Table, Text, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import metadata
@@ -56,18 +47,8 @@ class Tally:
 
 
 async def advance(
-    db: AsyncConnection,
-    consumer: str,
-    topic: str,
-    partition: int,
-    next_offset: int,
-    tally: Tally,
+    db: AsyncConnection, consumer: str, topic: str, partition: int, next_offset: int, tally: Tally
 ) -> None:
     counts = {count: getattr(tally, count) for count in COUNTS}
-    where = {
-        "consumer": consumer,
-        "topic": topic,
-        "partition": partition,
-        "next_offset": next_offset,
-    }
+    where = {"consumer": consumer, "topic": topic, "partition": partition, "next_offset": next_offset}
     await db.execute(_advance, where | counts)

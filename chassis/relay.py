@@ -1,6 +1,7 @@
 """Outbox to Kafka, in id order, at least once: a row counts as sent when its own delivery report came back good."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,8 @@ PRODUCER = {
     "delivery.timeout.ms": 10_000,
     "linger.ms": 2,
     "message.max.bytes": 2_097_152,
-    "log_level": 3,
+    "reconnect.backoff.max.ms": 1_000,
+    "log_level": 4,
 }
 
 NEXT_ROWS = """
@@ -84,13 +86,16 @@ class Relay:
                 await _wait(stop, RETRY_SECONDS)
 
     async def _session(self, stop: asyncio.Event) -> None:
-        connection = await asyncpg.connect(self._dsn, timeout=5)
+        connection = await asyncpg.connect(
+            self._dsn, timeout=5, server_settings={"application_name": f"{self._service}-relay"}
+        )
         rung = asyncio.Event()
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ADVISORY_LOCK):
                 if await _wait(stop, STANDBY_SECONDS):
                     return
             await connection.add_listener(OUTBOX_CHANNEL, lambda *_: rung.set())
+            self._producer = self._producer or self._new_producer()
             log.info("relay_active")
             while not stop.is_set():
                 rung.clear()
@@ -123,11 +128,14 @@ class Relay:
             value = frame(schema_id, value)
         return Outgoing(row["id"], row["topic"], row["key"], value, [*load_headers(row["headers"])])
 
+    def _new_producer(self) -> Producer:
+        return Producer(PRODUCER | {"bootstrap.servers": self._kafka}, logger=logging.getLogger("librdkafka"))
+
     def _send(self, outgoing: Sequence[Outgoing], stop: asyncio.Event) -> list[Sent]:
         """Runs in a thread. After any failure the producer is thrown away, and with it all it still holds."""
         sent: list[Sent] = []
         failed: list[str] = []
-        producer = self._producer = self._producer or Producer(PRODUCER | {"bootstrap.servers": self._kafka})
+        producer = self._producer = self._producer or self._new_producer()
         try:
             for message in outgoing:
                 _produce(producer, message, sent, failed, stop)
@@ -148,11 +156,7 @@ class Relay:
 
 
 def _produce(
-    producer: Producer,
-    message: Outgoing,
-    sent: list[Sent],
-    failed: list[str],
-    stop: asyncio.Event,
+    producer: Producer, message: Outgoing, sent: list[Sent], failed: list[str], stop: asyncio.Event
 ) -> None:
     def report(error: KafkaError | None, delivered: Message) -> None:
         if error is not None:
@@ -163,11 +167,7 @@ def _produce(
     while not failed and not stop.is_set():
         try:
             producer.produce(
-                message.topic,
-                message.value,
-                message.key,
-                on_delivery=report,
-                headers=message.headers,
+                message.topic, message.value, message.key, on_delivery=report, headers=message.headers
             )
             producer.poll(0)
             return

@@ -21,8 +21,7 @@ def arrange(deliveries: Iterable[Delivery]) -> list[Run]:
         event_type, key = type(delivery.event), delivery.event.key
         earliest = last_run_of_key.get(key, 0)
         position = next(
-            (i for i in range(earliest, len(runs)) if runs[i].event_type is event_type),
-            len(runs),
+            (i for i in range(earliest, len(runs)) if runs[i].event_type is event_type), len(runs)
         )
         if position == len(runs):
             runs.append(Run(event_type, []))

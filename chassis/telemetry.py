@@ -1,8 +1,10 @@
 """Logs with ids in them, metrics, and the trace that follows an order from fact to fact."""
 
+import json
 import logging
 import re
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -16,13 +18,10 @@ BATCH_SECONDS = Histogram(
     "fanout_batch_duration_seconds", "One batch from first read to commit", ["consumer"]
 )
 RELAYED = Counter("fanout_relayed_events", "Outbox rows with a good delivery report", ["service"])
-HOLDING = Gauge(
-    "fanout_consumer_holding",
-    "Lanes that wait for a dependency to come back",
-    ["consumer"],
-)
+HOLDING = Gauge("fanout_consumer_holding", "Lanes that wait for a dependency to come back", ["consumer"])
 
 LOG_EACH_UP_TO = 10
+REPEAT_SECONDS = 10.0
 
 TRACEPARENT = re.compile(r"00-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -44,10 +43,36 @@ def configure_logging(service: str, process: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service, process=process)
-    logging.basicConfig(
-        level=logging.WARNING,
-        format='{"level": "warning", "logger": "%(name)s", "event": "%(message)s"}',
-    )
+    libraries = logging.StreamHandler()
+    libraries.setFormatter(JsonLine())
+    libraries.addFilter(OncePerWhile(REPEAT_SECONDS))
+    logging.basicConfig(level=logging.WARNING, handlers=[libraries])
+
+
+class JsonLine(logging.Formatter):
+    """What libraries log, in the shape of our own lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"event": record.getMessage(), "logger": record.name, "level": record.levelname.lower()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class OncePerWhile(logging.Filter):
+    """During an outage Kafka's clients say the same thing many times a second; once per `seconds` is enough."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._last: dict[tuple[str, object], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        what, now = (record.name, record.msg), time.monotonic()
+        is_news = now - self._last.get(what, -self._seconds) >= self._seconds
+        if is_news:
+            self._last[what] = now
+        return is_news
 
 
 def set_causes(traceparents: Mapping[str, str]) -> None:

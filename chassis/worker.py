@@ -33,10 +33,7 @@ async def run(service: Service, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _begin_drain, stop, settings.drain_seconds)
 
-    database, registry = (
-        Database(settings.database_url),
-        Registry(settings.registry_url),
-    )
+    database, registry = (Database(settings.database_url), Registry(settings.registry_url))
     consumer = Consumer(service.name, service.topics, Processor(service, database, registry), settings)
     relay = Relay(service.name, settings.database_url, settings.kafka, registry)
 
@@ -74,10 +71,7 @@ class _Page(uvicorn.Server):
 
 
 def _health_page(
-    service: Service,
-    database: Database,
-    is_alive: Callable[[], bool],
-    settings: Settings,
+    service: Service, database: Database, is_alive: Callable[[], bool], settings: Settings
 ) -> uvicorn.Server:
     config = uvicorn.Config(
         health_app(service, database, is_alive),

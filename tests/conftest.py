@@ -35,12 +35,7 @@ class Stack:
         """The command as a user runs it."""
         command = [sys.executable, "-m", "fanout", *arguments]
         return subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
+            command, cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=timeout
         )
 
     def must(self, *arguments: str, timeout: float = 240) -> str:
@@ -57,10 +52,7 @@ def stack() -> Iterator[Stack]:
         yield Stack(Path(existing), os.environ | {"FANOUT_HOME": existing})
         return
     home = Path(tempfile.mkdtemp(prefix="fanout-test-"))
-    stack = Stack(
-        home,
-        os.environ | {"FANOUT_HOME": str(home), "FANOUT_PORT_BASE": str(free_base())},
-    )
+    stack = Stack(home, os.environ | {"FANOUT_HOME": str(home), "FANOUT_PORT_BASE": str(free_base())})
     try:
         stack.must("up", "--owner-pid", str(os.getpid()))
         yield stack

@@ -21,27 +21,14 @@ def upgrade() -> None:
         sa.Column("schema_version", sa.Integer),
         sa.Column("headers", sa.Text, nullable=False),
         sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            server_default=sa.func.clock_timestamp(),
+            "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()
         ),
         sa.Column("published_at", sa.DateTime(timezone=True)),
         sa.Column("kafka_partition", sa.Integer),
         sa.Column("kafka_offset", sa.BigInteger),
-        sa.UniqueConstraint(
-            "topic",
-            "aggregate_id",
-            "aggregate_version",
-            name="outbox_one_fact_per_version",
-        ),
+        sa.UniqueConstraint("topic", "aggregate_id", "aggregate_version", name="outbox_one_fact_per_version"),
     )
-    op.create_index(
-        "outbox_unpublished",
-        "outbox",
-        ["id"],
-        postgresql_where=sa.text("published_at IS NULL"),
-    )
+    op.create_index("outbox_unpublished", "outbox", ["id"], postgresql_where=sa.text("published_at IS NULL"))
     op.create_index("outbox_aggregate", "outbox", ["aggregate_id"])
     op.create_table(
         "inbox",
@@ -95,13 +82,7 @@ def upgrade() -> None:
             nullable=False,
             server_default=sa.func.clock_timestamp(),
         ),
-        sa.UniqueConstraint(
-            "consumer",
-            "topic",
-            "partition",
-            "kafka_offset",
-            name="parked_once_per_record",
-        ),
+        sa.UniqueConstraint("consumer", "topic", "partition", "kafka_offset", name="parked_once_per_record"),
     )
     op.create_table(
         "subscriptions",
@@ -117,9 +98,6 @@ def upgrade() -> None:
         sa.Column("status", sa.Integer),
         sa.Column("body", sa.LargeBinary),
         sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            server_default=sa.func.clock_timestamp(),
+            "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()
         ),
     )

@@ -67,7 +67,6 @@ RULES = (
     Rule("a release has a cancelled order", ALWAYS, ("inventory.released",), ("orders.cancelled",)),
     Rule("a rejected order is not confirmed", ALWAYS, ("inventory.rejected",), lacks=("orders.confirmed",)),
     Rule("a rejected order is cancelled", IN_THE_END, ("inventory.rejected",), ("orders.cancelled",)),
-    Rule("a confirmed order is not cancelled", ALWAYS, ("orders.confirmed",), lacks=("orders.cancelled",)),
     Rule(
         "an order with payment and stock is decided",
         IN_THE_END,

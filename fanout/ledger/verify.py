@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 
 from fanout.addresses import running
-from fanout.ledger.audit import audit, settle
 from fanout.durations import seconds
+from fanout.ledger.audit import audit, settle
 from fanout.ledger.report import Report, as_json
 from fanout.ledger.table import show
 

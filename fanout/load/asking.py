@@ -1,21 +1,20 @@
 """One POST that is asked again, with the same Idempotency-Key, until there is an answer or no patience left."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Literal
 from uuid import uuid4
 
 import httpx
 
-State = Literal["ok", "failed", "unknown"]
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+State = Literal["ok", "failed", "unknown", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`unknown`: at least one request may have arrived, and nobody said what became of it."""
+    """`failed` had no effect; `unknown` may have had one. `refused` had none so far and is worth asking again."""
 
     state: State
     body: Mapping[str, Any]
@@ -23,25 +22,45 @@ class Answer:
 
 
 async def ask(
-    client: httpx.AsyncClient, url: str, body: Mapping[str, Any], patience: float, also: tuple[int, ...] = ()
+    client: httpx.AsyncClient,
+    url: str,
+    body: Mapping[str, Any],
+    patience: float,
+    not_yet: Collection[int] = (),
 ) -> Answer:
-    """Asks again after a time-out, a broken connection, a 5xx or a status in `also`, for `patience` seconds."""
-    headers = {"Idempotency-Key": str(uuid4())}
-    deadline, pause, arrived, problem = perf_counter() + patience, FIRST_PAUSE, False, ""
-    while True:
-        try:
-            response = await client.post(url, json=body, headers=headers)
-        except httpx.TransportError as error:
-            arrived = arrived or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-            problem = f"{type(error).__name__}: {error}"
-        else:
-            if response.is_success:
-                return Answer("ok", response.json())
-            problem = f"{response.status_code}: {response.text[:200]}"
-            if response.status_code < 500 and response.status_code not in also:
-                return Answer("failed", {}, problem)
-            arrived = arrived or response.status_code >= 500
+    """Asks again after a time-out, a broken connection, a 5xx or a status in `not_yet`, for `patience` seconds.
+
+    Never returns `refused`. A time-out is unknown, not failed: the server may have committed.
+    """
+    request = client.build_request("POST", url, json=body, headers={"Idempotency-Key": str(uuid4())})
+    deadline, doubtful = perf_counter() + patience, False
+    for pause in _pauses():
+        answer = await _once(client, request, not_yet)
+        if answer.state in ("ok", "failed"):
+            return answer
+        doubtful = doubtful or answer.state == "unknown"
         if perf_counter() + pause > deadline:
-            return Answer("unknown" if arrived else "failed", {}, problem)
+            return replace(answer, state="unknown" if doubtful else "failed")
         await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+    raise AssertionError("pauses never end")
+
+
+async def _once(client: httpx.AsyncClient, request: httpx.Request, not_yet: Collection[int]) -> Answer:
+    try:
+        response = await client.send(request)
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        return Answer("refused", {}, f"{type(error).__name__}: {error}")
+    except httpx.TransportError as error:
+        return Answer("unknown", {}, f"{type(error).__name__}: {error}")
+    if response.is_success:
+        return Answer("ok", response.json())
+    problem = f"{response.status_code}: {response.text[:200]}"
+    if response.status_code in not_yet:
+        return Answer("refused", {}, problem)
+    return Answer("unknown" if response.is_server_error else "failed", {}, problem)
+
+
+def _pauses(first: float = 0.1, longest: float = 2.0) -> Iterator[float]:
+    while True:
+        yield first
+        first = min(first * 2, longest)

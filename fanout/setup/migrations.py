@@ -1,39 +1,34 @@
-"""Each service's migrations, run by the chassis in processes of their own."""
+"""Each service's migrations, run by the chassis, in processes of their own."""
 
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import asyncpg
 
 from fanout.errors import SetupFailed
-from fanout.stack.home import REPOSITORY
-from fanout.stack.process import environment
 
 AT_ONCE = 2
-UNCHANGED = "nothing to do"
 
 
 def migrate(databases: dict[str, str]) -> list[str]:
-    """`databases` maps services to SQLAlchemy URLs."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        said = list(pool.map(_migrate_one, databases, databases.values()))
-    return [f"migrations of {line}" for line in said if UNCHANGED not in line]
+    """`databases` maps services to SQLAlchemy URLs. The chassis is imported once and forked for each service."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["chassis.migrations", "chassis.service"])
+    with ProcessPoolExecutor(AT_ONCE, context, max_tasks_per_child=1) as pool:
+        changes = pool.map(_migrate_one, databases, databases.values())
+        return [change for service in changes for change in service]
 
 
-def _migrate_one(service: str, url: str) -> str:
-    """What the chassis says it did, in one line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "chassis", "migrate", service],
-        cwd=REPOSITORY,
-        env=environment({"FANOUT_DATABASE_URL": url}),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        reason = (done.stdout + done.stderr).strip().splitlines()[-15:]
-        raise SetupFailed("\n".join([f"the migrations of {service} failed:", *reason]))
-    return done.stdout.strip()
+def _migrate_one(service: str, url: str) -> Iterable[str]:
+    from chassis.migrations import migrate
+    from chassis.service import load
+
+    try:
+        return [f"{service}: {change}" for change in asyncio.run(migrate(load(service), url))]
+    except Exception as error:
+        raise SetupFailed(f"the migrations of {service} failed: {error}") from None
 
 
 async def subscriptions(url: str) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from fanout.setup import contracts, databases, migrations, topics
@@ -34,7 +33,7 @@ def make_topics(blueprint: Blueprint) -> list[str]:
 
     subscriptions = asyncio.run(_subscriptions(blueprint.addresses().databases))
     wanted = topics.wanted({event.TOPIC for event in EVENTS}, subscriptions)
-    return topics.ensure(AdminClient(kafka_client.settings(blueprint.ports)), wanted)
+    return topics.ensure(kafka_client.admin(blueprint.ports), wanted)
 
 
 async def _subscriptions(urls: dict[str, str]) -> list[tuple[str, str]]:

@@ -41,6 +41,10 @@ class Home:
         return self.supervisor_log.with_name(f"{self.supervisor_log.name}.1"), self.supervisor_log
 
     @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
     def secrets(self) -> Path:
         return self.path / "secrets.json"
 

@@ -1,7 +1,10 @@
-"""How our tools connect to Kafka: quietly, and quick to notice that it is back."""
+"""How our tools talk to Kafka: quietly, and quick to notice that it is back."""
 
 import logging
+from functools import cache
 from typing import Any
+
+from confluent_kafka.admin import AdminClient
 
 from fanout.stack.ports import HOST, Ports
 
@@ -10,11 +13,12 @@ SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
 
 
-def settings(ports: Ports) -> dict[str, Any]:
-    return {
+@cache
+def admin(ports: Ports) -> AdminClient:
+    settings: dict[str, Any] = {
         "bootstrap.servers": f"{HOST}:{ports.kafka}",
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 200,
-        "logger": SILENT,
         "error_cb": lambda _: None,
     }
+    return AdminClient(settings, logger=SILENT)

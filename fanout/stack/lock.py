@@ -12,7 +12,7 @@ from fanout.stack.home import Home
 def held(home: Home) -> Iterator[None]:
     """The lock ends with the process that holds it, however that ends."""
     home.path.mkdir(parents=True, exist_ok=True)
-    with (home.path / "lock").open("w") as file:
+    with home.lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

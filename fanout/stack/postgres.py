@@ -27,7 +27,7 @@ SETTINGS = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_checkpoints": "off",
+    "recovery_init_sync_method": "syncfs",
 }
 
 

@@ -2,14 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from functools import cache
+from typing import Any
 
+import asyncpg
+import httpx
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from fanout.setup.databases import superuser
 from fanout.stack import kafka_client, postgres, registry
 from fanout.stack.blueprint import Blueprint
 from fanout.stack.ports import HOST, Ports
-
-if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
 
 Probe = Callable[[], bool]
 
@@ -29,10 +34,6 @@ def probe_of(blueprint: Blueprint, name: str) -> Probe:
 
 
 async def _postgres_selects(blueprint: Blueprint) -> bool:
-    import asyncpg
-
-    from fanout.setup.databases import superuser
-
     try:
         async with superuser(blueprint.ports.postgres, blueprint.passwords[postgres.SUPERUSER]) as db:
             return bool(await db.fetchval("SELECT 1") == 1)
@@ -45,32 +46,29 @@ def _registry_lists(ports: Ports) -> bool:
     return _is_ok(management) and _is_ok(f"{registry.url(ports)}/subjects")
 
 
-def _is_ok(url: str) -> bool:
-    import httpx
+@cache
+def _client() -> httpx.Client:
+    return httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=False)
 
+
+def _is_ok(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=ANSWER_SECONDS, trust_env=False).status_code == 200
+        return _client().get(url).status_code == 200
     except httpx.HTTPError:
         return False
 
 
 def broker_answers(ports: Ports) -> bool:
     """Enough to create topics, but groups may not be able to commit yet."""
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
-
     try:
-        return bool(AdminClient(kafka_client.settings(ports)).list_topics(timeout=1).brokers)
+        return bool(kafka_client.admin(ports).list_topics(timeout=1).brokers)
     except KafkaException:
         return False
 
 
 def _groups_can_commit(ports: Ports) -> bool:
-    """Right after the port opens the coordinators may still be loading, so a group of each commits an offset."""
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
-
-    admin = AdminClient(kafka_client.settings(ports))
+    """When the port opens the coordinators may still be loading, so a group of each commits an offset."""
+    admin = kafka_client.admin(ports)
     try:
         topics = [name for name in admin.list_topics(timeout=1).topics if not name.startswith("__")]
         if topics:
@@ -80,14 +78,15 @@ def _groups_can_commit(ports: Ports) -> bool:
     return True
 
 
-def _commit_and_forget(admin: "AdminClient", topic: str) -> None:
-    from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-
+def _commit_and_forget(admin: AdminClient, topic: str) -> None:
     # Names that differ in their last character by one fall on neighbouring partitions of the offsets topic.
     groups = [f"fanout-ready-{number}" for number in range(COORDINATORS)]
     for group in groups:
         offset = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 0)])
-        for done in admin.alter_consumer_group_offsets([offset], request_timeout=ANSWER_SECONDS).values():
-            done.result()
-    for done in admin.delete_consumer_groups(groups, request_timeout=ANSWER_SECONDS).values():
-        done.result()
+        _wait(admin.alter_consumer_group_offsets([offset], request_timeout=ANSWER_SECONDS))
+    _wait(admin.delete_consumer_groups(groups, request_timeout=ANSWER_SECONDS))
+
+
+def _wait(futures: dict[str, Future[Any]]) -> None:
+    for future in futures.values():
+        future.result()

@@ -8,7 +8,7 @@ from fanout.stack.probes import Probe
 from fanout.stack.supervisor import Supervisor
 
 DEADLINE_SECONDS = 90
-INTERVAL_SECONDS = 0.1
+INTERVAL_SECONDS = 0.2
 HOPELESS_STARTS = 4
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import psutil
 
-from fanout.stack import postgres, readiness
+from fanout.stack import guard, postgres, readiness
 from fanout.stack.home import Home
 from fanout.stack.supervisor import Supervisor
 
@@ -18,7 +18,7 @@ def take_down(home: Home) -> bool:
     supervisor = Supervisor(home)
     if supervisor.answers():
         left = _processes(home) + _with_children(supervisor.pid())
-        _stop_in_order(supervisor)
+        stop_in_order(supervisor)
         _wait_gone(left)
         return True
     left = _processes(home)
@@ -34,16 +34,17 @@ def wipe(home: Home) -> None:
     shutil.rmtree(postgres.data_folder(home), ignore_errors=True)
     for folder in (home.logs, home.path / "kafka", home.path / "postgres.new"):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (home.stack_file, home.secrets, home.supervisor_config, *home.supervisor_logs):
+    for file in (home.lock, home.stack_file, home.secrets, home.supervisor_config, *home.supervisor_logs):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         home.path.rmdir()
 
 
-def _stop_in_order(supervisor: Supervisor) -> None:
-    names = {state.name for state in supervisor.states()}
-    for group in (names - SERVERS, (names & SERVERS) - {"postgres"}):
-        readiness.stop(supervisor, group)
+def stop_in_order(supervisor: Supervisor) -> None:
+    """All together within each rank; supervisor's own shutdown takes a second per process."""
+    names = {state.name for state in supervisor.states()} - {guard.NAME}
+    for rank in (names - SERVERS, names & SERVERS - {"postgres"}, names & {"postgres"}):
+        readiness.stop(supervisor, rank)
     supervisor.shutdown()
 
 

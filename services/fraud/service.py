@@ -3,21 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import (
-    ARRAY,
-    Boolean,
-    Column,
-    DateTime,
-    Index,
-    Integer,
-    Table,
-    Text,
-    func,
-    insert,
-    select,
-    tuple_,
-)
+from sqlalchemy import Column, Index, Table, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import ARRAY, Boolean, DateTime, Integer, Text
 
 from chassis.outbox import publish
 from chassis.service import Service
@@ -69,7 +57,7 @@ async def orders_in_window(db: AsyncConnection, orders: Sequence[OrderPlaced]) -
     )
     counted = select(this.c.order_id, select(func.count()).select_from(earlier).scalar_subquery())
     rows = await db.execute(counted.where(this.c.order_id.in_([order.order_id for order in orders])))
-    return {order_id: count for order_id, count in rows}
+    return dict(rows.all())
 
 
 def assessed(order: OrderPlaced, verdict: Verdict) -> FraudAssessed:

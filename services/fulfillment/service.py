@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import JSON, Column, DateTime, Table, Text, bindparam, func, select, update
+from sqlalchemy import Column, Table, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import JSON, DateTime, Text
 
 from chassis.outbox import publish
 from chassis.service import Service
@@ -25,7 +26,7 @@ shipments = Table(
     Column("confirmed_at", DateTime(timezone=True)),
     Column("cancelled_at", DateTime(timezone=True)),
     Column("shipped_at", DateTime(timezone=True)),
-    Column("shipment_id", Text, unique=True),
+    Column("shipment_id", Text),
     Column("tracking_code", Text),
 )
 

@@ -4,21 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    DateTime,
-    ForeignKey,
-    Integer,
-    Table,
-    Text,
-    bindparam,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Table, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import DateTime, Integer, Text
 
 from chassis.outbox import publish
 from chassis.service import Service
@@ -96,10 +85,10 @@ async def release(cancelled: Sequence[OrderCancelled], db: AsyncConnection) -> N
 
 async def open_reservations(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> list[OrderPlaced]:
     """The orders that had no row yet; it is theirs now, whatever else arrives at the same time."""
-    first = {order.order_id: order for order in reversed(orders)}
-    rows = [reservation(order, "reserved") for _, order in sorted(first.items())]
+    by_id = {order.order_id: order for order in orders}
+    rows = [reservation(order, "reserved") for _, order in sorted(by_id.items())]
     new = set((await db.execute(open_once.returning(reservations.c.order_id), rows)).scalars())
-    return [order for order in orders if order.order_id in new and first[order.order_id] is order]
+    return [order for order_id, order in by_id.items() if order_id in new]
 
 
 def reservation(order: OrderPlaced | OrderCancelled, status: str) -> dict[str, object]:
@@ -110,7 +99,7 @@ async def lock_stock(db: AsyncConnection, product_ids: Iterable[str]) -> dict[st
     """Units on hand, the rows locked in the order of their ids so that nobody deadlocks."""
     wanted = select(stock.c.product_id, stock.c.on_hand).where(stock.c.product_id.in_(sorted(product_ids)))
     rows = await db.execute(wanted.order_by(stock.c.product_id).with_for_update())
-    return {product_id: on_hand for product_id, on_hand in rows}
+    return dict(rows.all())
 
 
 async def lock_held(db: AsyncConnection, order_ids: Iterable[str]) -> dict[str, dict[str, int]]:

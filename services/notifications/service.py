@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, Table, Text, insert
+from sqlalchemy import Column, Identity, Index, Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import BigInteger, DateTime, Text
 
 from chassis.service import Service
 from schemas import OrderCancelled, OrderPlaced, OrderShipped, PaymentProcessed

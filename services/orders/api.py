@@ -1,15 +1,13 @@
 """Takes orders over HTTP: checked, priced from our own list, stored and announced in one transaction."""
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic import BaseModel, ConfigDict, Field, field_validator, ValidationInfo
-from sqlalchemy import insert, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
@@ -17,95 +15,32 @@ from chassis.api import Db, Problem, create_api
 from chassis.idempotency import Once
 from chassis.outbox import publish
 from schemas import OrderLine, OrderPlaced
-from services.orders.domain import AlreadyDecided, Order, Payment, Reason, Status, Stock, cancel
+from services.orders.bodies import Line, NewOrder, OrderPage, OrderShown, Product
+from services.orders.domain import AlreadyDecided, Order, Status, cancel
 from services.orders.service import UnknownOrder, lock, order_lines, order_rows, orders, products, save
 
 app = create_api(orders)
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+@app.get("/products")
+async def list_products(db: Db) -> list[Product]:
+    rows = await db.execute(select(products).order_by(products.c.product_id))
+    return [Product.model_validate(row) for row in rows.mappings()]
 
 
-class NewLine(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    product_id: Name
-    quantity: int = Field(ge=1, le=1000, strict=True)
-
-
-class NewOrder(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    customer_id: Name
-    currency: str = Field(pattern=r"^[A-Z]{3}$")
-    payment_method: Literal["card", "invoice"]
-    card_token: Name | None = Field(default=None, validate_default=True)
-    lines: list[NewLine] = Field(min_length=1, max_length=50)
-
-    @field_validator("card_token")
-    @classmethod
-    def fits_the_payment_method(cls, token: str | None, order: ValidationInfo) -> str | None:
-        if order.data.get("payment_method") == "card" and token is None:
-            raise ValueError("a card payment needs the token of a card")
-        if order.data.get("payment_method") == "invoice" and token is not None:
-            raise ValueError("an invoice has no card")
-        return token
-
-    @field_validator("lines")
-    @classmethod
-    def names_each_product_once(cls, lines: list[NewLine]) -> list[NewLine]:
-        if len({line.product_id for line in lines}) < len(lines):
-            raise ValueError("a product may be named once; add up its quantity")
-        return lines
-
-
-class Line(BaseModel):
-    product_id: str
-    quantity: int
-    unit_price_cents: int
-
-
-class OrderSummary(BaseModel):
-    order_id: str
-    status: Status
-    version: int
-    customer_id: str
-    currency: str
-    total_cents: int
-    payment_method: str
-    cancel_reason: Reason | None
-    payment: Payment
-    stock: Stock
-    fraud_score: int | None = None
-    flagged: bool | None = None
-    placed_at: datetime
-    payment_at: datetime | None
-    stock_at: datetime | None
-    decided_at: datetime | None
-    shipped_at: datetime | None
-
-
-class OrderInFull(OrderSummary):
-    lines: list[Line]
-
-
-class OrderPage(BaseModel):
-    orders: list[OrderSummary]
-    next_before: str | None
-
-
-class Product(BaseModel):
-    product_id: str
-    name: str
-    price_cents: int
-    currency: str
-
-
-@app.post("/orders", status_code=201, response_model=OrderInFull)
+@app.post("/orders", status_code=201, response_model=OrderShown)
 async def place_order(order: NewOrder, once: Once) -> Response:
     return await once(order, lambda db: accept(order, db))
 
 
+@app.post("/orders/{order_id}/cancel", response_model=OrderShown)
+async def cancel_order(order_id: UUID, once: Once) -> Response:
+    return await once(None, lambda db: call_off(str(order_id), db))
+
+
 @app.get("/orders/{order_id}")
-async def show_order(order_id: UUID, db: Db) -> OrderInFull:
-    return await find(str(order_id), db)
+async def show_order(order_id: UUID, db: Db) -> OrderShown:
+    return await show(str(order_id), db)
 
 
 @app.get("/orders")
@@ -116,40 +51,93 @@ async def list_orders(
     before: UUID | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> OrderPage:
-    """Newest first; the next page is `before` the last order of this one."""
-    wanted = select(order_rows).order_by(order_rows.c.order_id.desc()).limit(limit)
-    if flagged is not None:
-        wanted = wanted.where(order_rows.c.flagged.is_(flagged))
-    if status is not None:
-        wanted = wanted.where(order_rows.c.status == status)
+    """Newest first. The next page: `before` = `next_before` of this one."""
+    row = order_rows.c
+    filters = {row.flagged: flagged, row.status: status}
+    wanted = select(order_rows).where(
+        *(column == value for column, value in filters.items() if value is not None)
+    )
     if before is not None:
-        wanted = wanted.where(order_rows.c.order_id < str(before))
-    found = [OrderSummary.model_validate(row) for row in (await db.execute(wanted)).mappings()]
-    return OrderPage(orders=found, next_before=found[-1].order_id if len(found) == limit else None)
+        wanted = wanted.where(row.order_id < str(before))
+    page = await read(wanted.order_by(row.order_id.desc()).limit(limit), db)
+    return OrderPage(orders=page, next_before=page[-1].order_id if len(page) == limit else None)
 
 
-@app.post("/orders/{order_id}/cancel", response_model=OrderInFull)
-async def cancel_order(order_id: UUID, once: Once) -> Response:
-    return await once(None, lambda db: call_off(str(order_id), db))
-
-
-@app.get("/products")
-async def list_products(db: Db) -> list[Product]:
-    rows = await db.execute(select(products).order_by(products.c.product_id))
-    return [Product.model_validate(row) for row in rows.mappings()]
-
-
-async def accept(order: NewOrder, db: AsyncConnection) -> OrderInFull:
-    lines = await price(order, db)
+async def accept(new: NewOrder, db: AsyncConnection) -> OrderShown:
+    lines = await price(new, db)
     placed = OrderPlaced(
         order_id=str(uuid7()),
         order_version=1,
-        customer_id=order.customer_id,
-        currency=order.currency,
         total_cents=sum(line.quantity * line.unit_price_cents for line in lines),
-        payment_method=order.payment_method,
-        card_token=order.card_token,
         lines=tuple(lines),
-        occurred_at=time.time_ns() // 1_000_000,
+        occurred_at=round(now().timestamp() * 1000),
+        **new.model_dump(exclude={"lines"}),
     )
-    ...
+    order = Order(
+        order_id=placed.order_id,
+        customer_id=placed.customer_id,
+        currency=placed.currency,
+        total_cents=placed.total_cents,
+    )
+    row = asdict(order) | {"payment_method": placed.payment_method, "placed_at": placed.time}
+    await db.execute(insert(order_rows), [row])
+    await db.execute(insert(order_lines), [{"order_id": order.order_id, **asdict(line)} for line in lines])
+    await publish(db, [placed])
+    return OrderShown.model_validate(row | {"lines": [asdict(line) for line in lines]})
+
+
+async def price(new: NewOrder, db: AsyncConnection) -> list[OrderLine]:
+    """Prices are ours, never the client's."""
+    named = [line.product_id for line in new.lines]
+    found = {
+        row.product_id: row
+        for row in await db.execute(select(products).where(products.c.product_id.in_(named)))
+    }
+    for position, product_id in enumerate(named):
+        if product_id not in found:
+            raise Problem.of_field(f"lines[{position}].product_id", f"there is no product {product_id}")
+        if found[product_id].currency != new.currency:
+            raise Problem.of_field("currency", f"{product_id} is sold in {found[product_id].currency}")
+    return [
+        OrderLine(
+            product_id=line.product_id,
+            quantity=line.quantity,
+            unit_price_cents=found[line.product_id].price_cents,
+        )
+        for line in sorted(new.lines, key=lambda line: line.product_id)
+    ]
+
+
+async def call_off(order_id: str, db: AsyncConnection) -> OrderShown:
+    try:
+        before = await lock(db, [order_id])
+        await save(db, before, {order_id: cancel(before[order_id], "customer_request", now())})
+    except UnknownOrder as unknown:
+        raise not_found(order_id) from unknown
+    except AlreadyDecided as decided:
+        raise Problem(409, "too late to cancel", f"{decided}", order_id=order_id) from decided
+    return await show(order_id, db)
+
+
+async def show(order_id: str, db: AsyncConnection) -> OrderShown:
+    if found := await read(select(order_rows).where(order_rows.c.order_id == order_id), db):
+        return found[0]
+    raise not_found(order_id)
+
+
+async def read(wanted: Select[Any], db: AsyncConnection) -> list[OrderShown]:
+    rows = (await db.execute(wanted)).mappings().all()
+    of_these = select(order_lines).where(order_lines.c.order_id.in_([row["order_id"] for row in rows]))
+    lines: dict[str, list[Line]] = {row["order_id"]: [] for row in rows}
+    for line in (await db.execute(of_these.order_by(order_lines.c.product_id))).mappings():
+        lines[line["order_id"]].append(Line.model_validate(line))
+    return [OrderShown.model_validate({**row, "lines": lines[row["order_id"]]}) for row in rows]
+
+
+def not_found(order_id: str) -> Problem:
+    return Problem(404, "unknown order", f"There is no order {order_id}.", order_id=order_id)
+
+
+def now() -> datetime:
+    """In whole milliseconds, as events tell the time."""
+    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)

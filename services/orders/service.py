@@ -4,28 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    ForeignKey,
-    Index,
-    Integer,
-    Table,
-    Text,
-    bindparam,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Column, ForeignKey, Index, Table, bindparam, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import BigInteger, Boolean, DateTime, Integer, Text
 
 from chassis.failures import PermanentFailure
 from chassis.outbox import publish
 from chassis.service import Service
 from schemas import (
-    Event,
     FraudAssessed,
     OrderCancelled,
     OrderConfirmed,
@@ -34,6 +20,7 @@ from schemas import (
     StockRejected,
     StockReserved,
 )
+from schemas.event import Event
 from services.orders.domain import Order, hear_payment, hear_stock, ship
 
 orders = Service("orders")
@@ -91,28 +78,22 @@ class UnknownOrder(PermanentFailure):
 
 @orders.on(PaymentProcessed)
 async def hear_payments(payments: Sequence[PaymentProcessed], db: AsyncConnection) -> None:
-    await revise(
-        db, payments, lambda order, said: hear_payment(order, said.outcome, said.payment_version, said.time)
-    )
+    await revise(db, payments, lambda o, p: hear_payment(o, p.outcome, p.payment_version, p.time))
 
 
 @orders.on(StockReserved)
 async def hear_reservations(reserved: Sequence[StockReserved], db: AsyncConnection) -> None:
-    await revise(
-        db, reserved, lambda order, said: hear_stock(order, "reserved", said.reservation_version, said.time)
-    )
+    await revise(db, reserved, lambda o, r: hear_stock(o, "reserved", r.reservation_version, r.time))
 
 
 @orders.on(StockRejected)
 async def hear_rejections(rejected: Sequence[StockRejected], db: AsyncConnection) -> None:
-    await revise(
-        db, rejected, lambda order, said: hear_stock(order, "rejected", said.reservation_version, said.time)
-    )
+    await revise(db, rejected, lambda o, r: hear_stock(o, "rejected", r.reservation_version, r.time))
 
 
 @orders.on(OrderShipped)
 async def hear_shipments(shipped: Sequence[OrderShipped], db: AsyncConnection) -> None:
-    await revise(db, shipped, lambda order, said: ship(order, said.time))
+    await revise(db, shipped, lambda o, s: ship(o, s.time))
 
 
 @orders.on(FraudAssessed)
@@ -134,13 +115,9 @@ async def revise(db: AsyncConnection, facts: Sequence[E], hear: Callable[[Order,
 async def lock(db: AsyncConnection, order_ids: Iterable[str]) -> dict[str, Order]:
     """The orders, their rows locked until the transaction ends; in the order of their ids, so nobody deadlocks."""
     wanted = sorted(set(order_ids))
-    known = (
-        select(*STATE)
-        .where(order_rows.c.order_id.in_(wanted))
-        .order_by(order_rows.c.order_id)
-        .with_for_update()
-    )
-    found = {row.order_id: Order(**row._mapping) for row in await db.execute(known)}
+    known = select(*STATE).where(order_rows.c.order_id.in_(wanted)).order_by(order_rows.c.order_id)
+    rows = await db.execute(known.with_for_update())
+    found = {row.order_id: Order(**row._mapping) for row in rows}
     if missing := [order_id for order_id in wanted if order_id not in found]:
         raise UnknownOrder(f"no such order: {', '.join(missing)}")
     return found

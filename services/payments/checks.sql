@@ -7,7 +7,7 @@ LEFT JOIN (
            count(*) FILTER (WHERE kind = 'refund') AS refunds
     FROM movements GROUP BY order_id
 ) AS moved USING (order_id)
-WHERE (coalesce(authorizations, 0), coalesce(refunds, 0)) <>
+WHERE (coalesce(authorizations, 0)::int, coalesce(refunds, 0)::int) <>
     CASE status WHEN 'authorized' THEN (1, 0) WHEN 'refunded' THEN (1, 1) ELSE (0, 0) END;
 
 -- check: no more money was refunded than was authorized, and each movement is the whole amount of its payment

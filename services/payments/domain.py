@@ -10,6 +10,15 @@ Status = Literal["pending", "authorized", "declined", "voided", "refunded"]
 
 ACCEPTED = {"tok_visa", "tok_mastercard"}
 DECLINED = {"tok_declined": "card_declined", "tok_insufficient_funds": "insufficient_funds"}
+CLOSED = {
+    "authorized": "paid already",
+    "refunded": "refunded",
+    "voided": "void, since the order was cancelled",
+}
+
+
+class NotPayable(Exception):
+    """There is no open invoice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +46,14 @@ def open_payment(invoice: Payment, card_token: str | None) -> Payment:
     if card_token in ACCEPTED:
         return replace(invoice, status="authorized")
     return replace(invoice, status="declined", decline_reason=DECLINED.get(card_token or "", "unknown_card"))
+
+
+def pay(invoice: Payment, at: datetime) -> Payment:
+    if invoice.payment_method != "invoice":
+        raise NotPayable(f"order {invoice.order_id} is paid by {invoice.payment_method}")
+    if invoice.status != "pending":
+        raise NotPayable(f"the invoice of order {invoice.order_id} is {CLOSED[invoice.status]}")
+    return replace(invoice, status="authorized", changed_at=at)
 
 
 def undo(payment: Payment, at: datetime) -> Payment:

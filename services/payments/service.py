@@ -3,21 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    Identity,
-    Index,
-    Table,
-    Text,
-    bindparam,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Column, Identity, Index, Table, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import BigInteger, DateTime, Text
 
 from chassis.outbox import publish
 from chassis.service import Service
@@ -30,7 +19,7 @@ payment_rows = Table(
     "payments",
     payments.metadata,
     Column("order_id", Text, primary_key=True),
-    Column("payment_id", Text, nullable=False, unique=True),
+    Column("payment_id", Text, nullable=False, index=True),
     Column("customer_id", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("changed_at", DateTime(timezone=True), nullable=False),

@@ -17,6 +17,6 @@ def upgrade() -> None:
         sa.Column("confirmed_at", sa.DateTime(timezone=True)),
         sa.Column("cancelled_at", sa.DateTime(timezone=True)),
         sa.Column("shipped_at", sa.DateTime(timezone=True)),
-        sa.Column("shipment_id", sa.Text, unique=True),
+        sa.Column("shipment_id", sa.Text),
         sa.Column("tracking_code", sa.Text),
     )

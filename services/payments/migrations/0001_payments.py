@@ -11,7 +11,7 @@ def upgrade() -> None:
     op.create_table(
         "payments",
         sa.Column("order_id", sa.Text, primary_key=True),
-        sa.Column("payment_id", sa.Text, nullable=False, unique=True),
+        sa.Column("payment_id", sa.Text, nullable=False, index=True),
         sa.Column("customer_id", sa.Text, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),

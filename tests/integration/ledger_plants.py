@@ -1,0 +1,152 @@
+"""One way to break each check of the ledger: in which database, by which statement, and whose id must be named.
+
+`{shipped}`, `{declined}`, `{sold_out}` and `{unpaid}` stand for orders of the honest world.
+"""
+
+from typing import NamedTuple
+
+
+class Plant(NamedTuple):
+    service: str
+    sql: str
+    named: str = "{shipped}"
+
+
+EFFECTS = {
+    "nothing happened twice to one order": Plant(
+        "payments",
+        "INSERT INTO movements (order_id, kind, amount_cents, moved_at) "
+        "SELECT order_id, kind, amount_cents, moved_at FROM movements WHERE order_id = '{shipped}'",
+    ),
+    "every effect has a published event": Plant(
+        "fraud",
+        "INSERT INTO inbox (consumer, event_id, status) "
+        "VALUES ('fraud', '00000000-0000-7000-8000-000000000001', 'applied')",
+        "00000000-0000-7000-8000-000000000001",
+    ),
+}
+
+OWN_CHECKS = {
+    "fraud: every order that was seen was assessed": Plant(
+        "fraud", "DELETE FROM assessments WHERE order_id = '{shipped}'"
+    ),
+    "fraud: an order is suspicious exactly when its score says so": Plant(
+        "fraud", "UPDATE assessments SET score = 90 WHERE order_id = '{shipped}'"
+    ),
+    "fulfillment: nothing was shipped before it was confirmed": Plant(
+        "fulfillment", "UPDATE shipments SET confirmed_at = NULL WHERE order_id = '{shipped}'"
+    ),
+    "fulfillment: nothing was shipped that had been cancelled": Plant(
+        "fulfillment", "UPDATE shipments SET cancelled_at = now() WHERE order_id = '{shipped}'"
+    ),
+    "fulfillment: every order that is known and confirmed was shipped": Plant(
+        "fulfillment", "UPDATE shipments SET shipped_at = NULL WHERE order_id = '{shipped}'"
+    ),
+    "inventory: stock on hand plus reserved is the initial stock": Plant(
+        "inventory", "UPDATE stock SET on_hand = on_hand - 1 WHERE product_id = 'mug'", "mug"
+    ),
+    "inventory: no product has less than nothing on hand": Plant(
+        "inventory",
+        "ALTER TABLE stock DROP CONSTRAINT stock_is_never_negative; "
+        "UPDATE stock SET on_hand = -1 WHERE product_id = 'mug'",
+        "mug",
+    ),
+    "inventory: reserved or released orders have lines, others have none": Plant(
+        "inventory", "DELETE FROM reservation_lines WHERE order_id = '{shipped}'"
+    ),
+    "notifications: no customer was told the same thing about an order twice": Plant(
+        "notifications",
+        "INSERT INTO messages (order_id, customer_id, kind, body, created_at) "
+        "SELECT order_id, customer_id, kind, body, created_at FROM messages WHERE order_id = '{shipped}'",
+    ),
+    "notifications: no customer was told that a payment went through and that it was declined": Plant(
+        "notifications",
+        "INSERT INTO messages (order_id, customer_id, kind, body, created_at) "
+        "SELECT order_id, customer_id, 'payment_declined', '', created_at FROM messages "
+        "WHERE order_id = '{shipped}' AND kind = 'payment_authorized'",
+    ),
+    "notifications: no customer was told that an order is cancelled and that it is on its way": Plant(
+        "notifications",
+        "INSERT INTO messages (order_id, customer_id, kind, body, created_at) "
+        "SELECT order_id, customer_id, 'order_cancelled', '', created_at FROM messages "
+        "WHERE order_id = '{shipped}' AND kind = 'order_shipped'",
+    ),
+    "orders: confirmed orders have heard that the money is authorized and the stock reserved": Plant(
+        "orders", "UPDATE orders SET stock = 'pending' WHERE order_id = '{shipped}'"
+    ),
+    "orders: refused orders are cancelled": Plant(
+        "orders", "UPDATE orders SET payment = 'declined' WHERE order_id = '{shipped}'"
+    ),
+    "orders: no order waits for a decision although payment and stock have both spoken": Plant(
+        "orders", "UPDATE orders SET status = 'placed' WHERE order_id = '{shipped}'"
+    ),
+    "orders: each order said once that it was placed, and once what was decided": Plant(
+        "orders", "DELETE FROM outbox WHERE aggregate_id = '{shipped}' AND type = 'OrderConfirmed'"
+    ),
+    "orders: an order's total is the sum of its lines": Plant(
+        "orders", "UPDATE orders SET total_cents = total_cents + 1 WHERE order_id = '{shipped}'"
+    ),
+    "payments: every payment moved its money as its status says: "
+    "authorized once, refunded at most once, otherwise never": Plant(
+        "payments", "DELETE FROM movements WHERE order_id = '{shipped}'"
+    ),
+    "payments: no more money was refunded than was authorized, "
+    "and each movement is the whole amount of its payment": Plant(
+        "payments", "UPDATE movements SET amount_cents = amount_cents - 1 WHERE order_id = '{shipped}'"
+    ),
+}
+
+_REFUND = (
+    "INSERT INTO movements (order_id, kind, amount_cents, moved_at) VALUES ('{%s}', 'refund', 100, now())"
+)
+
+ACROSS_SERVICES = {
+    "a confirmed order has an authorized payment": OWN_CHECKS[
+        "payments: every payment moved its money as its status says: "
+        "authorized once, refunded at most once, otherwise never"
+    ],
+    "a confirmed order holds its stock": Plant(
+        "inventory", "UPDATE reservations SET status = 'released' WHERE order_id = '{shipped}'"
+    ),
+    "a confirmed order is shipped": Plant(
+        "fulfillment", "UPDATE shipments SET shipped_at = NULL WHERE order_id = '{shipped}'"
+    ),
+    "a shipment has a confirmed order": Plant(
+        "fulfillment", "UPDATE shipments SET shipped_at = now() WHERE order_id = '{declined}'", "{declined}"
+    ),
+    "an order called shipped has a shipment": Plant(
+        "orders", "UPDATE orders SET status = 'shipped' WHERE order_id = '{unpaid}'", "{unpaid}"
+    ),
+    "a shipment is known to its order": Plant(
+        "orders", "UPDATE orders SET status = 'confirmed' WHERE order_id = '{shipped}'"
+    ),
+    "a refund has an authorized payment": Plant("payments", _REFUND % "declined", "{declined}"),
+    "a refund has a cancelled order": Plant("payments", _REFUND % "shipped"),
+    "a cancelled order's payment is refunded": Plant(
+        "payments", "DELETE FROM movements WHERE kind = 'refund'", "{sold_out}"
+    ),
+    "a cancelled order holds no stock": Plant(
+        "inventory", "UPDATE reservations SET status = 'reserved' WHERE order_id = '{declined}'", "{declined}"
+    ),
+    "a release has a cancelled order": Plant(
+        "inventory", "UPDATE reservations SET status = 'released' WHERE order_id = '{shipped}'"
+    ),
+    "a rejected order is not confirmed": Plant(
+        "inventory", "UPDATE reservations SET status = 'rejected' WHERE order_id = '{shipped}'"
+    ),
+    "a rejected order is cancelled": Plant(
+        "inventory", "UPDATE reservations SET status = 'rejected' WHERE order_id = '{unpaid}'", "{unpaid}"
+    ),
+    "an order with payment and stock is decided": Plant(
+        "orders", "UPDATE orders SET status = 'placed' WHERE order_id = '{shipped}'"
+    ),
+    "a declined order is cancelled": Plant(
+        "payments", "UPDATE payments SET status = 'declined' WHERE order_id = '{unpaid}'", "{unpaid}"
+    ),
+    "a placed order has an answer about its stock": Plant(
+        "inventory", "UPDATE reservations SET status = 'void' WHERE order_id = '{unpaid}'", "{unpaid}"
+    ),
+    "a placed order is assessed": Plant("fraud", "DELETE FROM assessments WHERE order_id = '{shipped}'"),
+}
+
+PLANTS = EFFECTS | OWN_CHECKS | ACROSS_SERVICES

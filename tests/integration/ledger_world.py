@@ -1,0 +1,153 @@
+"""A small honest world for the ledger: the real services on real Postgres, with a postman in Kafka's place."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+from uuid import uuid4
+
+from fastavro import schemaless_reader
+from sqlalchemy import Row, text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from chassis.database import Database
+from chassis.inbox import claim
+from chassis.migrations import migrate
+from chassis.progress import Tally, advance
+from chassis.service import Service, load
+from fanout.ledger.audit import audit
+from fanout.ledger.report import Report
+from schemas import EVENTS, Event
+from schemas.files import parsed_schema
+from services.orders.api import accept, call_off
+from services.orders.bodies import NewOrder
+from services.payments.api import NewPayment, settle_invoice
+
+SERVICES = ("fraud", "fulfillment", "inventory", "notifications", "orders", "payments")
+TYPES = {event_type.NAME: event_type for event_type in EVENTS}
+UNSENT = text("SELECT id, event_id, type, payload FROM outbox WHERE published_at IS NULL ORDER BY id")
+SENT = text(
+    "UPDATE outbox SET published_at = now(), kafka_partition = 0, kafka_offset = :offset WHERE id = :id"
+)
+
+
+@dataclass
+class World:
+    """Offsets grow by one a topic, all in partition 0. Only what `deliver` delivers is ever received."""
+
+    databases: Mapping[str, Database]
+    offsets: Counter[str] = field(default_factory=Counter)
+
+    async def order(self, product: str = "mug", card: str | None = "tok_visa", quantity: int = 1) -> str:
+        new = NewOrder(
+            customer_id=f"customer-{uuid4().hex[:8]}",
+            currency="EUR",
+            payment_method="card" if card else "invoice",
+            card_token=card,
+            lines=[{"product_id": product, "quantity": quantity}],  # type: ignore[list-item]
+        )
+        async with self.databases["orders"].transaction() as db:
+            return (await accept(new, db)).order_id
+
+    async def cancel(self, order_id: str) -> None:
+        async with self.databases["orders"].transaction() as db:
+            await call_off(order_id, db)
+
+    async def pay(self, order_id: str) -> None:
+        ((cents,),) = await self.run(
+            "payments", f"SELECT amount_cents FROM payments WHERE order_id = '{order_id}'"
+        )
+        async with self.databases["payments"].transaction() as db:
+            await settle_invoice(NewPayment(order_id=order_id, amount_cents=cents, currency="EUR"), db)  # type: ignore[arg-type]
+
+    async def close(self) -> None:
+        for database in self.databases.values():
+            await database.close()
+
+    async def deliver(self) -> None:
+        """Until nobody has anything more to say."""
+        while sum([await self._collect(service) for service in SERVICES]):
+            pass
+
+    async def run(self, service: str, sql: str) -> list[Row[*tuple[Any, ...]]]:
+        async with self.databases[service].transaction() as db:
+            results = [await db.execute(text(part.replace(":", r"\:"))) for part in sql.split(";")]
+            return list(results[-1]) if results[-1].returns_rows else []
+
+    async def audit(self) -> Report:
+        return await audit({name: url_of(database) for name, database in self.databases.items()})
+
+    async def _collect(self, service: str) -> int:
+        async with self.databases[service].transaction() as db:
+            rows = list(await db.execute(UNSENT))
+        for row in rows:
+            event = _event(row)
+            offset = self.offsets[event.TOPIC]
+            self.offsets[event.TOPIC] += 1
+            async with self.databases[service].transaction() as db:
+                await db.execute(SENT, {"offset": offset, "id": row.id})
+            for listener in SERVICES:
+                await self._hand_over(load(listener), row, event, offset)
+        return len(rows)
+
+    async def _hand_over(self, to: Service, row: Row[*tuple[Any, ...]], event: Event, offset: int) -> None:
+        if event.TOPIC not in to.topics:
+            return
+        async with self.databases[to.name].transaction() as db:
+            wanted = type(event) in to.reactions
+            if wanted and await claim(db, to.name, [(row.event_id, 0)]):
+                await to.reactions[type(event)]([event], db)
+            tally = Tally(received=1, applied=int(wanted), skipped=int(not wanted))
+            await advance(db, to.name, event.TOPIC, 0, offset + 1, tally)
+
+
+def _event(row: Row[*tuple[Any, ...]]) -> Event:
+    event_type = TYPES[row.type]
+    record = schemaless_reader(BytesIO(row.payload), parsed_schema(event_type), None)
+    return event_type.from_record(record)  # type: ignore[arg-type]
+
+
+def url_of(database: Database) -> str:
+    return database.engine.url.render_as_string(hide_password=False)
+
+
+def world_at(server: URL, names: Mapping[str, str], offsets: Mapping[str, int] | None = None) -> World:
+    """`names`: service -> database."""
+    return World(
+        {service: Database(_url(server, name)) for service, name in names.items()}, Counter(offsets or {})
+    )
+
+
+async def create(server: URL, prefix: str) -> dict[str, str]:
+    """Six migrated databases, by service."""
+    names = {service: f"{prefix}_{service}" for service in SERVICES}
+    for service, name in names.items():
+        await administer(server, f"CREATE DATABASE {name}")
+        await migrate(load(service), _url(server, name))
+    return names
+
+
+async def copy(server: URL, names: Mapping[str, str], suffix: str) -> dict[str, str]:
+    for name in names.values():
+        await administer(server, f"CREATE DATABASE {name}_{suffix} TEMPLATE {name}")
+    return {service: f"{name}_{suffix}" for service, name in names.items()}
+
+
+async def drop(server: URL, names: Iterable[str]) -> None:
+    for name in names:
+        await administer(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+async def administer(server: URL, statement: str) -> None:
+    engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        async with engine.connect() as db:
+            await db.execute(text(statement))
+    finally:
+        await engine.dispose()
+
+
+def _url(server: URL, name: str) -> str:
+    return server.set(database=name).render_as_string(hide_password=False)

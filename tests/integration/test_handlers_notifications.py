@@ -1,0 +1,58 @@
+"""Which messages a customer gets."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import select
+
+from chassis.database import Database
+from services.notifications.service import messages, notifications
+from tests.integration import saga
+from tests.integration.conftest import NewDatabase
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
+    yield await new_database("notifications")
+
+
+async def written(database: Database) -> list[tuple[str, str]]:
+    rows = await saga.fetch(database, select(messages).order_by(messages.c.id))
+    return [(row["order_id"], row["kind"]) for row in rows]
+
+
+async def test_every_step_of_an_order_is_a_message(database: Database) -> None:
+    await saga.deliver(
+        database,
+        notifications,
+        saga.order_placed("o-1"),
+        saga.order_placed("o-2"),
+        saga.payment_processed("o-1"),
+        saga.payment_processed("o-2", "declined"),
+        saga.order_cancelled("o-2"),
+        saga.order_shipped("o-1"),
+    )
+    assert await written(database) == [
+        ("o-1", "order_placed"),
+        ("o-2", "order_placed"),
+        ("o-1", "payment_authorized"),
+        ("o-2", "payment_declined"),
+        ("o-2", "order_cancelled"),
+        ("o-1", "order_shipped"),
+    ]
+    assert not await saga.broken_checks("notifications", database)
+
+
+async def test_a_message_tells_the_time_of_its_event(database: Database) -> None:
+    shipped = saga.order_shipped("o-1")
+    await saga.deliver(database, notifications, shipped)
+    (row,) = await saga.fetch(database, select(messages))
+    assert (row["customer_id"], row["created_at"]) == ("c-1", shipped.time)
+
+
+async def test_a_message_written_twice_is_seen_and_not_swallowed(database: Database) -> None:
+    await saga.deliver(database, notifications, saga.order_shipped("o-1"), saga.order_shipped("o-1"))
+    assert len(await written(database)) == 2
+    assert await saga.broken_checks("notifications", database) == {
+        "no customer was told the same thing about an order twice": ["o-1"]
+    }

@@ -1,0 +1,154 @@
+"""What orders makes of the facts that reach it, in every order of their arrival."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from itertools import permutations
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from chassis.database import Database
+from chassis.failures import FailureClass, PermanentFailure, classify
+from schemas import Event, OrderCancelled, OrderConfirmed
+from services.orders.domain import Contradiction, Order
+from services.orders.service import order_rows, orders
+from tests.integration import saga
+from tests.integration.conftest import NewDatabase
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
+    yield await new_database("orders")
+
+
+async def place(database: Database, *order_ids: str) -> None:
+    placed = [saga.order_placed(order_id) for order_id in order_ids]
+    rows = [
+        asdict(
+            Order(
+                order_id=p.order_id, customer_id=p.customer_id, currency=p.currency, total_cents=p.total_cents
+            )
+        )
+        | {"payment_method": p.payment_method, "placed_at": p.time}
+        for p in placed
+    ]
+    async with database.transaction() as db:
+        await db.execute(insert(order_rows), rows)
+
+
+async def state(database: Database, order_id: str) -> dict[str, Any]:
+    (row,) = await saga.fetch(database, select(order_rows).where(order_rows.c.order_id == order_id))
+    return {name: value for name, value in row.items() if name != "order_id"}
+
+
+SAGAS: dict[str, tuple[str, list[Any]]] = {
+    "everybody agrees": ("confirmed", [saga.payment_processed, saga.stock_reserved, saga.fraud_assessed]),
+    "the card is refused": (
+        "cancelled",
+        [lambda o: saga.payment_processed(o, "declined"), saga.stock_reserved, saga.fraud_assessed],
+    ),
+    "there is no stock": ("cancelled", [saga.payment_processed, saga.stock_rejected, saga.fraud_assessed]),
+    "the invoice is not paid": ("placed", [saga.stock_reserved, saga.fraud_assessed]),
+}
+
+
+@pytest.mark.parametrize("name", SAGAS)
+async def test_the_final_state_is_the_same_for_every_order_of_arrival(name: str, database: Database) -> None:
+    status, facts = SAGAS[name]
+    ends = []
+    for number, arrival in enumerate(permutations(facts)):
+        order_id = f"o-{number}"
+        await place(database, order_id)
+        for fact in arrival:
+            await saga.deliver(database, orders, fact(order_id))
+        ends.append(await state(database, order_id))
+    assert ends[0]["status"] == status
+    assert all(end == ends[0] for end in ends)
+
+
+async def test_when_both_refuse_the_order_is_cancelled_once_for_the_first_reason(database: Database) -> None:
+    await place(database, "o-1", "o-2")
+    refusals: Sequence[Event] = [saga.payment_processed("o-1", "declined"), saga.stock_rejected("o-1")]
+    await saga.deliver(database, orders, *refusals)
+    await saga.deliver(
+        database, orders, saga.stock_rejected("o-2"), saga.payment_processed("o-2", "declined")
+    )
+    assert [(e.order_id, e.reason) for e in await saga.said(database) if isinstance(e, OrderCancelled)] == [
+        ("o-1", "payment_declined"),
+        ("o-2", "out_of_stock"),
+    ]
+
+
+async def test_a_batch_decides_each_of_its_orders(database: Database) -> None:
+    ids = [f"o-{number:03}" for number in range(500)]
+    await place(database, *ids)
+    await saga.deliver(database, orders, *(saga.stock_reserved(order_id) for order_id in ids))
+    refused = set(ids[::7])
+    outcomes = [
+        saga.payment_processed(o, "declined" if o in refused else "authorized") for o in reversed(ids)
+    ]
+    await saga.deliver(database, orders, *outcomes)
+    events = await saga.said(database)
+    assert {e.key for e in events if isinstance(e, OrderConfirmed)} == set(ids) - refused
+    assert {e.key for e in events if isinstance(e, OrderCancelled)} == refused
+    assert len(events) == 500
+    assert not (await saga.broken_checks("orders", database)).get("refused orders are cancelled")
+
+
+async def test_the_confirmation_carries_the_later_event_time(database: Database) -> None:
+    await place(database, "o-1")
+    await saga.deliver(
+        database, orders, saga.payment_processed("o-1", second=9), saga.stock_reserved("o-1", second=2)
+    )
+    (confirmed,) = await saga.said(database)
+    assert confirmed.occurred_at == saga.ms(9)
+    assert confirmed.aggregate_version == 2
+
+
+async def test_a_shipment_makes_a_confirmed_order_shipped_and_says_nothing_new(database: Database) -> None:
+    await place(database, "o-1")
+    await saga.deliver(database, orders, saga.payment_processed("o-1"), saga.stock_reserved("o-1"))
+    await saga.deliver(database, orders, saga.order_shipped("o-1"))
+    assert (await state(database, "o-1"))["status"] == "shipped"
+    assert len(await saga.said(database)) == 1
+
+
+async def test_a_shipment_of_a_cancelled_order_is_refused_for_good(database: Database) -> None:
+    await place(database, "o-1")
+    await saga.deliver(database, orders, saga.stock_rejected("o-1"))
+    with pytest.raises(Contradiction) as refusal:
+        await saga.deliver(database, orders, saga.order_shipped("o-1"))
+    assert classify(refusal.value) is FailureClass.PERMANENT
+    assert (await state(database, "o-1"))["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        saga.payment_processed("o-9"),
+        saga.stock_reserved("o-9"),
+        saga.stock_rejected("o-9"),
+        saga.fraud_assessed("o-9"),
+        saga.order_shipped("o-9"),
+    ],
+    ids=lambda fact: fact.NAME,
+)
+async def test_a_fact_about_an_order_never_placed_is_refused_for_good(
+    fact: Event, database: Database
+) -> None:
+    with pytest.raises(PermanentFailure, match="o-9"):
+        await saga.deliver(database, orders, fact)
+
+
+async def test_a_verdict_is_recorded_before_and_after_the_decision_and_decides_nothing(
+    database: Database,
+) -> None:
+    await place(database, "o-1", "o-2")
+    await saga.deliver(database, orders, saga.fraud_assessed("o-1"))
+    await saga.deliver(
+        database, orders, saga.stock_rejected("o-2"), saga.fraud_assessed("o-2", suspicious=False)
+    )
+    early, late = await state(database, "o-1"), await state(database, "o-2")
+    assert (early["status"], early["flagged"], early["fraud_score"]) == ("placed", True, 80)
+    assert (late["status"], late["flagged"]) == ("cancelled", False)

@@ -1,0 +1,146 @@
+"""The saga without Kafka: whatever arrives first, every order ends the same, and the books balance."""
+
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from chassis.api import Problem
+from services.orders.api import accept, call_off
+from services.orders.bodies import NewOrder
+from services.payments.api import NewPayment, settle_invoice
+from tests.integration import saga
+from tests.integration.conftest import NewDatabase
+
+SERVICES = ("orders", "payments", "inventory", "fraud", "fulfillment", "notifications")
+
+PURCHASES: dict[str, dict[str, Any]] = {
+    "card": {"card_token": "tok_visa"},
+    "declined card": {"card_token": "tok_declined"},
+    "card, sold out": {"card_token": "tok_visa", "product_id": "sold-out-poster"},
+    "card, called off": {"card_token": "tok_visa"},
+    "paid invoice": {},
+    "unpaid invoice": {},
+    "invoice, sold out": {"product_id": "sold-out-poster"},
+    "invoice, called off": {},
+}
+
+# order and why, as orders sees it · payment, reservation and shipment, as their services do · messages
+ENDS = {
+    "card": ("shipped", None, "authorized", "reserved", True, "authorized placed shipped"),
+    "declined card": (
+        "cancelled",
+        "payment_declined",
+        "declined",
+        "released",
+        False,
+        "cancelled declined placed",
+    ),
+    "card, sold out": (
+        "cancelled",
+        "out_of_stock",
+        "refunded",
+        "rejected",
+        False,
+        "authorized cancelled placed",
+    ),
+    "card, called off": (
+        "cancelled",
+        "customer_request",
+        "refunded",
+        "released",
+        False,
+        "authorized cancelled placed",
+    ),
+    "paid invoice": ("shipped", None, "authorized", "reserved", True, "authorized placed shipped"),
+    "unpaid invoice": ("placed", None, "pending", "reserved", False, "placed"),
+    "invoice, sold out": ("cancelled", "out_of_stock", "voided", "rejected", False, "cancelled placed"),
+    "invoice, called off": ("cancelled", "customer_request", "voided", "released", False, "cancelled placed"),
+}
+
+END = {
+    "orders": "SELECT status, cancel_reason FROM orders WHERE order_id = :id",
+    "payments": "SELECT status FROM payments WHERE order_id = :id",
+    "inventory": "SELECT status FROM reservations WHERE order_id = :id",
+    "fulfillment": "SELECT shipped_at IS NOT NULL FROM shipments WHERE order_id = :id",
+    "notifications": "SELECT string_agg(split_part(kind, '_', 2), ' ' ORDER BY split_part(kind, '_', 2))"
+    " FROM messages WHERE order_id = :id",
+}
+
+
+@pytest.fixture
+async def system(new_database: NewDatabase) -> AsyncIterator[saga.Saga]:
+    system = saga.Saga({service: await new_database(service) for service in SERVICES})
+    yield system
+    for service, database in system.databases.items():
+        assert not await saga.broken_checks(service, database)
+
+
+async def place(
+    system: saga.Saga, customer_id: str, product_id: str = "mug", card_token: str | None = None
+) -> str:
+    order = {
+        "customer_id": customer_id,
+        "currency": "EUR",
+        "payment_method": "card" if card_token else "invoice",
+        "card_token": card_token,
+        "lines": [{"product_id": product_id, "quantity": 2}],
+    }
+    async with system.databases["orders"].transaction() as db:
+        return (await accept(NewOrder.model_validate(order), db)).order_id
+
+
+async def cancel(system: saga.Saga, order_id: str) -> None:
+    async with system.databases["orders"].transaction() as db:
+        await call_off(order_id, db)
+
+
+async def pay_as_soon_as_possible(system: saga.Saga, order_id: str, random: Random) -> None:
+    invoice = NewPayment.model_validate({"order_id": order_id, "amount_cents": 2 * 14_90, "currency": "EUR"})
+    while True:
+        await system.run(random, steps=1)
+        try:
+            async with system.databases["payments"].transaction() as db:
+                await settle_invoice(invoice, db)
+            return
+        except Problem as not_yet:
+            assert not_yet.status == 404
+
+
+async def end_of(system: saga.Saga, order_id: str) -> tuple[Any, ...]:
+    end: list[Any] = []
+    for service, question in END.items():
+        async with system.databases[service].transaction() as db:
+            end += (await db.execute(text(question), {"id": order_id})).one()
+    return tuple(end)
+
+
+async def test_every_order_ends_the_same_in_whatever_order_the_services_hear_of_it(system: saga.Saga) -> None:
+    for seed in range(10):
+        random = Random(seed)
+        ids = {
+            kind: await place(system, f"customer-{seed}-{number}", **purchase)
+            for number, (kind, purchase) in enumerate(PURCHASES.items())
+        }
+        await cancel(system, ids["card, called off"])
+        await cancel(system, ids["invoice, called off"])
+        await pay_as_soon_as_possible(system, ids["paid invoice"], random)
+        await system.run(random)
+        assert {kind: await end_of(system, order_id) for kind, order_id in ids.items()} == ENDS
+
+
+async def test_an_order_called_off_at_any_moment_is_either_shipped_or_undone(system: saga.Saga) -> None:
+    ends = set()
+    for seed in range(20):
+        random = Random(seed)
+        order_id = await place(system, f"customer-{seed}", card_token="tok_visa")
+        await system.run(random, steps=seed // 2)
+        try:
+            await cancel(system, order_id)
+        except Problem as too_late:
+            assert too_late.status == 409
+        await system.run(random)
+        ends.add(await end_of(system, order_id))
+    assert ends == {ENDS["card"], ENDS["card, called off"]}

@@ -1,0 +1,84 @@
+"""Either side may be deployed first; and what does not fit its contract is never written."""
+
+import json
+from io import BytesIO
+from typing import Any
+
+import pytest
+from fastavro import schemaless_writer
+
+from chassis.avro import Undecodable, decode, encode, frame
+from schemas import OrderLine, OrderPlaced
+from schemas.files import versions_of
+from tests.unit.known_schemas import Known
+
+PLACED = OrderPlaced(
+    order_id="o-1",
+    order_version=1,
+    customer_id="c-1",
+    currency="EUR",
+    total_cents=300,
+    payment_method="card",
+    card_token="tok_visa",
+    lines=(OrderLine(product_id="p-1", quantity=3, unit_price_cents=100),),
+    occurred_at=5,
+)
+
+
+def with_field(text: str, **field: Any) -> str:
+    schema = json.loads(text)
+    schema["fields"].insert(1, field)
+    return json.dumps(schema)
+
+
+def without_field(text: str, name: str) -> str:
+    schema = json.loads(text)
+    schema["fields"] = [field for field in schema["fields"] if field["name"] != name]
+    return json.dumps(schema)
+
+
+async def test_a_reader_ignores_the_field_that_a_newer_writer_added() -> None:
+    newer = with_field(versions_of(OrderPlaced)[-1][1], name="coupon", type=["null", "string"], default=None)
+    registry = Known(id_9=newer)
+    payload = written({**PLACED.to_record(), "coupon": "SPRING"}, registry.schemas[9])
+    assert await decode(frame(9, payload), OrderPlaced, registry) == PLACED
+
+
+async def test_a_reader_fills_in_the_field_that_an_older_writer_did_not_know() -> None:
+    registry = Known(id_9=without_field(versions_of(OrderPlaced)[-1][1], "card_token"))
+    payload = written(PLACED.to_record(), registry.schemas[9])
+    expected = OrderPlaced.from_record(PLACED.to_record() | {"card_token": None})
+    assert await decode(frame(9, payload), OrderPlaced, registry) == expected
+
+
+async def test_a_writer_whose_schema_does_not_fit_is_undecodable() -> None:
+    registry = Known(id_9=without_field(versions_of(OrderPlaced)[-1][1], "customer_id"))
+    payload = written(PLACED.to_record(), registry.schemas[9])
+    with pytest.raises(Undecodable, match="SchemaResolutionError: No default value for field customer_id"):
+        await decode(frame(9, payload), OrderPlaced, registry)
+
+
+async def test_a_writers_logical_types_do_not_change_our_types() -> None:
+    text = versions_of(OrderPlaced)[-1][1]
+    stamped = text.replace('"type": "long"', '"type": {"type": "long", "logicalType": "timestamp-millis"}')
+    assert stamped != text
+    assert await decode(frame(9, encode(PLACED)), OrderPlaced, Known(id_9=stamped)) == PLACED
+
+
+@pytest.mark.parametrize("cents", [1.5, 2**63, "300", None])
+def test_money_that_is_no_whole_number_is_never_written(cents: Any) -> None:
+    with pytest.raises((TypeError, OverflowError)):
+        encode(OrderPlaced.from_record(PLACED.to_record() | {"total_cents": cents}))
+
+
+@pytest.mark.parametrize("quantity", [1.5, 2**31, -(2**31) - 1])
+def test_a_quantity_that_does_not_fit_its_avro_type_is_never_written(quantity: Any) -> None:
+    line = OrderLine(product_id="p-1", quantity=quantity, unit_price_cents=1)
+    with pytest.raises((TypeError, OverflowError)):
+        encode(OrderPlaced.from_record(PLACED.to_record() | {"lines": [line.to_record()]}))
+
+
+def written(record: dict[str, Any], schema: dict[str, Any]) -> bytes:
+    buffer = BytesIO()
+    schemaless_writer(buffer, schema, record)
+    return buffer.getvalue()

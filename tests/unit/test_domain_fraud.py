@@ -1,0 +1,25 @@
+"""Which orders a person should look at."""
+
+import pytest
+
+from services.fraud.domain import MANY_ORDERS, judge
+
+
+@pytest.mark.parametrize(
+    ("cents", "recent", "score", "suspicious", "rules"),
+    [
+        (14_90, 0, 0, False, ()),
+        (499_99, MANY_ORDERS - 1, 0, False, ()),
+        (500_00, 0, 40, False, ("large_amount",)),
+        (1_999_99, 0, 40, False, ("large_amount",)),
+        (2_000_00, 0, 80, True, ("large_amount", "very_large_amount")),
+        (14_90, MANY_ORDERS, 60, True, ("many_orders",)),
+        (500_00, MANY_ORDERS, 100, True, ("many_orders", "large_amount")),
+        (2_000_00, MANY_ORDERS, 100, True, ("many_orders", "large_amount", "very_large_amount")),
+    ],
+)
+def test_speed_and_size_add_up_to_a_verdict(
+    cents: int, recent: int, score: int, suspicious: bool, rules: tuple[str, ...]
+) -> None:
+    verdict = judge("o-1", cents, recent)
+    assert (verdict.score, verdict.suspicious, verdict.rules) == (score, suspicious, rules)

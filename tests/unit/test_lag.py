@@ -1,0 +1,76 @@
+"""How far behind: positions, ages and spans of time, without a broker."""
+
+import pytest
+import typer
+
+from fanout.durations import seconds
+from fanout.lag.broker import Gap, Place, gap
+from fanout.lag.lag import Lag, summed
+from fanout.lag.oldest import _rounds, made_at
+
+
+@pytest.mark.parametrize(
+    ("committed", "start", "end", "position", "messages"),
+    [(None, 3, 10, 3, 7), (5, 0, 10, 5, 5), (10, 0, 10, 10, 0), (1, 4, 10, 4, 6), (12, 0, 10, 12, 0)],
+    ids=["never committed", "behind", "at the end", "overtaken by retention", "beyond the end"],
+)
+def test_a_gap_is_what_lies_between_position_and_end(
+    committed: int | None, start: int, end: int, position: int, messages: int
+):
+    assert gap("fraud", ("orders", 2), committed, start, end) == Gap(
+        "fraud", Place("orders", 2, position), messages
+    )
+
+
+def test_lines_sum_partitions_and_take_the_oldest_message():
+    gaps = [
+        Gap("fraud", Place("orders", 0, 5), 2),
+        Gap("fraud", Place("orders", 1, 7), 3),
+        Gap("orders", Place("payments", 0, 1), 0),
+    ]
+    made = {Place("orders", 0, 5): 90.0, Place("orders", 1, 7): 60.0, Place("payments", 0, 1): 1.0}
+    assert summed(gaps, made, now=100.0) == [
+        Lag("fraud", "orders", 5, 40.0),
+        Lag("orders", "payments", 0, None),
+    ]
+
+
+def test_a_clock_that_runs_ahead_makes_no_negative_age():
+    place = Place("orders", 0, 5)
+    assert summed([Gap("fraud", place, 1)], {place: 101.0}, now=100.0) == [Lag("fraud", "orders", 1, 0.0)]
+
+
+def test_groups_at_different_offsets_of_a_partition_are_read_in_rounds():
+    early, late, other = Place("orders", 0, 1), Place("orders", 0, 9), Place("orders", 1, 4)
+    gaps = [
+        Gap("a", early, 1),
+        Gap("b", late, 1),
+        Gap("c", early, 1),
+        Gap("c", other, 1),
+        Gap("d", Place("x", 0, 0), 0),
+    ]
+    assert _rounds(gaps) == [{early, other}, {late}]
+
+
+@pytest.mark.parametrize(
+    "headers", [None, [], [("ce_time", b"yesterday")], [("ce_time", b"\xff")], [("ce_time", None)]]
+)
+def test_without_a_readable_ce_time_the_records_time_counts(headers: object):
+    assert made_at(headers, 5_000) == 5.0
+
+
+def test_ce_time_counts_before_the_records_time():
+    assert made_at([("ce_time", b"1970-01-01T00:01:00Z")], 5_000) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("60s", 60), ("2m", 120), ("1.5", 1.5), ("250ms", 0.25), ("1h", 3600)]
+)
+def test_spans_of_time(text: str, value: float):
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5s", "inf", "5 days", "s"])
+def test_what_is_no_span_of_time_is_refused(text: str):
+    with pytest.raises(typer.BadParameter, match="no span of time"):
+        seconds(text)

@@ -1,0 +1,54 @@
+"""Pacing, outcomes and latencies of a load."""
+
+import asyncio
+from time import perf_counter
+
+import pytest
+
+from fanout.load.mix import Purchase
+from fanout.load.pace import at_rate
+from fanout.load.report import LoadReport, Placement, percentile
+
+PURCHASE = Purchase("card", "customer-001", (("mug", 1),), "tok_visa")
+
+
+async def test_a_slow_answer_does_not_delay_the_next_customer():
+    begun: list[float] = []
+
+    async def serve(item: int, due: float) -> int:
+        begun.append(perf_counter())
+        await asyncio.sleep(0.5)
+        return item
+
+    start = perf_counter()
+    assert await at_rate(100, range(20), serve) == list(range(20))
+    assert begun[-1] - begun[0] < 0.4
+    assert perf_counter() - start < 1.5
+
+
+async def test_customers_come_no_faster_than_the_rate():
+    async def serve(item: int, due: float) -> float:
+        return due
+
+    due = await at_rate(200, range(21), serve)
+    assert due[-1] - due[0] == pytest.approx(0.1)
+    assert perf_counter() >= due[-1]
+
+
+def test_percentiles_are_values_that_occurred():
+    values = [float(number) for number in range(1, 101)]
+    assert (percentile(values, 0.5), percentile(values, 0.99), percentile(values, 1.0)) == (50.0, 99.0, 100.0)
+    assert percentile([], 0.5) == 0.0
+
+
+def test_a_load_is_complete_when_all_is_placed_and_paid():
+    placed = Placement(PURCHASE, "ok", 0.01, "o1")
+    paid = Placement(PURCHASE, "ok", 0.01, "o2", paid="ok")
+    assert LoadReport([placed, paid], 1.0).complete
+    assert not LoadReport([placed, Placement(PURCHASE, "unknown", 0.01)], 1.0).complete
+    assert not LoadReport([placed, Placement(PURCHASE, "ok", 0.01, "o3", paid="failed")], 1.0).complete
+
+
+def test_only_accepted_orders_count_into_the_latency():
+    report = LoadReport([Placement(PURCHASE, "ok", 0.01, "o1"), Placement(PURCHASE, "failed", 9.0)], 1.0)
+    assert report.latency(0.99) == 0.01

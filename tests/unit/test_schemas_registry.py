@@ -1,0 +1,167 @@
+"""The registry's client against a small HTTP server: what it asks, keeps, and makes of every kind of answer."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from chassis import registry as client
+from chassis.failures import InfrastructureFailure, PermanentFailure
+from chassis.registry import Registry, RegistryUnavailable, SchemaNotRegistered, UnknownSchemaId
+from chassis.writer_schema import UnsafeSchema
+from schemas import OrderPlaced, OrderShipped
+from schemas.files import parsed_schema, versions_of
+
+TEXT = versions_of(OrderShipped)[-1][1]
+Answer = tuple[int, bytes]
+
+
+class Server(ThreadingHTTPServer):
+    """Answers everything with `answer` and remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Replies)
+        self.asked: list[tuple[str, str, bytes]] = []
+        self.answer: Callable[[], Answer] = lambda: (500, b"")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/apis/ccompat/v7"
+
+    def says(self, status: int, body: Any) -> None:
+        self.answer = lambda: (status, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+class Replies(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.server.asked.append((self.command, self.path, body))
+        status, answer = self.server.answer()
+        self.send_response(status)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+async def test_a_schema_is_fetched_once_and_kept_through_an_outage(server: Server) -> None:
+    server.says(200, {"schema": TEXT})
+    registry = Registry(server.url)
+    assert await registry.schema_by_id(7) is parsed_schema(OrderShipped)
+    server.says(503, {})
+    assert await registry.schema_by_id(7) is parsed_schema(OrderShipped)
+    assert server.asked == [("GET", "/apis/ccompat/v7/schemas/ids/7", b"")]
+
+
+async def test_the_id_of_a_version_is_looked_up_once_and_never_registered(server: Server) -> None:
+    server.says(200, {"subject": "shipments-fanout.OrderShipped", "id": 12, "version": 1, "schema": TEXT})
+    registry = Registry(server.url)
+    assert [await registry.schema_id(OrderShipped, 1) for _ in range(2)] == [12, 12]
+    [(method, path, body)] = server.asked
+    assert (method, path) == ("POST", "/apis/ccompat/v7/subjects/shipments-fanout.OrderShipped")
+    assert json.loads(body) == {"schema": TEXT}
+
+
+@pytest.mark.parametrize("code", [40401, 40402, 40403])
+async def test_what_the_registry_does_not_have_is_unknown_for_readers_and_a_wait_for_writers(
+    server: Server, code: int
+) -> None:
+    server.says(404, {"error_code": code, "message": "not found"})
+    with pytest.raises(UnknownSchemaId, match="no schema has the id 99") as unknown:
+        await Registry(server.url).schema_by_id(99)
+    with pytest.raises(
+        SchemaNotRegistered, match=r"orders-fanout\.OrderPlaced v1 is not registered"
+    ) as absent:
+        await Registry(server.url).schema_id(OrderPlaced, 1)
+    assert isinstance(unknown.value, PermanentFailure)
+    assert isinstance(absent.value, InfrastructureFailure)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, {"error_code": 50001}),
+        (503, b"starting"),
+        (429, {"error_code": 42901}),
+        (401, {"error_code": 40101}),
+        (301, b""),
+        (404, b"<html>no such page</html>"),
+        (404, {"detail": "no such route"}),
+        (404, {"error_code": 404}),
+        (404, []),
+        (200, b"<html>welcome</html>"),
+        (200, {"unexpected": 1}),
+        (200, []),
+        (200, b"\xff"),
+    ],
+)
+async def test_any_other_answer_is_an_outage_and_blames_no_message(
+    server: Server, status: int, body: Any
+) -> None:
+    server.says(status, body)
+    registry = Registry(server.url)
+    with pytest.raises(RegistryUnavailable, match="/schemas/ids/7") as outage:
+        await registry.schema_by_id(7)
+    with pytest.raises(RegistryUnavailable):
+        await registry.schema_id(OrderShipped, 1)
+    assert isinstance(outage.value, InfrastructureFailure)
+    server.says(200, {"schema": TEXT, "id": 3})
+    assert await registry.schema_by_id(7) is parsed_schema(OrderShipped)
+    assert await registry.schema_id(OrderShipped, 1) == 3
+
+
+@pytest.mark.parametrize("text", ["{}", "nonsense", json.dumps({"type": "object"}), '"string"'])
+async def test_a_schema_that_no_event_can_have_is_refused(server: Server, text: str) -> None:
+    server.says(200, {"schema": text})
+    with pytest.raises(UnsafeSchema):
+        await Registry(server.url).schema_by_id(7)
+
+
+async def test_a_registry_that_does_not_answer_in_time_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.05)
+    silent = ThreadingHTTPServer(("127.0.0.1", 0), Replies)
+    with silent, pytest.raises(RegistryUnavailable, match="ReadTimeout"):
+        async with asyncio.timeout(10):
+            await Registry(f"http://127.0.0.1:{silent.server_port}").schema_by_id(7)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://registry.invalid", "no url at all"])
+async def test_a_registry_that_cannot_be_reached_is_unavailable(url: str) -> None:
+    with pytest.raises(RegistryUnavailable):
+        await Registry(url).schema_by_id(7)
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    server.says(200, {"schema": TEXT})
+    assert await Registry(server.url).schema_by_id(7) is parsed_schema(OrderShipped)
+
+
+async def test_a_version_from_the_future_waits_for_the_release_that_knows_it(server: Server) -> None:
+    with pytest.raises(SchemaNotRegistered, match="OrderShipped v99 was written by a newer release"):
+        await Registry(server.url).schema_id(OrderShipped, 99)
+    assert server.asked == []
