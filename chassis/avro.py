@@ -63,9 +63,8 @@ def _read(value: bytes, event_type: type[E], writer: dict[str, Any]) -> E:
     try:
         record: Any = schemaless_reader(stream, writer, None if writer is reader else reader)
         event = event_type.from_record(record)
-    except (
-        Exception
-    ) as error:  # fastavro lets out EOFError, IndexError, UnicodeDecodeError, struct.error, ...
+    except Exception as error:
+        # Nothing narrower will do: EOFError, IndexError, UnicodeDecodeError, struct.error and more come out of it.
         raise Undecodable(f"not {event_type.NAME}: {type(error).__name__}: {error}") from error
     if stream.tell() != len(value):
         raise Undecodable(f"{len(value) - stream.tell()} bytes left over after {event_type.NAME}")

@@ -15,7 +15,7 @@ SELECT order_id AS id
 FROM movements
 LEFT JOIN payments USING (order_id)
 GROUP BY order_id
-HAVING sum(movements.amount_cents) FILTER (WHERE kind = 'refund') > coalesce(sum(movements.amount_cents) FILTER (WHERE kind = 'authorization'), 0)
+HAVING count(*) FILTER (WHERE kind = 'refund') > count(*) FILTER (WHERE kind = 'authorization')
     OR bool_or(movements.amount_cents IS DISTINCT FROM payments.amount_cents);
 
 -- fact: authorized

@@ -181,7 +181,8 @@ class Saga:
 
     async def run(self, random: Random, steps: int = 10_000) -> None:
         """Until nothing is on its way any more, or for so many steps."""
-        await self._collect()
+        for name in self.databases:
+            await self._collect(name)
         while self._lanes and steps:
             consumer, topic = random.choice(sorted(self._lanes))
             lane = self._lanes.pop((consumer, topic))
@@ -189,14 +190,13 @@ class Saga:
             if lane[taken:]:
                 self._lanes[consumer, topic] = lane[taken:]
             await deliver(self.databases[consumer], self._services[consumer], *lane[:taken])
-            await self._collect()
+            await self._collect(consumer)
             steps -= 1
 
-    async def _collect(self) -> None:
-        for name, database in self.databases.items():
-            news = await said(database, self._heard_from[name])
-            self._heard_from[name] += len(news)
-            for event in news:
-                for listener, service in self._services.items():
-                    if type(event) in service.reactions:
-                        self._lanes.setdefault((listener, event.TOPIC), []).append(event)
+    async def _collect(self, speaker: str) -> None:
+        news = await said(self.databases[speaker], self._heard_from[speaker])
+        self._heard_from[speaker] += len(news)
+        for event in news:
+            for listener, service in self._services.items():
+                if type(event) in service.reactions:
+                    self._lanes.setdefault((listener, event.TOPIC), []).append(event)

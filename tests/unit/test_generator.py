@@ -46,8 +46,7 @@ ALL = thing(
         ["null", {"type": "array", "items": LINE | {"name": "FourthLine"}}],
         default=None,
     ),
-    doc='Every construct there is, "quoted", with a \\ in it, and told at such length that it takes two lines.'
-    * 2,
+    doc='Every construct there is, with a \\ in it, told at such length that it takes "two lines"' * 2,
 )
 
 
