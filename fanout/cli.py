@@ -1,9 +1,11 @@
 """The `fanout` command: its commands by name, each imported only when it is asked for."""
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -32,20 +34,31 @@ COMMANDS = {
 def main() -> NoReturn:
     """Errors are one sentence on standard error and an exit code, never a traceback."""
     signal.signal(signal.SIGTERM, _end)
+    code = _run(sys.argv[1:])
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    # A Kafka client that is destroyed while its broker is gone can wait for ever: leave without destroying any.
+    os._exit(code)
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        _app(named(sys.argv[1:]))()
+        _app(named(arguments))()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except FanoutError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        return error.exit_code
     except Exception as error:
         if os.environ.get("FANOUT_DEBUG"):
-            raise
-        problem = f"{type(error).__name__}: {error}"
-        print(f"error: unexpected {problem} (FANOUT_DEBUG=1 shows where)", file=sys.stderr)
-        sys.exit(1)
-    sys.exit(0)
+            traceback.print_exc()
+        print(
+            f"error: unexpected {type(error).__name__}: {error}; FANOUT_DEBUG=1 shows where", file=sys.stderr
+        )
+        return 1
+    return 0
 
 
 def named(arguments: Iterable[str]) -> list[str]:

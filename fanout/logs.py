@@ -51,11 +51,11 @@ def _follow(home: Home, names: list[str], width: int) -> None:
     while True:
         time.sleep(INTERVAL_SECONDS)
         for name, file in files.items():
-            text, positions[name] = _read_from(file, positions[name])
+            text, positions[name] = read_from(file, positions[name])
             _show(text.splitlines(), name, width)
 
 
-def _read_from(file: Path, position: int) -> tuple[str, int]:
+def read_from(file: Path, position: int) -> tuple[str, int]:
     """Whole lines only; a file that became shorter was rotated and is read from its start."""
     if not file.exists():
         return "", 0

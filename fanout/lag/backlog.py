@@ -11,14 +11,14 @@ from fanout.databases import snapshot
 
 _LISTENING = text("SELECT DISTINCT consumer, topic FROM subscriptions")
 _UNSENT = text("""
-    SELECT count(*), greatest(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float
+    SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float
     FROM outbox WHERE published_at IS NULL
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Outbox rows that are not yet in Kafka, and the age of the oldest."""
+    """Outbox rows that are not yet in Kafka, and the age of the oldest; None if there are none."""
 
     service: str
     rows: int

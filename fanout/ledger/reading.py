@@ -52,6 +52,17 @@ async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
     )
 
 
+async def stated(databases: Databases, queries: Sequence[Query]) -> Facts:
+    """What services state just now, without the books."""
+    parts = await asyncio.gather(*(_stated(service, url, queries) for service, url in databases.items()))
+    return _merged(parts)
+
+
+async def _stated(service: str, url: str, queries: Sequence[Query]) -> Facts:
+    async with snapshot(service, url) as db:
+        return await rows.facts(db, _of(service, "fact", queries))
+
+
 async def _early(service: str, url: str, queries: Sequence[Query]) -> Early:
     async with snapshot(service, url) as db:
         return Early(await rows.receipts(db), await rows.facts(db, _of(service, "fact", queries)))

@@ -14,28 +14,33 @@ from fanout.ledger.report import Report
 SHOWN = 10
 HEADINGS = (
     "published",
-    "= applied",
-    "+ on the\nway",
-    "+ parked",
+    "=\napplied",
+    "+ on\nthe way",
+    "+\nparked",
     "lost",
     "twice",
-    "redelivered",
+    "re-\ndelivered",
     "foreign\nparked",
 )
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: Report, console: Console, checks: bool = True) -> None:
+    """`checks` also lists those that hold, one a line."""
     console.print(_accounts(report.accounts))
-    for line in _lines(report):
+    for line in _findings(report):
         console.print(line, highlight=False, soft_wrap=True)
+    for verdict in report.verdicts:
+        if checks or verdict.offenders or verdict.pending:
+            console.print(_verdict(verdict), highlight=False, soft_wrap=True)
+    console.print(_summary(report.verdicts), highlight=False)
     console.print(report.conclusion, style=_colour(report), highlight=False)
 
 
 def _accounts(accounts: Sequence[Account]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("consumer", vertical="bottom")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    table.add_column("consumer")
     for heading in HEADINGS:
-        table.add_column(heading, justify="right", vertical="bottom")
+        table.add_column(heading, justify="right")
     for account in accounts:
         table.add_row(account.consumer, *map(str, _figures(account)))
     return table
@@ -52,7 +57,7 @@ def _figures(account: Account) -> Iterable[int]:
     yield account.foreign_parked
 
 
-def _lines(report: Report) -> Iterable[str]:
+def _findings(report: Report) -> Iterable[str]:
     for account in report.accounts:
         if account.lost:
             events = [f"{event.type} of {event.order_id}" for event in account.lost]
@@ -64,7 +69,6 @@ def _lines(report: Report) -> Iterable[str]:
     for service, rows in report.unpublished.items():
         if rows:
             yield f"{service}: {rows} rows of its outbox are not yet in Kafka"
-    yield from map(_verdict, report.verdicts)
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -74,6 +78,12 @@ def _verdict(verdict: Verdict) -> str:
     if verdict.pending:
         return f"[yellow]pending[/]   {sentence}: {verdict.pending}"
     return f"[green]ok[/]        {sentence}"
+
+
+def _summary(verdicts: Sequence[Verdict]) -> str:
+    violated = sum(bool(verdict.offenders) for verdict in verdicts)
+    pending = sum(bool(verdict.pending and not verdict.offenders) for verdict in verdicts)
+    return f"{len(verdicts)} checks: {len(verdicts) - violated - pending} ok, {pending} pending, {violated} violated"
 
 
 def _some(ids: Sequence[str]) -> str:

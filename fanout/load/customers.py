@@ -13,7 +13,7 @@ from fanout.load.pace import AT_ONCE, at_rate
 from fanout.load.report import LoadReport, Placement
 
 PATIENCE = 30.0
-_TIMEOUT = httpx.Timeout(5.0, pool=None)
+_TIMEOUT = httpx.Timeout(10.0, pool=None)
 _LIMITS = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
 
 Watch = Callable[[Placement], None]

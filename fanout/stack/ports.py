@@ -1,5 +1,6 @@
 """Which port each process listens on, all counted from one base, and whether they are free."""
 
+import errno
 import os
 import socket
 from dataclasses import dataclass
@@ -61,6 +62,6 @@ def is_free(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OSError:
-            return False
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
     return True

@@ -91,7 +91,7 @@ def binaries(user: Account) -> Path:
 def _readable_copy(package: Path) -> Path:
     """The programs find their libraries in a sibling folder, so both are copied."""
     copy = shared_folder("postgres-18")
-    if not copy.exists():
+    if not (copy.exists() and copy.stat().st_uid == os.geteuid()):
         fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
         shutil.copytree(package / "pginstall18", fresh / PACKAGE / "pginstall18")
         shutil.copytree(package.with_name(f"{PACKAGE}.libs"), fresh / f"{PACKAGE}.libs")

@@ -36,8 +36,9 @@ def wipe(home: Home) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for file in (home.lock, home.stack_file, home.secrets, home.supervisor_config, *home.supervisor_logs):
         file.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        home.path.rmdir()
+    for folder in (postgres.shared_folder(home.digest), home.path):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def stop_in_order(supervisor: Supervisor) -> None:

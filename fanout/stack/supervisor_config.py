@@ -9,13 +9,12 @@ from fanout.stack.process import Process
 
 DAEMON = """\
 [supervisord]
-logfile = {home.supervisor_log}
+logfile = {log}
 logfile_backups = 1
-pidfile = {home.supervisor_pid}
-childlogdir = {home.logs}
+pidfile = {pid}
 {user}
 [unix_http_server]
-file = {home.socket}
+file = {socket}
 chmod = 0600
 username = fanout
 password = {password}
@@ -51,7 +50,8 @@ def render(home: Home, processes: list[Process], password: str) -> str:
 
 def _daemon(home: Home, password: str) -> str:
     root = f"user = {pwd.getpwuid(0).pw_name}\n" if os.geteuid() == 0 else ""
-    return DAEMON.format(home=home, user=root, password=password)
+    log, pid, socket = map(_escaped, map(str, (home.supervisor_log, home.supervisor_pid, home.socket)))
+    return DAEMON.format(log=log, pid=pid, socket=socket, user=root, password=password)
 
 
 def _program(home: Home, process: Process) -> str:
@@ -61,7 +61,7 @@ def _program(home: Home, process: Process) -> str:
         folder=_escaped(str(process.folder or REPOSITORY)),
         environment=_escaped(",".join(f'{name}="{value}"' for name, value in process.environment.items())),
         group="true" if process.stop_signal == "TERM" else "false",
-        log=_escaped(str(home.logs / f"{process.name}.log")),
+        log=_escaped(_escaped(str(home.logs / f"{process.name}.log"))),  # supervisor expands this one twice
     )
 
 

@@ -19,18 +19,22 @@ def show(order_id: object, steps: Sequence[Step], console: Console) -> None:
     table.add_column("after", justify="right", no_wrap=True)
     for heading in ("service", "said", "applied by"):
         table.add_column(heading)
+    table.add_column("ms later", justify="right")
     for step in steps:
         after = _milliseconds(steps[0].said.created_at, step.said.created_at)
-        table.add_row(f"{after} ms", step.said.service, step.said.type, ", ".join(_audience(step)))
+        table.add_row(f"{after} ms", step.said.service, step.said.type, *_audience(step))
     console.print(table)
 
 
-def _audience(step: Step) -> Iterable[str]:
-    for hearing in step.heard:
-        mark = "" if hearing.status == "applied" else f" {hearing.status}"
-        yield f"{hearing.consumer}{mark} {_delay(step.said, hearing)} ms"
-    for consumer in step.waiting:
-        yield f"{consumer} not yet"
+def _audience(step: Step) -> tuple[str, str]:
+    """Names and delays, a line for each listener."""
+    names = [_name(hearing) for hearing in step.heard] + list(step.waiting)
+    delays = [str(_delay(step.said, hearing)) for hearing in step.heard] + ["not yet"] * len(step.waiting)
+    return "\n".join(names), "\n".join(delays)
+
+
+def _name(hearing: Heard) -> str:
+    return hearing.consumer if hearing.status == "applied" else f"{hearing.consumer} ({hearing.status})"
 
 
 def as_json(order_id: object, steps: Iterable[Step]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from services.orders.domain import Payment, Reason, Status, Stock
 
@@ -28,16 +29,16 @@ class NewOrder(BaseModel):
     @classmethod
     def fits_the_payment_method(cls, token: str | None, order: ValidationInfo) -> str | None:
         if order.data.get("payment_method") == "card" and token is None:
-            raise ValueError("a card payment needs the token of a card")
+            raise PydanticCustomError("card_token", "a card payment needs the token of a card")
         if order.data.get("payment_method") == "invoice" and token is not None:
-            raise ValueError("an invoice has no card")
+            raise PydanticCustomError("card_token", "an invoice has no card")
         return token
 
     @field_validator("lines")
     @classmethod
     def names_each_product_once(cls, lines: list[NewLine]) -> list[NewLine]:
         if len({line.product_id for line in lines}) < len(lines):
-            raise ValueError("a product may be named once; add up its quantity")
+            raise PydanticCustomError("lines", "a product may be named once; add up its quantity")
         return lines
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from chassis.database import Database
 from services.notifications.service import messages, notifications
-from tests.integration import saga
+from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 
 
@@ -17,20 +17,20 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 
 async def written(database: Database) -> list[tuple[str, str]]:
-    rows = await saga.fetch(database, select(messages).order_by(messages.c.id))
+    rows = await facts.fetch(database, select(messages).order_by(messages.c.id))
     return [(row["order_id"], row["kind"]) for row in rows]
 
 
 async def test_every_step_of_an_order_is_a_message(database: Database) -> None:
-    await saga.deliver(
+    await facts.deliver(
         database,
         notifications,
-        saga.order_placed("o-1"),
-        saga.order_placed("o-2"),
-        saga.payment_processed("o-1"),
-        saga.payment_processed("o-2", "declined"),
-        saga.order_cancelled("o-2"),
-        saga.order_shipped("o-1"),
+        facts.order_placed("o-1"),
+        facts.order_placed("o-2"),
+        facts.payment_processed("o-1"),
+        facts.payment_processed("o-2", "declined"),
+        facts.order_cancelled("o-2"),
+        facts.order_shipped("o-1"),
     )
     assert await written(database) == [
         ("o-1", "order_placed"),
@@ -40,19 +40,19 @@ async def test_every_step_of_an_order_is_a_message(database: Database) -> None:
         ("o-2", "order_cancelled"),
         ("o-1", "order_shipped"),
     ]
-    assert not await saga.broken_checks("notifications", database)
+    assert not await facts.broken_checks("notifications", database)
 
 
 async def test_a_message_tells_the_time_of_its_event(database: Database) -> None:
-    shipped = saga.order_shipped("o-1")
-    await saga.deliver(database, notifications, shipped)
-    (row,) = await saga.fetch(database, select(messages))
+    shipped = facts.order_shipped("o-1")
+    await facts.deliver(database, notifications, shipped)
+    (row,) = await facts.fetch(database, select(messages))
     assert (row["customer_id"], row["created_at"]) == ("c-1", shipped.time)
 
 
 async def test_a_message_written_twice_is_seen_and_not_swallowed(database: Database) -> None:
-    await saga.deliver(database, notifications, saga.order_shipped("o-1"), saga.order_shipped("o-1"))
+    await facts.deliver(database, notifications, facts.order_shipped("o-1"), facts.order_shipped("o-1"))
     assert len(await written(database)) == 2
-    assert await saga.broken_checks("notifications", database) == {
+    assert await facts.broken_checks("notifications", database) == {
         "no customer was told the same thing about an order twice": ["o-1"]
     }

@@ -13,7 +13,7 @@ from chassis.failures import FailureClass, PermanentFailure, classify
 from schemas import Event, OrderCancelled, OrderConfirmed
 from services.orders.domain import Contradiction, Order
 from services.orders.service import order_rows, orders
-from tests.integration import saga
+from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 
 
@@ -23,7 +23,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 
 async def place(database: Database, *order_ids: str) -> None:
-    placed = [saga.order_placed(order_id) for order_id in order_ids]
+    placed = [facts.order_placed(order_id) for order_id in order_ids]
     rows = [
         asdict(
             Order(
@@ -38,18 +38,18 @@ async def place(database: Database, *order_ids: str) -> None:
 
 
 async def state(database: Database, order_id: str) -> dict[str, Any]:
-    (row,) = await saga.fetch(database, select(order_rows).where(order_rows.c.order_id == order_id))
+    (row,) = await facts.fetch(database, select(order_rows).where(order_rows.c.order_id == order_id))
     return {name: value for name, value in row.items() if name != "order_id"}
 
 
 SAGAS: dict[str, tuple[str, list[Any]]] = {
-    "everybody agrees": ("confirmed", [saga.payment_processed, saga.stock_reserved, saga.fraud_assessed]),
+    "everybody agrees": ("confirmed", [facts.payment_processed, facts.stock_reserved, facts.fraud_assessed]),
     "the card is refused": (
         "cancelled",
-        [lambda o: saga.payment_processed(o, "declined"), saga.stock_reserved, saga.fraud_assessed],
+        [lambda o: facts.payment_processed(o, "declined"), facts.stock_reserved, facts.fraud_assessed],
     ),
-    "there is no stock": ("cancelled", [saga.payment_processed, saga.stock_rejected, saga.fraud_assessed]),
-    "the invoice is not paid": ("placed", [saga.stock_reserved, saga.fraud_assessed]),
+    "there is no stock": ("cancelled", [facts.payment_processed, facts.stock_rejected, facts.fraud_assessed]),
+    "the invoice is not paid": ("placed", [facts.stock_reserved, facts.fraud_assessed]),
 }
 
 
@@ -61,7 +61,7 @@ async def test_the_final_state_is_the_same_for_every_order_of_arrival(name: str,
         order_id = f"o-{number}"
         await place(database, order_id)
         for fact in arrival:
-            await saga.deliver(database, orders, fact(order_id))
+            await facts.deliver(database, orders, fact(order_id))
         ends.append(await state(database, order_id))
     assert ends[0]["status"] == status
     assert all(end == ends[0] for end in ends)
@@ -69,12 +69,12 @@ async def test_the_final_state_is_the_same_for_every_order_of_arrival(name: str,
 
 async def test_when_both_refuse_the_order_is_cancelled_once_for_the_first_reason(database: Database) -> None:
     await place(database, "o-1", "o-2")
-    refusals: Sequence[Event] = [saga.payment_processed("o-1", "declined"), saga.stock_rejected("o-1")]
-    await saga.deliver(database, orders, *refusals)
-    await saga.deliver(
-        database, orders, saga.stock_rejected("o-2"), saga.payment_processed("o-2", "declined")
+    refusals: Sequence[Event] = [facts.payment_processed("o-1", "declined"), facts.stock_rejected("o-1")]
+    await facts.deliver(database, orders, *refusals)
+    await facts.deliver(
+        database, orders, facts.stock_rejected("o-2"), facts.payment_processed("o-2", "declined")
     )
-    assert [(e.order_id, e.reason) for e in await saga.said(database) if isinstance(e, OrderCancelled)] == [
+    assert [(e.order_id, e.reason) for e in await facts.said(database) if isinstance(e, OrderCancelled)] == [
         ("o-1", "payment_declined"),
         ("o-2", "out_of_stock"),
     ]
@@ -83,42 +83,42 @@ async def test_when_both_refuse_the_order_is_cancelled_once_for_the_first_reason
 async def test_a_batch_decides_each_of_its_orders(database: Database) -> None:
     ids = [f"o-{number:03}" for number in range(500)]
     await place(database, *ids)
-    await saga.deliver(database, orders, *(saga.stock_reserved(order_id) for order_id in ids))
+    await facts.deliver(database, orders, *(facts.stock_reserved(order_id) for order_id in ids))
     refused = set(ids[::7])
     outcomes = [
-        saga.payment_processed(o, "declined" if o in refused else "authorized") for o in reversed(ids)
+        facts.payment_processed(o, "declined" if o in refused else "authorized") for o in reversed(ids)
     ]
-    await saga.deliver(database, orders, *outcomes)
-    events = await saga.said(database)
+    await facts.deliver(database, orders, *outcomes)
+    events = await facts.said(database)
     assert {e.key for e in events if isinstance(e, OrderConfirmed)} == set(ids) - refused
     assert {e.key for e in events if isinstance(e, OrderCancelled)} == refused
     assert len(events) == 500
-    assert not (await saga.broken_checks("orders", database)).get("refused orders are cancelled")
+    assert not (await facts.broken_checks("orders", database)).get("refused orders are cancelled")
 
 
 async def test_the_confirmation_carries_the_later_event_time(database: Database) -> None:
     await place(database, "o-1")
-    await saga.deliver(
-        database, orders, saga.payment_processed("o-1", second=9), saga.stock_reserved("o-1", second=2)
+    await facts.deliver(
+        database, orders, facts.payment_processed("o-1", second=9), facts.stock_reserved("o-1", second=2)
     )
-    (confirmed,) = await saga.said(database)
-    assert confirmed.occurred_at == saga.ms(9)
+    (confirmed,) = await facts.said(database)
+    assert confirmed.occurred_at == facts.ms(9)
     assert confirmed.aggregate_version == 2
 
 
 async def test_a_shipment_makes_a_confirmed_order_shipped_and_says_nothing_new(database: Database) -> None:
     await place(database, "o-1")
-    await saga.deliver(database, orders, saga.payment_processed("o-1"), saga.stock_reserved("o-1"))
-    await saga.deliver(database, orders, saga.order_shipped("o-1"))
+    await facts.deliver(database, orders, facts.payment_processed("o-1"), facts.stock_reserved("o-1"))
+    await facts.deliver(database, orders, facts.order_shipped("o-1"))
     assert (await state(database, "o-1"))["status"] == "shipped"
-    assert len(await saga.said(database)) == 1
+    assert len(await facts.said(database)) == 1
 
 
 async def test_a_shipment_of_a_cancelled_order_is_refused_for_good(database: Database) -> None:
     await place(database, "o-1")
-    await saga.deliver(database, orders, saga.stock_rejected("o-1"))
+    await facts.deliver(database, orders, facts.stock_rejected("o-1"))
     with pytest.raises(Contradiction) as refusal:
-        await saga.deliver(database, orders, saga.order_shipped("o-1"))
+        await facts.deliver(database, orders, facts.order_shipped("o-1"))
     assert classify(refusal.value) is FailureClass.PERMANENT
     assert (await state(database, "o-1"))["status"] == "cancelled"
 
@@ -126,11 +126,11 @@ async def test_a_shipment_of_a_cancelled_order_is_refused_for_good(database: Dat
 @pytest.mark.parametrize(
     "fact",
     [
-        saga.payment_processed("o-9"),
-        saga.stock_reserved("o-9"),
-        saga.stock_rejected("o-9"),
-        saga.fraud_assessed("o-9"),
-        saga.order_shipped("o-9"),
+        facts.payment_processed("o-9"),
+        facts.stock_reserved("o-9"),
+        facts.stock_rejected("o-9"),
+        facts.fraud_assessed("o-9"),
+        facts.order_shipped("o-9"),
     ],
     ids=lambda fact: fact.NAME,
 )
@@ -138,16 +138,16 @@ async def test_a_fact_about_an_order_never_placed_is_refused_for_good(
     fact: Event, database: Database
 ) -> None:
     with pytest.raises(PermanentFailure, match="o-9"):
-        await saga.deliver(database, orders, fact)
+        await facts.deliver(database, orders, fact)
 
 
 async def test_a_verdict_is_recorded_before_and_after_the_decision_and_decides_nothing(
     database: Database,
 ) -> None:
     await place(database, "o-1", "o-2")
-    await saga.deliver(database, orders, saga.fraud_assessed("o-1"))
-    await saga.deliver(
-        database, orders, saga.stock_rejected("o-2"), saga.fraud_assessed("o-2", suspicious=False)
+    await facts.deliver(database, orders, facts.fraud_assessed("o-1"))
+    await facts.deliver(
+        database, orders, facts.stock_rejected("o-2"), facts.fraud_assessed("o-2", suspicious=False)
     )
     early, late = await state(database, "o-1"), await state(database, "o-2")
     assert (early["status"], early["flagged"], early["fraud_score"]) == ("placed", True, 80)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from chassis.database import Database
 from schemas import PaymentProcessed, PaymentRefunded
 from services.payments.service import movements, payment_rows, payments
-from tests.integration import saga
+from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 
 
@@ -18,25 +18,25 @@ from tests.integration.conftest import NewDatabase
 async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
     database = await new_database("payments")
     yield database
-    assert not await saga.broken_checks("payments", database)
+    assert not await facts.broken_checks("payments", database)
 
 
 async def payment_of(database: Database, order_id: str) -> dict[str, Any]:
-    (row,) = await saga.fetch(database, select(payment_rows).where(payment_rows.c.order_id == order_id))
+    (row,) = await facts.fetch(database, select(payment_rows).where(payment_rows.c.order_id == order_id))
     return row
 
 
 async def money_moved(database: Database) -> list[tuple[str, str, int]]:
-    rows = await saga.fetch(database, select(movements).order_by(movements.c.id))
+    rows = await facts.fetch(database, select(movements).order_by(movements.c.id))
     return [(row["order_id"], row["kind"], row["amount_cents"]) for row in rows]
 
 
 async def test_cards_are_answered_at_once_and_invoices_wait(database: Database) -> None:
     tokens = {"good": "tok_visa", "bad": "tok_declined", "poor": "tok_insufficient_funds", "invoice": None}
-    await saga.deliver(
-        database, payments, *(saga.order_placed(order, card_token=token) for order, token in tokens.items())
+    await facts.deliver(
+        database, payments, *(facts.order_placed(order, card_token=token) for order, token in tokens.items())
     )
-    said = {event.key: event for event in await saga.said(database)}
+    said = {event.key: event for event in await facts.said(database)}
     outcomes = {o: (e.outcome, e.decline_reason) for o, e in said.items() if isinstance(e, PaymentProcessed)}
     assert outcomes == {
         "good": ("authorized", None),
@@ -48,10 +48,10 @@ async def test_cards_are_answered_at_once_and_invoices_wait(database: Database) 
 
 
 async def test_an_order_placed_twice_under_two_event_ids_is_charged_once(database: Database) -> None:
-    await saga.deliver(database, payments, saga.order_placed("o-1"), saga.order_placed("o-1"))
-    await saga.deliver(database, payments, saga.order_placed("o-1"), saga.order_placed("o-2"))
+    await facts.deliver(database, payments, facts.order_placed("o-1"), facts.order_placed("o-1"))
+    await facts.deliver(database, payments, facts.order_placed("o-1"), facts.order_placed("o-2"))
     assert await money_moved(database) == [("o-1", "authorization", 1000), ("o-2", "authorization", 1000)]
-    assert [event.key for event in await saga.said(database)] == ["o-1", "o-2"]
+    assert [event.key for event in await facts.said(database)] == ["o-1", "o-2"]
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ async def test_an_order_placed_twice_under_two_event_ids_is_charged_once(databas
 async def test_a_cancellation_undoes_what_there_is_to_undo_once(
     card_token: str | None, status: str, events: list[type], database: Database
 ) -> None:
-    cancelled = saga.order_cancelled("o-1")
-    await saga.deliver(database, payments, saga.order_placed("o-1", card_token=card_token), cancelled)
-    await saga.deliver(database, payments, cancelled)
+    cancelled = facts.order_cancelled("o-1")
+    await facts.deliver(database, payments, facts.order_placed("o-1", card_token=card_token), cancelled)
+    await facts.deliver(database, payments, cancelled)
     assert (await payment_of(database, "o-1"))["status"] == status
-    said = await saga.said(database)
+    said = await facts.said(database)
     assert [type(event) for event in said] == events
     assert [event.aggregate_version for event in said] == list(range(1, len(events) + 1))
 
@@ -78,19 +78,19 @@ async def test_a_cancellation_undoes_what_there_is_to_undo_once(
 async def test_an_order_whose_cancellation_overtook_it_is_never_charged(
     card_token: str | None, database: Database
 ) -> None:
-    await saga.deliver(database, payments, saga.order_cancelled("o-1"))
-    await saga.deliver(database, payments, saga.order_placed("o-1", card_token=card_token))
-    await saga.deliver(database, payments, saga.order_placed("o-1", card_token=card_token))
-    assert await saga.said(database) == []
+    await facts.deliver(database, payments, facts.order_cancelled("o-1"))
+    await facts.deliver(database, payments, facts.order_placed("o-1", card_token=card_token))
+    await facts.deliver(database, payments, facts.order_placed("o-1", card_token=card_token))
+    assert await facts.said(database) == []
     assert await money_moved(database) == []
     assert (await payment_of(database, "o-1"))["status"] == "voided"
 
 
 async def test_an_invoice_cancelled_before_or_after_it_is_known_ends_the_same(database: Database) -> None:
-    await saga.deliver(database, payments, saga.order_placed("in-order", card_token=None))
-    await saga.deliver(database, payments, saga.order_cancelled("in-order"))
-    await saga.deliver(database, payments, saga.order_cancelled("overtaken"))
-    await saga.deliver(database, payments, saga.order_placed("overtaken", card_token=None))
+    await facts.deliver(database, payments, facts.order_placed("in-order", card_token=None))
+    await facts.deliver(database, payments, facts.order_cancelled("in-order"))
+    await facts.deliver(database, payments, facts.order_cancelled("overtaken"))
+    await facts.deliver(database, payments, facts.order_placed("overtaken", card_token=None))
     in_order, overtaken = await payment_of(database, "in-order"), await payment_of(database, "overtaken")
     own = {"order_id", "payment_id"}
     assert {k: v for k, v in in_order.items() if k not in own} == (
@@ -104,14 +104,14 @@ async def test_an_order_and_its_cancellation_at_the_same_moment_leave_no_money_b
     for number in range(20):
         order_id = f"o-{number}"
         await asyncio.gather(
-            saga.deliver(database, payments, saga.order_placed(order_id)),
-            saga.deliver(database, payments, saga.order_cancelled(order_id)),
+            facts.deliver(database, payments, facts.order_placed(order_id)),
+            facts.deliver(database, payments, facts.order_cancelled(order_id)),
         )
         assert (await payment_of(database, order_id))["status"] in ("refunded", "voided")
 
 
 async def test_a_full_batch_of_orders_and_one_of_cancellations(database: Database) -> None:
     ids = [f"o-{number:03}" for number in range(500)]
-    await saga.deliver(database, payments, *(saga.order_placed(order_id) for order_id in reversed(ids)))
-    await saga.deliver(database, payments, *(saga.order_cancelled(order_id) for order_id in ids))
-    assert len(await money_moved(database)) == len(await saga.said(database)) == 1000
+    await facts.deliver(database, payments, *(facts.order_placed(order_id) for order_id in reversed(ids)))
+    await facts.deliver(database, payments, *(facts.order_cancelled(order_id) for order_id in ids))
+    assert len(await money_moved(database)) == len(await facts.said(database)) == 1000

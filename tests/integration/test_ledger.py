@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import count
 
 import pytest
@@ -12,18 +11,9 @@ from sqlalchemy.engine import URL
 from fanout.ledger.accounts import Account
 from fanout.ledger.report import Report
 from tests.integration.ledger_plants import PLANTS
-from tests.integration.ledger_world import World, copy, create, drop, world_at
+from tests.integration.ledger_world import Honest, World, copy, create, drop, live, world_at
 
 _numbers = count(1)
-
-
-@dataclass(frozen=True)
-class Honest:
-    """A world where all was delivered, kept as templates: databases by service, orders by what became of them."""
-
-    names: Mapping[str, str]
-    offsets: Mapping[str, int]
-    orders: Mapping[str, str]
 
 
 Broken = Callable[..., Awaitable[World]]
@@ -33,26 +23,9 @@ Broken = Callable[..., Awaitable[World]]
 def honest(postgres_url: URL) -> Iterator[Honest]:
     names = asyncio.run(create(postgres_url, f"ledger_{os.getpid()}"))
     try:
-        yield asyncio.run(_live(world_at(postgres_url, names), names))
+        yield asyncio.run(live(world_at(postgres_url, names), names))
     finally:
         asyncio.run(drop(postgres_url, names.values()))
-
-
-async def _live(world: World, names: Mapping[str, str]) -> Honest:
-    orders = {
-        "shipped": await world.order(),
-        "declined": await world.order(card="tok_declined"),
-        "sold_out": await world.order("sold-out-poster"),
-        "unpaid": await world.order(card=None),
-        "paid": await world.order(card=None),
-        "called_off": await world.order(),
-    }
-    await world.cancel(orders["called_off"])
-    await world.deliver()
-    await world.pay(orders["paid"])
-    await world.deliver()
-    await world.close()
-    return Honest(names, world.offsets, orders)
 
 
 @pytest.fixture
@@ -81,20 +54,22 @@ def offenders(report: Report) -> dict[str, str]:
     return {verdict.sentence: " ".join(verdict.offenders) for verdict in report.verdicts if verdict.offenders}
 
 
-async def test_an_honest_world_holds(copied: Broken):
+async def test_an_honest_world_holds(copied: Broken) -> None:
     report = await (await copied()).audit()
     assert offenders(report) == {}
     assert (report.holds, report.settled, report.conclusion) == (True, True, "lost 0, applied twice 0")
     assert all(account.published == account.applied > 0 for account in report.accounts)
 
 
-async def test_every_check_has_a_plant_and_every_plant_a_check(copied: Broken):
+async def test_every_check_has_a_plant_and_every_plant_a_check(copied: Broken) -> None:
     report = await (await copied()).audit()
     assert {verdict.sentence for verdict in report.verdicts} == set(PLANTS)
 
 
 @pytest.mark.parametrize("sentence", PLANTS)
-async def test_each_check_can_fail_and_names_the_offender(copied: Broken, honest: Honest, sentence: str):
+async def test_each_check_can_fail_and_names_the_offender(
+    copied: Broken, honest: Honest, sentence: str
+) -> None:
     plant = PLANTS[sentence]
     world = await copied(plant.service)
     await world.run(plant.service, plant.sql.format(**honest.orders))
@@ -103,7 +78,7 @@ async def test_each_check_can_fail_and_names_the_offender(copied: Broken, honest
     assert plant.named.format(**honest.orders) in offenders(report)[sentence]
 
 
-async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Broken, honest: Honest):
+async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Broken, honest: Honest) -> None:
     world = await copied("fraud")
     await world.run("fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(world, honest)}'")
     await world.run("fraud", "UPDATE progress SET applied = applied - 1, repeated = repeated + 1")
@@ -112,13 +87,13 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
     assert [event.order_id for event in of(report, "fraud").lost] == [honest.orders["shipped"]]
 
 
-async def test_a_receipt_whose_event_no_handler_saw_is_lost(copied: Broken):
+async def test_a_receipt_whose_event_no_handler_saw_is_lost(copied: Broken) -> None:
     world = await copied("fraud")
     await world.run("fraud", "UPDATE progress SET applied = applied - 1, repeated = repeated + 1")
     assert (await world.audit()).lost == 1
 
 
-async def test_a_handler_called_again_for_one_receipt_is_applied_twice(copied: Broken):
+async def test_a_handler_called_again_for_one_receipt_is_applied_twice(copied: Broken) -> None:
     world = await copied("inventory")
     await world.run(
         "inventory",
@@ -128,7 +103,7 @@ async def test_a_handler_called_again_for_one_receipt_is_applied_twice(copied: B
     assert (report.holds, report.applied_twice, of(report, "inventory").surplus) == (False, 1, 1)
 
 
-async def test_one_fact_published_twice_is_applied_twice(copied: Broken, honest: Honest):
+async def test_one_fact_published_twice_is_applied_twice(copied: Broken, honest: Honest) -> None:
     world, order = await copied("fulfillment"), honest.orders["shipped"]
     await world.run(
         "fulfillment",
@@ -140,7 +115,7 @@ async def test_one_fact_published_twice_is_applied_twice(copied: Broken, honest:
     assert f"{order} (OrderShipped 2 times)" in offenders(report)["nothing happened twice to one order"]
 
 
-async def test_undelivered_orders_are_on_the_way_and_wrong_in_nothing(copied: Broken):
+async def test_undelivered_orders_are_on_the_way_and_wrong_in_nothing(copied: Broken) -> None:
     world = await copied("orders")
     await world.order()
     report = await world.audit()
@@ -148,7 +123,7 @@ async def test_undelivered_orders_are_on_the_way_and_wrong_in_nothing(copied: Br
     assert report.conclusion == "lost 0, applied twice 0, on the way 5"
 
 
-async def test_a_dead_letter_that_is_not_sent_yet_is_on_the_way(copied: Broken):
+async def test_a_dead_letter_that_is_not_sent_yet_is_on_the_way(copied: Broken) -> None:
     world = await copied("fraud")
     await world.run(
         "fraud",
@@ -158,7 +133,9 @@ async def test_a_dead_letter_that_is_not_sent_yet_is_on_the_way(copied: Broken):
     assert (report.holds, report.settled, report.on_the_way) == (True, False, 1)
 
 
-async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(copied: Broken, honest: Honest):
+async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(
+    copied: Broken, honest: Honest
+) -> None:
     world = await copied("fraud")
     event_id = await placed(world, honest)
     await world.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
@@ -169,7 +146,7 @@ async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(co
     assert (report.holds, of(report, "fraud").parked) == (True, 1)
 
 
-async def test_garbage_is_shown_as_foreign_and_breaks_nothing(copied: Broken):
+async def test_garbage_is_shown_as_foreign_and_breaks_nothing(copied: Broken) -> None:
     world = await copied("fraud")
     await world.run(
         "fraud",
@@ -181,7 +158,7 @@ async def test_garbage_is_shown_as_foreign_and_breaks_nothing(copied: Broken):
     assert (report.holds, of(report, "fraud").foreign_parked) == (True, 1)
 
 
-async def test_a_world_at_work_is_never_accused(copied: Broken, honest: Honest):
+async def test_a_world_at_work_is_never_accused(copied: Broken, honest: Honest) -> None:
     """Audits as fast as they go while orders are placed, decided and shipped."""
     world = await copied(*honest.names)
 

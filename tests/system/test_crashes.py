@@ -24,7 +24,10 @@ async def test_a_worker_killed_in_the_middle_of_a_batch_under_load(system: Syste
 async def test_a_relay_killed_between_publish_and_mark_sends_again_and_nothing_is_applied_twice(
     system: System,
 ) -> None:
-    """The relay's UPDATE waits for a row that the test has locked: Kafka has the event, the outbox does not know."""
+    """The relay's UPDATE waits for a row that the test has locked: Kafka has the event, the outbox does not know.
+
+    The lock stays until the next relay has sent the event again: the dead one's backend still waits for it.
+    """
     repeated_before = await repeats(system)
     await system.fanout("stop", "orders-worker")
     order_id = await system.order()
@@ -33,8 +36,8 @@ async def test_a_relay_killed_between_publish_and_mark_sends_again_and_nothing_i
         await system.fanout("start", "orders-worker")
         await until(lambda: someone_waits(system, "orders", "UPDATE outbox"))
         await system.fanout("kill", "orders-worker")
+        await until(lambda: more_repeats_than(system, repeated_before))
     await system.until_status(order_id, "shipped", seconds=60)
-    await until(lambda: more_repeats_than(system, repeated_before))
     await system.settled()
 
 

@@ -36,7 +36,10 @@ def test_each_order_in_turn_gets_all_it_wants_or_nothing(
 QUANTITIES = st.dictionaries(st.sampled_from("abc"), st.integers(1, 9), min_size=1)
 
 
-@given(st.dictionaries(st.text(min_size=1), QUANTITIES), st.dictionaries(st.sampled_from("abc"), st.integers(0, 20)))
+@given(
+    st.dictionaries(st.text(min_size=1), QUANTITIES),
+    st.dictionaries(st.sampled_from("abc"), st.integers(0, 20)),
+)
 def test_nobody_is_forgotten_and_nothing_is_given_twice(wanted: dict[str, Units], on_hand: Units) -> None:
     allocation = allocate(wanted, on_hand)
     assert allocation.held.keys() | allocation.refused.keys() == wanted.keys()

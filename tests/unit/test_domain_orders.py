@@ -92,8 +92,10 @@ def test_a_confirmation_happened_when_the_later_of_its_causes_did() -> None:
 
 def test_an_older_version_of_an_answer_changes_nothing() -> None:
     heard = hear_stock(PLACED, "reserved", 2, NOON)
-    assert hear_stock(heard, "rejected", 1, LATER) is heard
-    assert hear_stock(heard, "rejected", 2, LATER) is heard
+    paid = hear_payment(PLACED, "authorized", 2, NOON)
+    for version in (1, 2):
+        assert hear_stock(heard, "rejected", version, LATER) is heard
+        assert hear_payment(paid, "declined", version, LATER) is paid
 
 
 @pytest.mark.parametrize("steps", [[authorized, reserved], [declined], [called_off]])

@@ -16,13 +16,13 @@ from fanout.lag.oldest import _rounds, made_at
 )
 def test_a_gap_is_what_lies_between_position_and_end(
     committed: int | None, start: int, end: int, position: int, messages: int
-):
+) -> None:
     assert gap("fraud", ("orders", 2), committed, start, end) == Gap(
         "fraud", Place("orders", 2, position), messages
     )
 
 
-def test_lines_sum_partitions_and_take_the_oldest_message():
+def test_lines_sum_partitions_and_take_the_oldest_message() -> None:
     gaps = [
         Gap("fraud", Place("orders", 0, 5), 2),
         Gap("fraud", Place("orders", 1, 7), 3),
@@ -35,12 +35,12 @@ def test_lines_sum_partitions_and_take_the_oldest_message():
     ]
 
 
-def test_a_clock_that_runs_ahead_makes_no_negative_age():
+def test_a_clock_that_runs_ahead_makes_no_negative_age() -> None:
     place = Place("orders", 0, 5)
     assert summed([Gap("fraud", place, 1)], {place: 101.0}, now=100.0) == [Lag("fraud", "orders", 1, 0.0)]
 
 
-def test_groups_at_different_offsets_of_a_partition_are_read_in_rounds():
+def test_groups_at_different_offsets_of_a_partition_are_read_in_rounds() -> None:
     early, late, other = Place("orders", 0, 1), Place("orders", 0, 9), Place("orders", 1, 4)
     gaps = [
         Gap("a", early, 1),
@@ -55,22 +55,22 @@ def test_groups_at_different_offsets_of_a_partition_are_read_in_rounds():
 @pytest.mark.parametrize(
     "headers", [None, [], [("ce_time", b"yesterday")], [("ce_time", b"\xff")], [("ce_time", None)]]
 )
-def test_without_a_readable_ce_time_the_records_time_counts(headers: object):
+def test_without_a_readable_ce_time_the_records_time_counts(headers: object) -> None:
     assert made_at(headers, 5_000) == 5.0
 
 
-def test_ce_time_counts_before_the_records_time():
+def test_ce_time_counts_before_the_records_time() -> None:
     assert made_at([("ce_time", b"1970-01-01T00:01:00Z")], 5_000) == 60.0
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("60s", 60), ("2m", 120), ("1.5", 1.5), ("250ms", 0.25), ("1h", 3600)]
 )
-def test_spans_of_time(text: str, value: float):
+def test_spans_of_time(text: str, value: float) -> None:
     assert seconds(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5s", "inf", "5 days", "s"])
-def test_what_is_no_span_of_time_is_refused(text: str):
+def test_what_is_no_span_of_time_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="no span of time"):
         seconds(text)

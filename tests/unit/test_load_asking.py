@@ -32,7 +32,7 @@ def created() -> httpx.Response:
     return httpx.Response(201, json={"order_id": "o1"})
 
 
-async def test_the_first_answer_is_taken():
+async def test_the_first_answer_is_taken() -> None:
     api = Api(created())
     assert await asked(api) == Answer("ok", {"order_id": "o1"})
     assert len(api.keys) == 1
@@ -41,31 +41,31 @@ async def test_the_first_answer_is_taken():
 @pytest.mark.parametrize(
     "trouble", [httpx.ReadTimeout("slow"), httpx.ConnectError("down"), httpx.Response(503)]
 )
-async def test_trouble_is_asked_again_with_the_same_key(trouble: Reply):
+async def test_trouble_is_asked_again_with_the_same_key(trouble: Reply) -> None:
     api = Api(trouble, created())
     assert (await asked(api)).state == "ok"
     assert len(api.keys) == 2 and len(set(api.keys)) == 1
 
 
-async def test_a_refusal_is_not_asked_again():
+async def test_a_refusal_is_not_asked_again() -> None:
     api = Api(httpx.Response(422, text="no such product"))
     answer = await asked(api)
     assert (answer.state, answer.problem, len(api.keys)) == ("failed", "422: no such product", 1)
 
 
-async def test_a_status_that_means_not_yet_is_asked_again():
+async def test_a_status_that_means_not_yet_is_asked_again() -> None:
     assert (await asked(Api(httpx.Response(404), created()), not_yet=(404,))).state == "ok"
 
 
 @pytest.mark.parametrize("trouble", [httpx.ReadTimeout("slow"), httpx.Response(500)])
-async def test_what_may_have_arrived_ends_unknown(trouble: Reply):
+async def test_what_may_have_arrived_ends_unknown(trouble: Reply) -> None:
     assert (await asked(Api(trouble), patience=0.2)).state == "unknown"
 
 
-async def test_what_never_arrived_ends_failed():
+async def test_what_never_arrived_ends_failed() -> None:
     assert (await asked(Api(httpx.ConnectError("down")), patience=0.2)).state == "failed"
 
 
-async def test_one_doubt_outlasts_later_refusals():
+async def test_one_doubt_outlasts_later_refusals() -> None:
     api = Api(httpx.ReadTimeout("slow"), httpx.ConnectError("down"))
     assert (await asked(api, patience=0.5)).state == "unknown"

@@ -12,7 +12,7 @@ from fanout.load.report import LoadReport, Placement, percentile
 PURCHASE = Purchase("card", "customer-001", (("mug", 1),), "tok_visa")
 
 
-async def test_a_slow_answer_does_not_delay_the_next_customer():
+async def test_a_slow_answer_does_not_delay_the_next_customer() -> None:
     begun: list[float] = []
 
     async def serve(item: int, due: float) -> int:
@@ -26,7 +26,7 @@ async def test_a_slow_answer_does_not_delay_the_next_customer():
     assert perf_counter() - start < 1.5
 
 
-async def test_customers_come_no_faster_than_the_rate():
+async def test_customers_come_no_faster_than_the_rate() -> None:
     async def serve(item: int, due: float) -> float:
         return due
 
@@ -35,13 +35,13 @@ async def test_customers_come_no_faster_than_the_rate():
     assert perf_counter() >= due[-1]
 
 
-def test_percentiles_are_values_that_occurred():
+def test_percentiles_are_values_that_occurred() -> None:
     values = [float(number) for number in range(1, 101)]
     assert (percentile(values, 0.5), percentile(values, 0.99), percentile(values, 1.0)) == (50.0, 99.0, 100.0)
     assert percentile([], 0.5) == 0.0
 
 
-def test_a_load_is_complete_when_all_is_placed_and_paid():
+def test_a_load_is_complete_when_all_is_placed_and_paid() -> None:
     placed = Placement(PURCHASE, "ok", 0.01, "o1")
     paid = Placement(PURCHASE, "ok", 0.01, "o2", paid="ok")
     assert LoadReport([placed, paid], 1.0).complete
@@ -49,6 +49,6 @@ def test_a_load_is_complete_when_all_is_placed_and_paid():
     assert not LoadReport([placed, Placement(PURCHASE, "ok", 0.01, "o3", paid="failed")], 1.0).complete
 
 
-def test_only_accepted_orders_count_into_the_latency():
+def test_only_accepted_orders_count_into_the_latency() -> None:
     report = LoadReport([Placement(PURCHASE, "ok", 0.01, "o1"), Placement(PURCHASE, "failed", 9.0)], 1.0)
     assert report.latency(0.99) == 0.01

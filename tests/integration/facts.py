@@ -1,9 +1,7 @@
-"""Events to feed to handlers, what the handlers said in return, and a saga whose messages arrive in any order."""
+"""Facts to feed to handlers, and what the handlers said in return."""
 
-from collections.abc import Mapping
 from io import BytesIO
 from itertools import groupby
-from random import Random
 from typing import Any
 
 from fastavro import schemaless_reader
@@ -12,7 +10,7 @@ from sqlalchemy import Executable, select, text
 from chassis.database import Database
 from chassis.outbox import outbox
 from chassis.record import EVENT_TYPES
-from chassis.service import Service, load
+from chassis.service import Service
 from fanout.ledger.checkfile import discover
 from schemas import (
     CancelReason,
@@ -165,38 +163,3 @@ def _decoded(name: str, payload: bytes) -> Event:
     event_type = EVENT_TYPES[name]
     record: Any = schemaless_reader(BytesIO(payload), parsed_schema(event_type), None)
     return event_type.from_record(record)
-
-
-class Saga:
-    """All services on real databases; what they say to each other arrives late and mixed up.
-
-    A consumer gets the events of one topic in order. That is all Kafka promises, so it is all that is kept.
-    """
-
-    def __init__(self, databases: Mapping[str, Database]) -> None:
-        self.databases = databases
-        self._services = {name: load(name) for name in databases}
-        self._heard_from = dict.fromkeys(databases, 0)
-        self._lanes: dict[tuple[str, str], list[Event]] = {}
-
-    async def run(self, random: Random, steps: int = 10_000) -> None:
-        """Until nothing is on its way any more, or for so many steps."""
-        for name in self.databases:
-            await self._collect(name)
-        while self._lanes and steps:
-            consumer, topic = random.choice(sorted(self._lanes))
-            lane = self._lanes.pop((consumer, topic))
-            taken = random.randint(1, len(lane))
-            if lane[taken:]:
-                self._lanes[consumer, topic] = lane[taken:]
-            await deliver(self.databases[consumer], self._services[consumer], *lane[:taken])
-            await self._collect(consumer)
-            steps -= 1
-
-    async def _collect(self, speaker: str) -> None:
-        news = await said(self.databases[speaker], self._heard_from[speaker])
-        self._heard_from[speaker] += len(news)
-        for event in news:
-            for listener, service in self._services.items():
-                if type(event) in service.reactions:
-                    self._lanes.setdefault((listener, event.TOPIC), []).append(event)

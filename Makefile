@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## start everything, place 300 orders, kill a consumer, and verify that nothing is lost
+	@$(VENV)/bin/fanout demo
+
+up: $(READY) ## start Kafka, Postgres, the schema registry and all services
+	@$(VENV)/bin/fanout up
+
+down: $(READY) ## stop everything; the data stays
+	@$(VENV)/bin/fanout down
+
+status: $(READY) ## what runs, and the memory it takes
+	@$(VENV)/bin/fanout status
+
+test: $(READY) ## all tests, on the real servers
+	@$(VENV)/bin/pytest
+
+check: $(READY) ## style, types, import rules, generated code
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/python -m schemas --check
+	@$(VENV)/bin/pytest -q tests/unit/test_imports.py
+
+schemas: $(READY) ## write the Python types from the .avsc files
+	@$(VENV)/bin/python -m schemas
+
+lock: $(READY) ## pin the dependencies anew (needs uv)
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--group dev pyproject.toml -o requirements.lock
+
+clean: ## stop everything, delete its data and the environment
+	@if [ -x $(VENV)/bin/fanout ]; then $(VENV)/bin/fanout down --wipe; fi
+	@rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "fanout needs Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "making the Python environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install -q --no-compile --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: help demo up down status test check schemas lock clean

@@ -1,0 +1,120 @@
+"""The cache holds whole, verified files or nothing."""
+
+import hashlib
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from fanout.errors import NoNetwork, WrongSum
+from fanout.stack import cache, download
+from fanout.stack.artifacts import Artifact, pinned
+
+GOOD = b"a jar"
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def artifact_of(content: bytes, packaging: str = "jar") -> Artifact:
+    return Artifact(hashlib.sha256(content).hexdigest(), "org.example", "thing", "1.0", packaging)
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    def from_maven(artifact: Artifact, folder: Path, watch: download.Watch) -> Path:
+        folder.mkdir()
+        file = folder / artifact.filename
+        with watch(file.name, len(content)) as advance:
+            file.write_bytes(content)
+            advance(len(content))
+        return file
+
+    monkeypatch.setattr(download, "from_maven", from_maven)
+
+
+def unreachable(*_: object) -> Path:
+    raise ConnectionError("no route to host")
+
+
+def files_in_cache() -> list[Path]:
+    return [path for path in cache.folder().rglob("*") if path.is_file() and path.name != "lock"]
+
+
+def test_a_fetched_file_is_found_in_the_cache_and_not_fetched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, GOOD)
+    download.fetch([artifact_of(GOOD)])
+
+    monkeypatch.setattr(download, "from_maven", unreachable)
+    download.fetch([artifact_of(GOOD)])
+
+    assert cache.path_of(artifact_of(GOOD)).read_bytes() == GOOD
+
+
+def test_a_tampered_file_is_named_with_both_sums_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, b"something else")
+
+    with pytest.raises(WrongSum) as raised:
+        download.fetch([artifact_of(GOOD)])
+
+    for part in ("thing-1.0.jar", artifact_of(GOOD).sha256, artifact_of(b"something else").sha256):
+        assert part in str(raised.value)
+    assert files_in_cache() == []
+
+
+def test_an_interrupted_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(artifact: Artifact, folder: Path, watch: download.Watch) -> Path:
+        folder.mkdir()
+        (folder / artifact.filename).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download, "from_maven", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        download.fetch([artifact_of(GOOD)])
+
+    assert files_in_cache() == []
+
+
+def test_what_a_killed_download_left_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = cache.folder() / "unfinished" / "of-a-killed-one"
+    left.mkdir(parents=True)
+    (left / "half.jar").write_bytes(b"half")
+
+    serve(monkeypatch, GOOD)
+    download.fetch([artifact_of(GOOD)])
+
+    assert files_in_cache() == [cache.path_of(artifact_of(GOOD))]
+
+
+def test_no_network_and_an_empty_cache_is_one_sentence_and_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "from_maven", unreachable)
+
+    with pytest.raises(NoNetwork) as raised:
+        download.fetch([artifact_of(GOOD)])
+
+    assert "thing-1.0.jar" in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+def test_an_archive_is_kept_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run.jar").write_bytes(GOOD)
+    with tarfile.open(tmp_path / "all.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "run.jar", "run.jar")
+    content = (tmp_path / "all.tar.gz").read_bytes()
+    serve(monkeypatch, content)
+
+    download.fetch([artifact_of(content, "tar.gz")])
+
+    unpacked = cache.path_of(artifact_of(content, "tar.gz"))
+    assert (unpacked / "run.jar").read_bytes() == GOOD
+
+
+def test_every_pinned_file_has_a_sum_and_a_name_of_its_own() -> None:
+    artifacts = pinned()
+
+    assert all(len(artifact.sha256) == 64 for artifact in artifacts)
+    assert len({artifact.filename for artifact in artifacts}) == len(artifacts)
+    assert [artifact.filename for artifact in artifacts if artifact.is_archive] == [
+        "apicurio-registry-app-3.3.3-all.tar.gz"
+    ]
