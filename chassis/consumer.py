@@ -77,7 +77,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             request_timeout_ms=10_000,
             retry_backoff_ms=300,
             metadata_max_age_ms=10_000,
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=500,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
         self._client.subscribe(topics, listener=self)

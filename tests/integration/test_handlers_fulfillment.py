@@ -30,7 +30,7 @@ async def state(database: Database, order_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("facts", "ships"),
+    ("heard", "ships"),
     [
         ([PLACED], False),
         ([CONFIRMED], False),
@@ -39,13 +39,13 @@ async def state(database: Database, order_id: str) -> dict[str, Any]:
         ([PLACED, CANCELLED], False),
         ([CANCELLED], False),
     ],
-    ids=lambda facts: "-".join(fact.__name__ for fact in facts) if isinstance(facts, list) else None,
+    ids=lambda heard: "-".join(fact.__name__ for fact in heard) if isinstance(heard, list) else None,
 )
 async def test_an_order_ships_once_when_it_is_known_and_confirmed(
-    facts: list[Any], ships: bool, database: Database
+    heard: list[Any], ships: bool, database: Database
 ) -> None:
     ends = []
-    for number, arrival in enumerate(permutations(facts)):
+    for number, arrival in enumerate(permutations(heard)):
         for fact in arrival:
             await facts.deliver(database, fulfillment, fact(f"o-{number}"))
         ends.append(await state(database, f"o-{number}"))
