@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +13,9 @@ from fanout.ledger.records import Facts, ParkedMessage, Partition, Published, Re
 
 AnyRow = Row[*tuple[Any, ...]]
 
+_CHUNKS = {"yield_per": 5_000}
+"""So that the rows of a long outbox are never all in memory."""
+
 _OUTBOX = """
     SELECT event_id, topic, type, aggregate_id, kafka_partition, kafka_offset
     FROM outbox WHERE type IS NOT NULL
@@ -19,7 +23,7 @@ _OUTBOX = """
 _UNPUBLISHED = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
 _SUBSCRIPTIONS = "SELECT consumer, topic, type FROM subscriptions"
 _PROGRESS = "SELECT consumer, topic, partition, next_offset, applied, repeated FROM progress"
-_INBOX = "SELECT consumer, status, event_id FROM inbox"
+_INBOX = text("SELECT event_id FROM inbox WHERE consumer = :consumer AND status = :status")
 _PARKED = "SELECT consumer, event_id, topic, partition, kafka_offset FROM parked"
 
 
@@ -37,9 +41,6 @@ async def receipts(db: AsyncConnection) -> list[Receipts]:
     subscriptions = await _grouped(db, _SUBSCRIPTIONS)
     progress = await _grouped(db, _PROGRESS)
     parked = await _grouped(db, _PARKED)
-    inbox: dict[tuple[str, str], set[Any]] = {}
-    async for consumer, status, event_id in _rows(db, _INBOX):
-        inbox.setdefault((consumer, status), set()).add(event_id)
     return [
         Receipts(
             consumer=consumer,
@@ -47,12 +48,21 @@ async def receipts(db: AsyncConnection) -> list[Receipts]:
             next_offsets={Partition(row[1], row[2]): row[3] for row in progress.get(consumer, ())},
             applications=sum(row[4] for row in progress.get(consumer, ())),
             repeated=sum(row[5] for row in progress.get(consumer, ())),
-            applied=inbox.get((consumer, "applied"), set()),
-            parked=inbox.get((consumer, "parked"), set()),
+            applied=await _received(db, consumer, "applied"),
+            parked=await _received(db, consumer, "parked"),
             parked_messages=[ParkedMessage(*row[1:]) for row in parked.get(consumer, ())],
         )
         for consumer in sorted(subscriptions)
     ]
+
+
+async def _received(db: AsyncConnection, consumer: str, status: str) -> set[UUID]:
+    received: set[UUID] = set()
+    where = {"consumer": consumer, "status": status}
+    async with db.stream(_INBOX, where, execution_options=_CHUNKS) as result:
+        async for chunk in result.scalars().partitions():
+            received.update(chunk)
+    return received
 
 
 async def facts(db: AsyncConnection, queries: Iterable[Query]) -> Facts:
@@ -73,9 +83,8 @@ async def _grouped(db: AsyncConnection, sql: str) -> dict[str, list[AnyRow]]:
 
 
 async def _rows(db: AsyncConnection, sql: str) -> AsyncIterator[AnyRow]:
-    """Some thousand at a time, so that the rows of a long outbox are never all in memory."""
     literal = text(sql.replace(":", r"\:"))
-    async with db.stream(literal, execution_options={"yield_per": 5_000}) as result:
+    async with db.stream(literal, execution_options=_CHUNKS) as result:
         async for chunk in result.partitions():
             for row in chunk:
                 yield row

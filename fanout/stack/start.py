@@ -21,6 +21,8 @@ def bring_up(blueprint: Blueprint, owner_pid: int | None) -> None:
     if supervisor.answers():
         _converge(supervisor, blueprint, processes)
         return
+    if take_down(blueprint.home):
+        say("stopped what an earlier run left behind")
     ports.require_free({port: process.name for process in processes for port in process.ports})
     _prepare(blueprint)
     with ThreadPoolExecutor() as pool:
@@ -39,7 +41,7 @@ def _converge(supervisor: Supervisor, blueprint: Blueprint, processes: list[Proc
     say("already running")
     kept = [process for process in processes if process.name != guard.NAME]
     _configure(blueprint, kept)
-    supervisor.update()
+    supervisor.update(keep=guard.NAME)
     with ThreadPoolExecutor() as pool:
         _start_all(supervisor, blueprint, pool)
 

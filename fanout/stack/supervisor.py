@@ -77,10 +77,10 @@ class Supervisor:
         with _ignoring(Faults.NOT_RUNNING):
             self._call("stopProcess", name, False)
 
-    def update(self) -> None:
-        """Take over what changed in the configuration: new, other and vanished processes."""
+    def update(self, keep: str) -> None:
+        """Take over what changed in the configuration: new, other and vanished processes, but `keep` stays."""
         [[added, changed, removed]] = cast(list[list[list[str]]], self._call("reloadConfig"))
-        for name in changed + removed:
+        for name in changed + [name for name in removed if name != keep]:
             with _ignoring(Faults.NOT_RUNNING):
                 self._call("stopProcess", name)
             self._call("removeProcessGroup", name)

@@ -1,7 +1,8 @@
 """A fresh, migrated database for a test, on the session's Postgres."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 
 import pytest
@@ -11,10 +12,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from chassis.database import Database
 from chassis.migrations import migrate
-from chassis.service import Service, load
+from chassis.service import load
 from fanout.stack.home import Home
 
-NewDatabase = Callable[[str | Service], Awaitable[Database]]
+NewDatabase = Callable[[str], Awaitable[Database]]
 _numbers = count(1)
 
 
@@ -32,27 +33,43 @@ def postgres_url(request: pytest.FixtureRequest) -> URL:
     )
 
 
+@pytest.fixture(scope="session")
+def templates(postgres_url: URL) -> Iterator[dict[str, str]]:
+    """By service, the name of a migrated database to copy; filled as tests ask for services."""
+    made: dict[str, str] = {}
+    yield made
+    for name in made.values():
+        asyncio.run(_administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
 @pytest.fixture
-async def new_database(postgres_url: URL) -> AsyncIterator[NewDatabase]:
+async def new_database(postgres_url: URL, templates: dict[str, str]) -> AsyncIterator[NewDatabase]:
     """`await new_database("orders")` is a Database with the tables of the chassis and of that service."""
-    names: list[str] = []
     opened: list[Database] = []
 
-    async def create(service: str | Service) -> Database:
-        service = load(service) if isinstance(service, str) else service
-        name = f"test_{service.name}_{os.getpid()}_{next(_numbers)}"
-        await _administer(postgres_url, f"CREATE DATABASE {name}")
-        names.append(name)
-        url = postgres_url.set(database=name).render_as_string(hide_password=False)
-        await migrate(service, url)
-        opened.append(Database(url))
+    async def create(service: str) -> Database:
+        if service not in templates:
+            templates[service] = await _migrated(postgres_url, service)
+        name = f"test_{service}_{os.getpid()}_{next(_numbers)}"
+        await _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {templates[service]}")
+        opened.append(Database(_url(postgres_url, name)))
         return opened[-1]
 
     yield create
     for database in opened:
         await database.close()
-    for name in names:
-        await _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+        await _administer(postgres_url, f"DROP DATABASE {database.engine.url.database} WITH (FORCE)")
+
+
+async def _migrated(postgres_url: URL, service: str) -> str:
+    name = f"template_{service}_{os.getpid()}"
+    await _administer(postgres_url, f"CREATE DATABASE {name}")
+    await migrate(load(service), _url(postgres_url, name))
+    return name
+
+
+def _url(postgres_url: URL, database: str) -> str:
+    return postgres_url.set(database=database).render_as_string(hide_password=False)
 
 
 async def _administer(url: URL, statement: str) -> None:
