@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import JSON, DateTime, Text
 
+from chassis.clock import milliseconds
 from chassis.outbox import publish
 from chassis.service import Service
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped
@@ -89,7 +90,7 @@ def hand_over(order_id: str, customer_id: str, at: datetime) -> OrderShipped:
         shipment_version=1,
         customer_id=customer_id,
         **asdict(label(order_id)),
-        occurred_at=round(at.timestamp() * 1000),
+        occurred_at=milliseconds(at),
     )
 
 

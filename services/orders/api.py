@@ -1,8 +1,6 @@
 """Takes orders over HTTP: checked, priced from our own list, stored and announced in one transaction."""
 
-import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
 from chassis.api import Db, Problem, create_api
+from chassis.clock import milliseconds, now
 from chassis.idempotency import Once
 from chassis.outbox import publish
 from schemas import OrderLine, OrderPlaced
@@ -70,7 +69,7 @@ async def accept(new: NewOrder, db: AsyncConnection) -> OrderShown:
         order_version=1,
         total_cents=sum(line.quantity * line.unit_price_cents for line in lines),
         lines=tuple(lines),
-        occurred_at=round(now().timestamp() * 1000),
+        occurred_at=milliseconds(now()),
         **new.model_dump(exclude={"lines"}),
     )
     order = Order(
@@ -136,8 +135,3 @@ async def read(wanted: Select[Any], db: AsyncConnection) -> list[OrderShown]:
 
 def not_found(order_id: str) -> Problem:
     return Problem(404, "unknown order", f"There is no order {order_id}.", order_id=order_id)
-
-
-def now() -> datetime:
-    """In whole milliseconds, as events tell the time."""
-    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)

@@ -8,6 +8,7 @@ from sqlalchemy import Column, ForeignKey, Index, Table, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, Boolean, DateTime, Integer, Text
 
+from chassis.clock import milliseconds
 from chassis.failures import PermanentFailure
 from chassis.outbox import publish
 from chassis.service import Service
@@ -135,7 +136,7 @@ async def save(db: AsyncConnection, before: Mapping[str, Order], after: Mapping[
 
 def decision(order: Order) -> OrderConfirmed | OrderCancelled:
     assert order.decided_at is not None
-    occurred_at = round(order.decided_at.timestamp() * 1000)
+    occurred_at = milliseconds(order.decided_at)
     if order.cancel_reason:
         return OrderCancelled(
             order_id=order.order_id,

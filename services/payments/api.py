@@ -1,7 +1,6 @@
 """Invoices are paid here, and payments can be looked at."""
 
-import time
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from fastapi import Response
@@ -10,6 +9,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.api import Db, Problem, create_api
+from chassis.clock import now
 from chassis.idempotency import Once
 from services.payments.domain import Method, NotPayable, Status, pay
 from services.payments.service import lock, payment_rows, payments, save
@@ -67,8 +67,3 @@ async def settle_invoice(new: NewPayment, db: AsyncConnection) -> PaymentShown:
         raise Problem.of_field("currency", f"the invoice is in {paid.currency}")
     await save(db, [paid])
     return PaymentShown.model_validate(paid, from_attributes=True)
-
-
-def now() -> datetime:
-    """In whole milliseconds, as events tell the time."""
-    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)

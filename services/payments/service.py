@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Text
 
+from chassis.clock import milliseconds
 from chassis.outbox import publish
 from chassis.service import Service
 from schemas import OrderCancelled, OrderPlaced, PaymentProcessed, PaymentRefunded
@@ -130,7 +131,7 @@ def movement(payment: Payment) -> dict[str, object]:
 
 
 def fact(payment: Payment) -> PaymentProcessed | PaymentRefunded:
-    occurred_at = round(payment.changed_at.timestamp() * 1000)
+    occurred_at = milliseconds(payment.changed_at)
     if payment.status == "refunded":
         return PaymentRefunded(
             order_id=payment.order_id,
