@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from sqlalchemy import MetaData, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import MetaData, event, text
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from chassis import telemetry
 
@@ -29,9 +30,9 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
-            pool_pre_ping=True,
             connect_args={"timeout": 5, "server_settings": {"application_name": application, "jit": "off"}},
         )
+        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._doorbell = Doorbell(self)
 
     @asynccontextmanager
@@ -55,6 +56,12 @@ class Database:
     async def close(self) -> None:
         await self._doorbell.silence()
         await self.engine.dispose()
+
+
+def _refuse_closed(_: object, record: ConnectionPoolEntry, __: object) -> None:
+    """A connection that Postgres closed is replaced. It costs no round trip, unlike the pool's own ping."""
+    if record.driver_connection is None or record.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 class Doorbell:

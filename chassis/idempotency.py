@@ -35,13 +35,9 @@ Work = Callable[[AsyncConnection], Awaitable[Answer]]
 class OneTransaction:
     """Runs a route's work in one transaction, once per key. A refusal is not remembered: it changed nothing."""
 
-    def __init__(
-        self,
-        request: Request,
-        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
-    ) -> None:
+    def __init__(self, request: Request, key: str | None) -> None:
         self._request = request
-        self._key = idempotency_key
+        self._key = key
         self._status: int = request.scope["route"].status_code or 200
 
     async def __call__(self, body: BaseModel | None, work: Work) -> Response:
@@ -72,7 +68,13 @@ class OneTransaction:
         return hashlib.sha256(asked.encode()).digest()
 
 
-Once = Annotated[OneTransaction, Depends()]
+async def _one_transaction(
+    request: Request, idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None
+) -> OneTransaction:
+    return OneTransaction(request, idempotency_key)
+
+
+Once = Annotated[OneTransaction, Depends(_one_transaction)]
 
 
 def _json(answer: Answer) -> bytes:

@@ -23,6 +23,7 @@ Tell = Callable[[str], None]
 VICTIM = "fraud-worker"
 SEED = 1
 LOOK_EVERY = 1.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,9 @@ async def play(addresses: Addresses, orders: int, rate: float, tell: Tell) -> Pl
     watching = asyncio.create_task(_watch(addresses, placed, tell))
     killing = asyncio.create_task(_kill(addresses, middle))
     try:
-        load = await place_orders(addresses.apis, list(islice(purchases(SEED), orders)), rate, watch=watch)
+        load = await place_orders(
+            addresses.apis, list(islice(purchases(SEED), orders)), rate, PATIENCE, watch
+        )
         return Played(load, await killing)
     finally:
         for task in (watching, killing):

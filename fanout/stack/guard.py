@@ -19,10 +19,11 @@ def processes(owner_pid: int | None) -> list[Process]:
 
 
 def main() -> None:
+    wait_for_end(int(sys.argv[1]))
+
     from fanout.stack.stop import stop_in_order
     from fanout.stack.supervisor import Supervisor
 
-    wait_for_end(int(sys.argv[1]))
     stop_in_order(Supervisor(current()))
 
 
