@@ -1,27 +1,25 @@
-"""The FastAPI app of a service: problem details, health, metrics, a body limit. It knows no Kafka and no registry."""
+"""The FastAPI app of a service: problem details, health, a trace per request. It knows no Kafka and no registry."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
 import structlog
 import uvicorn
-from fastapi import Depends, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import Depends, FastAPI, Request
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis import telemetry
 from chassis.config import Settings
 from chassis.database import Database
+from chassis.health import health_routes
 from chassis.problems import Problem, answer_with_problems
 from chassis.service import Service
 
-__all__ = ["Db", "Problem", "create_api", "health_app", "serve"]
+__all__ = ["Db", "Problem", "create_api", "serve"]
 
 log = structlog.get_logger()
 
@@ -30,15 +28,8 @@ def create_api(service: Service) -> FastAPI:
     """An app whose `app.state.database` is open while it serves. Raise `Problem` to refuse a request."""
     app = FastAPIOffline(title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan)
     answer_with_problems(app)
-    _add_health(app, lambda: app.state.database, lambda: True)
+    app.router.routes.extend(health_routes(lambda: app.state.database, lambda: True))
     app.add_middleware(TraceEachRequest)
-    return app
-
-
-def health_app(service: Service, database: Database, is_alive: Callable[[], bool]) -> FastAPI:
-    """What a worker shows of itself."""
-    app = FastAPI(title=f"Fanout {service.name} worker", openapi_url=None)
-    _add_health(app, lambda: database, is_alive)
     return app
 
 
@@ -68,22 +59,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.database = Database(Settings().database_url, application=app.title)
     yield
     await app.state.database.close()
-
-
-def _add_health(app: FastAPI, database: Callable[[], Database], is_alive: Callable[[], bool]) -> None:
-    @app.get("/health/live", tags=["health"])
-    async def live() -> Response:
-        return JSONResponse({"status": "alive"}) if is_alive() else JSONResponse({"status": "stuck"}, 503)
-
-    @app.get("/health/ready", tags=["health"])
-    async def ready() -> Response:
-        if is_alive() and await database().is_reachable():
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "not ready"}, 503)
-
-    @app.get("/metrics", tags=["health"])
-    async def metrics() -> Response:
-        return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
 
 
 class TraceEachRequest:

@@ -17,6 +17,7 @@ from chassis.processing import Processor
 from chassis.record import Record
 
 POLL_MS = 200
+POLL_OVERDUE_SECONDS = 60.0
 REBUILD_SECONDS = 1.0
 CLOSE_SECONDS = 3.0
 LANE_STOP_SECONDS = 3.0
@@ -38,17 +39,25 @@ class Consumer:
         self._topics = list(topics)
         self._processor = processor
         self._settings = settings
-        self.last_poll = time.monotonic()
+        self._last_poll = time.monotonic()
+
+    @property
+    def is_alive(self) -> bool:
+        """False when no poll has come back for a minute: something in here is stuck."""
+        return not self._topics or time.monotonic() - self._last_poll < POLL_OVERDUE_SECONDS
 
     async def run(self, stop: asyncio.Event) -> None:
+        if not self._topics:
+            await stop.wait()
         while not stop.is_set():
             membership = Membership(self._group, self._topics, self._processor, self._settings)
             try:
                 await membership.start()
                 while not stop.is_set():
                     await membership.poll()
-                    self.last_poll = time.monotonic()
+                    self._last_poll = time.monotonic()
             except (KafkaError, OSError, LaneEnded) as error:
+                self._last_poll = time.monotonic()
                 log.warning("consumer_rebuilt", error=f"{type(error).__name__}: {error}"[:300])
                 await asyncio.sleep(REBUILD_SECONDS)
             finally:

@@ -3,24 +3,24 @@
 import asyncio
 import os
 import signal
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
-from chassis.api import health_app
 from chassis.config import Settings
 from chassis.consumer import Consumer
 from chassis.database import Database
+from chassis.health import health_routes
 from chassis.processing import Processor
 from chassis.registry import Registry
 from chassis.relay import Relay
 from chassis.service import Service
 
-POLL_OVERDUE_SECONDS = 60.0
 EXIT_DRAIN_TOO_SLOW = 71
 
 log = structlog.get_logger()
@@ -33,14 +33,12 @@ async def run(service: Service, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _begin_drain, stop, settings.drain_seconds)
 
-    database, registry = (Database(settings.database_url), Registry(settings.registry_url))
+    database = Database(settings.database_url, application=f"{service.name}-worker")
+    registry = Registry(settings.registry_url)
     consumer = Consumer(service.name, service.topics, Processor(service, database, registry), settings)
     relay = Relay(service.name, settings.database_url, settings.kafka, registry)
 
-    def is_alive() -> bool:
-        return time.monotonic() - consumer.last_poll < POLL_OVERDUE_SECONDS
-
-    page = _health_page(service, database, is_alive, settings)
+    page = _health_page(health_routes(lambda: database, lambda: consumer.is_alive), settings)
     serving = asyncio.create_task(page.serve())
     log.info("worker_started", topics=service.topics)
     await _until_all_end(consumer.run(stop), relay.run(stop))
@@ -70,14 +68,8 @@ class _Page(uvicorn.Server):
         return nullcontext()
 
 
-def _health_page(
-    service: Service, database: Database, is_alive: Callable[[], bool], settings: Settings
-) -> uvicorn.Server:
-    config = uvicorn.Config(
-        health_app(service, database, is_alive),
-        settings.http_host,
-        settings.http_port,
-        log_config=None,
-        access_log=False,
+def _health_page(routes: Sequence[BaseRoute], settings: Settings) -> uvicorn.Server:
+    app = Starlette(routes=routes)
+    return _Page(
+        uvicorn.Config(app, settings.http_host, settings.http_port, log_config=None, access_log=False)
     )
-    return _Page(config)
