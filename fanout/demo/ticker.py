@@ -12,7 +12,8 @@ PAUSE = 2.0
 class Ticker:
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._status = console.status("", refresh_per_second=4) if console.is_terminal and not console.is_dumb_terminal else None
+        lines_can_change = console.is_terminal and not console.is_dumb_terminal
+        self._status = console.status("", refresh_per_second=4) if lines_can_change else None
         self._said = ""
         self._at = 0.0
 
