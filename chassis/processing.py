@@ -81,9 +81,12 @@ class Processor:
         await self._through_outages(put_aside, stop)
 
     async def _apply(self, records: Sequence[Record]) -> None:
-        incoming = [await read(record, self._wanted, self._registry) for record in records]
-        tally = Tally(received=len(records), skipped=incoming.count(None))
-        last = records[-1]
+        last, heard = records[-1], [await read(record, self._wanted, self._registry) for record in records]
+        incoming = [item for item in heard if item is not None]
+        telemetry.EVENTS.labels(self._service.name, last.topic, "skipped").inc(len(heard) - len(incoming))
+        if not incoming:
+            return
+        tally = Tally(received=len(incoming))
         async with self._database.transaction() as db:
             fresh = await self._claim([item for item in incoming if isinstance(item, Delivery)], db, tally)
             for run in arrange(fresh):
@@ -142,7 +145,7 @@ class Processor:
             pause = min(pause * 2, HOLD_SECONDS)
 
     def _count(self, topic: str, tally: Tally) -> None:
-        for outcome in ("applied", "repeated", "skipped", "parked"):
+        for outcome in ("applied", "repeated", "parked"):
             telemetry.EVENTS.labels(self._service.name, topic, outcome).inc(getattr(tally, outcome))
 
 

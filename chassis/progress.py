@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import metadata
 
-COUNTS = ("received", "applied", "repeated", "skipped", "parked")
+COUNTS = ("received", "applied", "repeated", "parked")
 
 progress = Table(
     "progress",
@@ -18,31 +18,29 @@ progress = Table(
     Column("next_offset", BigInteger, nullable=False),
     *(Column(count, BigInteger, nullable=False) for count in COUNTS),
     PrimaryKeyConstraint("consumer", "topic", "partition"),
-    CheckConstraint("received = applied + repeated + skipped + parked", name="progress_adds_up"),
+    CheckConstraint("received = applied + repeated + parked", name="progress_adds_up"),
 )
 
 _advance = text("""
     INSERT INTO progress AS sofar
-        (consumer, topic, partition, next_offset, received, applied, repeated, skipped, parked)
-    VALUES (:consumer, :topic, :partition, :next_offset, :received, :applied, :repeated, :skipped, :parked)
+        (consumer, topic, partition, next_offset, received, applied, repeated, parked)
+    VALUES (:consumer, :topic, :partition, :next_offset, :received, :applied, :repeated, :parked)
     ON CONFLICT (consumer, topic, partition) DO UPDATE SET
         next_offset = greatest(sofar.next_offset, excluded.next_offset),
         received = sofar.received + excluded.received,
         applied = sofar.applied + excluded.applied,
         repeated = sofar.repeated + excluded.repeated,
-        skipped = sofar.skipped + excluded.skipped,
         parked = sofar.parked + excluded.parked
 """)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a batch. `applied` counts events handed to reactions, whatever the inbox says."""
+    """What became of records addressed to us. `applied` counts what reactions were given, whatever the inbox says."""
 
     received: int
     applied: int = 0
     repeated: int = 0
-    skipped: int = 0
     parked: int = 0
 
 

@@ -93,14 +93,12 @@ class World:
         return len(rows)
 
     async def _hand_over(self, to: Service, row: Row[*tuple[Any, ...]], event: Event, offset: int) -> None:
-        if event.TOPIC not in to.topics:
+        if type(event) not in to.reactions:
             return
         async with self.databases[to.name].transaction() as db:
-            wanted = type(event) in to.reactions
-            if wanted and await claim(db, to.name, [(row.event_id, 0)]):
+            if await claim(db, to.name, [(row.event_id, 0)]):
                 await to.reactions[type(event)]([event], db)
-            tally = Tally(received=1, applied=int(wanted), skipped=int(not wanted))
-            await advance(db, to.name, event.TOPIC, 0, offset + 1, tally)
+            await advance(db, to.name, event.TOPIC, 0, offset + 1, Tally(received=1, applied=1))
 
 
 @dataclass(frozen=True)

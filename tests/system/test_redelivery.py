@@ -45,13 +45,9 @@ async def counted(system: System, what: str) -> dict[str, int]:
 
 
 async def everything_came_again(system: System, before: dict[str, int]) -> bool:
-    """Each worker has received at least as much as lies in its topics once more."""
-    now = await counted(system, "received")
-    ends = {
-        service: (await system.query(service, "SELECT sum(next_offset)::int AS n FROM progress"))[0]["n"]
-        for service in WORKERS
-    }
-    return all(now[service] - before[service] >= ends[service] for service in WORKERS)
+    """Each worker has received everything that it ever applied once more."""
+    now, applied = await counted(system, "received"), await counted(system, "applied")
+    return all(now[service] - before[service] >= applied[service] for service in WORKERS)
 
 
 async def reset_to_earliest(system: System) -> None:
