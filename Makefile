@@ -21,12 +21,13 @@ status: $(READY) ## what runs, and the memory it takes
 test: $(READY) ## all tests, on the real servers
 	@$(VENV)/bin/pytest
 
-check: $(READY) ## style, types, import rules, generated code
+check: $(READY) ## style, types, generated code, import rules, migrations
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/python -m schemas --check
 	@$(VENV)/bin/pytest -q tests/unit/test_imports.py
+	@$(VENV)/bin/fanout check
 
 schemas: $(READY) ## write the Python types from the .avsc files
 	@$(VENV)/bin/python -m schemas

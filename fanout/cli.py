@@ -20,6 +20,7 @@ COMMANDS = {
     "status": "fanout.status:command",
     "logs": "fanout.logs:command",
     "setup": "fanout.setup.command:command",
+    "check": "fanout.setup.check:command",
     "start": "fanout.processes:start",
     "stop": "fanout.processes:stop",
     "kill": "fanout.processes:kill",

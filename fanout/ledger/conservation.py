@@ -42,6 +42,10 @@ class Verdict:
 
 
 DECIDED = ("orders.confirmed", "orders.cancelled")
+PAID_OR_NOT = (
+    *(f"payments.{end}" for end in ("authorized", "declined", "voided", "unpaid")),
+    "orders.cancelled",
+)
 ANSWERED = ("inventory.reserved", "inventory.rejected", "inventory.released", "orders.cancelled")
 
 RULES = (
@@ -75,6 +79,7 @@ RULES = (
     ),
     Rule("a declined order is cancelled", IN_THE_END, ("payments.declined",), ("orders.cancelled",)),
     Rule("a placed order has an answer about its stock", IN_THE_END, ("orders.placed",), ANSWERED),
+    Rule("a placed order has an answer about its payment", IN_THE_END, ("orders.placed",), PAID_OR_NOT),
     Rule("a placed order is assessed", IN_THE_END, ("orders.placed",), ("fraud.assessed",)),
 )
 

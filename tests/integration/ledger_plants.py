@@ -146,6 +146,9 @@ ACROSS_SERVICES = {
     "a placed order has an answer about its stock": Plant(
         "inventory", "UPDATE reservations SET status = 'void' WHERE order_id = '{unpaid}'", "{unpaid}"
     ),
+    "a placed order has an answer about its payment": Plant(
+        "payments", "UPDATE payments SET payment_method = 'card' WHERE order_id = '{unpaid}'", "{unpaid}"
+    ),
     "a placed order is assessed": Plant("fraud", "DELETE FROM assessments WHERE order_id = '{shipped}'"),
 }
 
