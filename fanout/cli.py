@@ -78,8 +78,7 @@ def _app(names: list[str]) -> typer.Typer:
 
 def _options(
     home: Annotated[
-        Path | None,
-        typer.Option(help="The folder of the stack; default: $FANOUT_HOME, else .fanout here."),
+        Path | None, typer.Option(help="The folder of the stack; default: $FANOUT_HOME, else .fanout here.")
     ] = None,
 ) -> None:
     """An event-driven order system you can break: start it, watch it, break it, and see that nothing is lost.

@@ -8,11 +8,7 @@ import asyncpg
 from fanout.stack.ports import HOST
 
 # A frozen consumer holds its inbox row: without these its successor waits as long as it is frozen.
-TIMEOUTS = {
-    "idle_in_transaction_session_timeout": "5s",
-    "lock_timeout": "3s",
-    "statement_timeout": "15s",
-}
+TIMEOUTS = {"idle_in_transaction_session_timeout": "5s", "lock_timeout": "3s", "statement_timeout": "15s"}
 
 
 @asynccontextmanager

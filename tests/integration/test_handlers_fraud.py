@@ -35,12 +35,7 @@ async def test_the_sixth_order_in_ten_minutes_is_suspicious(database: Database) 
 
 @pytest.mark.parametrize(
     ("second", "customer", "suspicious"),
-    [
-        (600, "c-1", True),
-        (600.001, "c-1", False),
-        (1, "c-2", False),
-        (-1, "c-1", False),
-    ],
+    [(600, "c-1", True), (600.001, "c-1", False), (1, "c-2", False), (-1, "c-1", False)],
     ids=["ten minutes after", "a moment later", "somebody else", "before them"],
 )
 async def test_only_orders_of_that_customer_in_the_window_before_count(

@@ -18,12 +18,7 @@ from services.inventory.domain import Shortage, Units, allocate, total
         ({"a": {"mug": 9}, "b": {"mug": 3}}, ["b"], {"a": [Shortage("mug", 9, 5)]}, {"mug": 3}),
         ({"a": {"mug": 1, "print": 2}}, [], {"a": [Shortage("print", 2, 1)]}, {}),
         ({"a": {"unheard-of": 1}}, [], {"a": [Shortage("unheard-of", 1, 0)]}, {}),
-        (
-            {"a": {"print": 2, "mug": 6}},
-            [],
-            {"a": [Shortage("mug", 6, 5), Shortage("print", 2, 1)]},
-            {},
-        ),
+        ({"a": {"print": 2, "mug": 6}}, [], {"a": [Shortage("mug", 6, 5), Shortage("print", 2, 1)]}, {}),
     ],
 )
 def test_each_order_in_turn_gets_all_it_wants_or_nothing(
