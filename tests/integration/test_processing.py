@@ -1,0 +1,266 @@
+"""One batch, one transaction, on a real Postgres: what goes through, what is tried again, what is put aside."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Column, Identity, Integer, Table, Text, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.avro import encode, frame
+from chassis.database import Database
+from chassis.failures import InfrastructureFailure, PermanentFailure, TransientFailure
+from chassis.inbox import inbox
+from chassis.outbox import load_headers, outbox, publish
+from chassis.parking import parked
+from chassis.processing import TRIES, Processor, Stopped
+from chassis.progress import progress
+from chassis.record import Record
+from chassis.service import Service
+from schemas import FraudAssessed, OrderCancelled, OrderConfirmed
+from schemas.files import parsed_schema
+from tests.integration.conftest import NewDatabase
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+CONFIRMED, CANCELLED = 1, 2
+
+
+class Schemas:
+    """The registry as processing sees it; `away` makes it unreachable for that many questions."""
+
+    def __init__(self, away: int = 0) -> None:
+        self.away = away
+
+    async def schema_by_id(self, schema_id: int) -> dict[str, Any]:
+        if self.away:
+            self.away -= 1
+            raise InfrastructureFailure("registry away")
+        return parsed_schema({CONFIRMED: OrderConfirmed, CANCELLED: OrderCancelled}[schema_id])
+
+
+class Desk:
+    """A service that notes what it hears, and fails as told: by order id, the errors to raise, one per try."""
+
+    def __init__(self) -> None:
+        self.service = Service("fraud")
+        self.notes = Table(
+            "notes",
+            self.service.metadata,
+            Column("id", Integer, Identity(), primary_key=True),
+            Column("order_id", Text),
+            Column("heard", Text),
+        )
+        self.failures: dict[str, list[Exception]] = {}
+        self.batches: list[list[str]] = []
+        self.service.on(OrderConfirmed)(self.confirmed)
+        self.service.on(OrderCancelled)(self.cancelled)
+
+    async def confirmed(self, orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
+        await self.note("confirmed", [order.order_id for order in orders], db)
+
+    async def cancelled(self, orders: Sequence[OrderCancelled], db: AsyncConnection) -> None:
+        await self.note("cancelled", [order.order_id for order in orders], db)
+
+    async def note(self, heard: str, order_ids: list[str], db: AsyncConnection) -> None:
+        self.batches.append(order_ids)
+        await db.execute(
+            insert(self.notes), [{"order_id": order_id, "heard": heard} for order_id in order_ids]
+        )
+        await publish(db, [assessed(order_id) for order_id in order_ids if heard == "confirmed"])
+        for order_id in order_ids:
+            if self.failures.get(order_id):
+                raise self.failures[order_id].pop(0)
+
+
+def assessed(order_id: str) -> FraudAssessed:
+    return FraudAssessed(
+        order_id=order_id, assessment_version=1, occurred_at=0, score=0, suspicious=False, rules=()
+    )
+
+
+def confirmed(order_id: str, offset: int) -> Record:
+    event = OrderConfirmed(
+        order_id=order_id, order_version=2, occurred_at=0, customer_id="c", total_cents=1, currency="EUR"
+    )
+    return record("OrderConfirmed", order_id, offset, frame(CONFIRMED, encode(event)))
+
+
+def cancelled(order_id: str, offset: int) -> Record:
+    event = OrderCancelled(
+        order_id=order_id, order_version=2, occurred_at=0, customer_id="c", reason="customer_request"
+    )
+    return record("OrderCancelled", order_id, offset, frame(CANCELLED, encode(event)))
+
+
+def record(type_name: str, order_id: str, offset: int, value: bytes) -> Record:
+    headers = [
+        ("ce_type", type_name),
+        ("ce_id", str(uuid4())),
+        ("ce_subject", order_id),
+        ("traceparent", TRACE),
+    ]
+    encoded = [(name, text.encode()) for name, text in headers]
+    return Record("orders", 0, offset, 1_700_000_000_000, order_id.encode(), value, encoded)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase, desk: Desk) -> AsyncIterator[Database]:
+    database = await new_database("fraud")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(desk.notes.create)
+    yield database
+
+
+async def work(desk: Desk, database: Database, *records: Record, schemas: Schemas | None = None) -> None:
+    processor = Processor(desk.service, database, schemas or Schemas())  # type: ignore[arg-type]
+    await processor.process(records, asyncio.Event())
+
+
+async def noted(desk: Desk, database: Database) -> list[tuple[str, str]]:
+    async with database.transaction() as db:
+        rows = await db.execute(select(desk.notes.c.order_id, desk.notes.c.heard).order_by(desk.notes.c.id))
+        return [(row.order_id, row.heard) for row in rows]
+
+
+async def counts(database: Database) -> dict[str, int]:
+    async with database.transaction() as db:
+        row = (await db.execute(select(progress))).mappings().one()
+        return {name: row[name] for name in ("received", "applied", "repeated", "parked", "next_offset")}
+
+
+async def rows(database: Database, table: Table) -> list[Any]:
+    async with database.transaction() as db:
+        return list(await db.execute(select(table)))
+
+
+async def test_a_batch_is_one_transaction_with_effects_receipts_and_facts(
+    desk: Desk, database: Database
+) -> None:
+    await work(desk, database, *(confirmed(f"order-{n}", n) for n in range(50)))
+    assert desk.batches == [[f"order-{n}" for n in range(50)]]
+    assert len(await rows(database, inbox)) == len(await rows(database, outbox)) == 50
+    assert await counts(database) == {
+        "received": 50,
+        "applied": 50,
+        "repeated": 0,
+        "parked": 0,
+        "next_offset": 50,
+    }
+
+
+async def test_the_same_records_again_have_no_effect(desk: Desk, database: Database) -> None:
+    records = [confirmed(f"order-{n}", n) for n in range(10)]
+    await work(desk, database, *records)
+    await work(desk, database, *records)
+    await work(desk, database, *records[:5], *records[:5])
+    assert len(await noted(desk, database)) == 10
+    assert await counts(database) == {
+        "received": 30,
+        "applied": 10,
+        "repeated": 20,
+        "parked": 0,
+        "next_offset": 10,
+    }
+
+
+async def test_an_event_twice_in_one_batch_is_one_effect(desk: Desk, database: Database) -> None:
+    first = confirmed("order-1", 0)
+    await work(desk, database, first, replace(first, offset=1))
+    assert await noted(desk, database) == [("order-1", "confirmed")]
+
+
+async def test_a_bad_message_is_parked_whole_and_its_neighbours_go_through_once(
+    desk: Desk, database: Database
+) -> None:
+    desk.failures["bad"] = [PermanentFailure("against the rules")] * 9
+    await work(desk, database, confirmed("a", 0), confirmed("bad", 1), confirmed("b", 2))
+    assert [order_id for order_id, _ in await noted(desk, database)] == ["a", "b"]
+    [kept] = await rows(database, parked)
+    assert (kept.kafka_offset, kept.failure, kept.attempts) == (1, "permanent", 1)
+    assert kept.error_message == "against the rules"
+    [letter] = [row for row in await rows(database, outbox) if row.type is None]
+    assert (letter.topic, letter.key, letter.payload) == ("orders.fraud.dlq", b"bad", kept.value)
+    headers = dict(load_headers(letter.headers))
+    assert headers["traceparent"] == TRACE.encode() and headers["dlq_kafka_offset"] == b"1"
+    assert {row.status for row in await rows(database, inbox)} == {"applied", "parked"}
+    assert await counts(database) == {
+        "received": 3,
+        "applied": 2,
+        "repeated": 0,
+        "parked": 1,
+        "next_offset": 3,
+    }
+
+
+async def test_what_was_parked_is_not_parked_again(desk: Desk, database: Database) -> None:
+    rubbish = [record("OrderConfirmed", "x", 0, b""), replace(confirmed("y", 1), headers=[])]
+    await work(desk, database, *rubbish)
+    await work(desk, database, *rubbish)
+    assert len(await rows(database, parked)) == len(await rows(database, outbox)) == 2
+    assert await counts(database) == {
+        "received": 4,
+        "applied": 0,
+        "repeated": 2,
+        "parked": 2,
+        "next_offset": 2,
+    }
+
+
+async def test_a_moments_bad_luck_is_tried_again_in_place(desk: Desk, database: Database) -> None:
+    desk.failures["unlucky"] = [TransientFailure("deadlock")] * (TRIES - 1)
+    await work(desk, database, confirmed("unlucky", 0))
+    assert await noted(desk, database) == [("unlucky", "confirmed")]
+    assert await rows(database, parked) == []
+
+
+async def test_bad_luck_that_stays_is_parked_after_five_tries(desk: Desk, database: Database) -> None:
+    desk.failures["unlucky"] = [TransientFailure("deadlock")] * 99
+    await work(desk, database, confirmed("unlucky", 0))
+    [kept] = await rows(database, parked)
+    assert (kept.failure, kept.attempts) == ("transient", TRIES)
+
+
+async def test_an_outage_is_waited_for_and_parks_nothing(desk: Desk, database: Database) -> None:
+    desk.failures["a"] = [InfrastructureFailure("database away")] * 3
+    await work(desk, database, confirmed("a", 0), schemas=Schemas(away=2))
+    assert await noted(desk, database) == [("a", "confirmed")]
+    assert await rows(database, parked) == []
+
+
+async def test_a_lane_that_waits_for_an_outage_can_be_stopped(desk: Desk, database: Database) -> None:
+    processor, stop = Processor(desk.service, database, Schemas(away=10**6)), asyncio.Event()  # type: ignore[arg-type]
+    working = asyncio.create_task(processor.process([confirmed("a", 0)], stop))
+    stop.set()
+    with pytest.raises(Stopped):
+        await working
+    assert await noted(desk, database) == []
+
+
+async def test_facts_of_one_order_are_heard_in_their_order_across_types(
+    desk: Desk, database: Database
+) -> None:
+    await work(desk, database, cancelled("a", 0), confirmed("b", 1), confirmed("a", 2), cancelled("b", 3))
+    heard = await noted(desk, database)
+    assert [what for order_id, what in heard if order_id == "a"] == ["cancelled", "confirmed"]
+    assert [what for order_id, what in heard if order_id == "b"] == ["confirmed", "cancelled"]
+
+
+async def test_a_fact_continues_the_trace_of_its_cause(desk: Desk, database: Database) -> None:
+    await work(desk, database, confirmed("a", 0))
+    [fact] = await rows(database, outbox)
+    traceparent = (dict(load_headers(fact.headers))["traceparent"] or b"").decode()
+    assert traceparent != TRACE and traceparent.split("-")[1] == TRACE.split("-")[1]
+
+
+async def test_what_is_not_addressed_to_us_touches_nothing(desk: Desk, database: Database) -> None:
+    await work(desk, database, record("OrderPlaced", "a", 0, b"\x00rubbish, but somebody else's"))
+    async with database.transaction() as db:
+        assert await db.scalar(text("SELECT count(*) FROM progress")) == 0
