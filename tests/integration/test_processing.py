@@ -174,6 +174,7 @@ async def test_the_same_records_again_have_no_effect(desk: Desk, database: Datab
 async def test_an_event_twice_in_one_batch_is_one_effect(desk: Desk, database: Database) -> None:
     first = confirmed("order-1", 0)
     await work(desk, database, first, replace(first, offset=1))
+    assert desk.batches == [["order-1"]]
     assert await noted(desk, database) == [("order-1", "confirmed")]
 
 
@@ -228,9 +229,13 @@ async def test_bad_luck_that_stays_is_parked_after_five_tries(desk: Desk, databa
     assert (kept.failure, kept.attempts) == ("transient", TRIES)
 
 
-async def test_an_outage_is_waited_for_and_parks_nothing(desk: Desk, database: Database) -> None:
-    desk.failures["a"] = [InfrastructureFailure("database away")] * 3
-    await work(desk, database, confirmed("a", 0), schemas=Schemas(away=2))
+async def test_an_outage_of_any_length_is_waited_for_and_parks_nothing(
+    desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.processing.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("chassis.processing.HOLD_SECONDS", 0.01)
+    desk.failures["a"] = [InfrastructureFailure("database away")] * 2 * TRIES
+    await work(desk, database, confirmed("a", 0), schemas=Schemas(away=2 * TRIES))
     assert await noted(desk, database) == [("a", "confirmed")]
     assert await rows(database, parked) == []
 
