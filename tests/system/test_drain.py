@@ -5,6 +5,7 @@ import json
 from datetime import datetime
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from tests.system.conftest import System, until
 
@@ -18,6 +19,7 @@ async def test_sigterm_under_load_drains_within_ten_seconds_and_leaves_the_group
     load = asyncio.create_task(system.load(150, 30))
     await until(lambda: system.query(service, FRESH))
     await system.fanout("stop", f"{service}-worker")
+    assert await asyncio.to_thread(members, system, service) == []
     await system.fanout("start", f"{service}-worker")
     assert (await load).complete
     await system.settled()
@@ -26,6 +28,13 @@ async def test_sigterm_under_load_drains_within_ten_seconds_and_leaves_the_group
     assert seconds(log, "worker_started", "partitions_assigned") < 5, (
         "the group still waited for the old member"
     )
+
+
+def members(system: System, group: str) -> list[str]:
+    """Who Kafka believes is in the group: one that did not say goodbye stays until its session ends."""
+    admin = AdminClient({"bootstrap.servers": system.stack.addresses.kafka})
+    described = admin.describe_consumer_groups([group])[group].result(timeout=10)
+    return [member.member_id for member in described.members]
 
 
 async def logged(system: System, service: str) -> dict[str, datetime]:
