@@ -10,12 +10,12 @@ from string import Template
 from fanout.errors import ProcessFailed
 from fanout.stack import cache
 from fanout.stack.artifacts import Artifact
-from fanout.stack.home import Home
+from fanout.stack.home import REPOSITORY, Home
 from fanout.stack.java import java
 from fanout.stack.ports import Ports
 from fanout.stack.process import Process
 
-HERE = Path(__file__).parent
+SETTINGS = REPOSITORY / "deploy" / "kafka"
 HEAP_MB = 320
 
 
@@ -23,14 +23,14 @@ def prepare(home: Home, ports: Ports, artifacts: list[Artifact]) -> None:
     """Write the configuration and, the first time, format the data folder."""
     config = _config(home)
     config.parent.mkdir(parents=True, exist_ok=True)
-    template = Template((HERE / "kafka.properties").read_text())
+    template = Template((SETTINGS / "server.properties").read_text())
     config.write_text(template.substitute(kafka=ports.kafka, controller=ports.controller, data=_data(home)))
     if not (_data(home) / "meta.properties").exists():
         _format(home, artifacts)
 
 
 def process(home: Home, ports: Ports, artifacts: list[Artifact]) -> Process:
-    logging = f"-Dlog4j2.configurationFile={HERE / 'kafka-log4j2.properties'}"
+    logging = f"-Dlog4j2.configurationFile={SETTINGS / 'log4j2.properties'}"
     return Process(
         name="kafka",
         command=java(HEAP_MB, [logging, "kafka.Kafka", str(_config(home))]),
