@@ -234,7 +234,7 @@ async def test_an_outage_of_any_length_is_waited_for_and_parks_nothing(
 ) -> None:
     monkeypatch.setattr("chassis.processing.RETRY_SECONDS", 0.001)
     monkeypatch.setattr("chassis.processing.HOLD_SECONDS", 0.01)
-    desk.failures["a"] = [InfrastructureFailure("database away")] * 2 * TRIES
+    desk.failures["a"] = [InfrastructureFailure("database away")] * (2 * TRIES)
     await work(desk, database, confirmed("a", 0), schemas=Schemas(away=2 * TRIES))
     assert await noted(desk, database) == [("a", "confirmed")]
     assert await rows(database, parked) == []
