@@ -10,7 +10,7 @@ STAGES = ("placed", "confirmed", "shipped", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Each order is in one of these; `total` is their sum."""
+    """Each order is counted in exactly one of these."""
 
     shipped: int
     confirmed: int

@@ -13,7 +13,6 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 from uuid_utils.compat import uuid7
 
 from chassis.avro import encode, frame
@@ -28,6 +27,7 @@ from chassis.service import Service, load
 from fanout.addresses import Addresses, running
 from fanout.stack.home import current
 from schemas import OrderLine, OrderPlaced
+from tests.databases import administer
 
 PARTITIONS = 6
 SERVICE = "notifications"
@@ -96,7 +96,9 @@ async def prepared(count: int) -> AsyncIterator[Workbench]:
     name = f"benchmark_{uuid4().hex[:8]}"
     addresses, service = running(), load(SERVICE)
     password = current().passwords(["postgres"])["postgres"]
-    server = make_url(addresses.databases[SERVICE]).set(username="postgres", password=password)
+    server = make_url(addresses.databases[SERVICE]).set(
+        username="postgres", password=password, database="postgres"
+    )
     registry = Registry(addresses.registry_url)
     admin = AdminClient({"bootstrap.servers": addresses.kafka})
     await administer(server, f"CREATE DATABASE {name}")
@@ -138,10 +140,3 @@ def fill(kafka: str, topic: str, events: Sequence[tuple[UUID, OrderPlaced]], sch
         headers: list[tuple[str, str | bytes | None]] = [("ce_id", str(event_id)), ("ce_type", event.NAME)]
         producer.produce(topic, frame(schema_id, encode(event)), event.key, headers=headers)
     assert producer.flush(60) == 0
-
-
-async def administer(url: URL, statement: str) -> None:
-    engine = create_async_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(statement))
-    await engine.dispose()

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import load
 from fanout.stack.home import Home
+from tests.databases import administer, named_url
 
 NewDatabase = Callable[[str], Awaitable[Database]]
 _numbers = count(1)
@@ -39,7 +38,7 @@ def templates(postgres_url: URL) -> Iterator[dict[str, str]]:
     made: dict[str, str] = {}
     yield made
     for name in made.values():
-        asyncio.run(_administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+        asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
@@ -51,31 +50,18 @@ async def new_database(postgres_url: URL, templates: dict[str, str]) -> AsyncIte
         if service not in templates:
             templates[service] = await _migrated(postgres_url, service)
         name = f"test_{service}_{os.getpid()}_{next(_numbers)}"
-        await _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {templates[service]}")
-        opened.append(Database(_url(postgres_url, name)))
+        await administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {templates[service]}")
+        opened.append(Database(named_url(postgres_url, name)))
         return opened[-1]
 
     yield create
     for database in opened:
         await database.close()
-        await _administer(postgres_url, f"DROP DATABASE {database.engine.url.database} WITH (FORCE)")
+        await administer(postgres_url, f"DROP DATABASE {database.engine.url.database} WITH (FORCE)")
 
 
 async def _migrated(postgres_url: URL, service: str) -> str:
     name = f"template_{service}_{os.getpid()}"
-    await _administer(postgres_url, f"CREATE DATABASE {name}")
-    await migrate(load(service), _url(postgres_url, name))
+    await administer(postgres_url, f"CREATE DATABASE {name}")
+    await migrate(load(service), named_url(postgres_url, name))
     return name
-
-
-def _url(postgres_url: URL, database: str) -> str:
-    return postgres_url.set(database=database).render_as_string(hide_password=False)
-
-
-async def _administer(url: URL, statement: str) -> None:
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-    try:
-        async with engine.connect() as connection:
-            await connection.execute(text(statement))
-    finally:
-        await engine.dispose()

@@ -10,7 +10,6 @@ from uuid import uuid4
 from fastavro import schemaless_reader
 from sqlalchemy import Row, text
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from chassis.database import Database
 from chassis.inbox import claim
@@ -24,6 +23,7 @@ from schemas.files import parsed_schema
 from services.orders.api import accept, call_off
 from services.orders.bodies import NewOrder
 from services.payments.api import NewPayment, settle_invoice
+from tests.databases import administer, named_url
 
 SERVICES = ("fraud", "fulfillment", "inventory", "notifications", "orders", "payments")
 TYPES = {event_type.NAME: event_type for event_type in EVENTS}
@@ -140,7 +140,8 @@ async def live(world: World, names: Mapping[str, str]) -> Honest:
 def world_at(server: URL, names: Mapping[str, str], offsets: Mapping[str, int] | None = None) -> World:
     """`names`: service -> database."""
     return World(
-        {service: Database(_url(server, name)) for service, name in names.items()}, Counter(offsets or {})
+        {service: Database(named_url(server, name)) for service, name in names.items()},
+        Counter(offsets or {}),
     )
 
 
@@ -149,7 +150,7 @@ async def create(server: URL, prefix: str) -> dict[str, str]:
     names = {service: f"{prefix}_{service}" for service in SERVICES}
     for service, name in names.items():
         await administer(server, f"CREATE DATABASE {name}")
-        await migrate(load(service), _url(server, name))
+        await migrate(load(service), named_url(server, name))
     return names
 
 
@@ -162,16 +163,3 @@ async def copy(server: URL, names: Mapping[str, str], suffix: str) -> dict[str, 
 async def drop(server: URL, names: Iterable[str]) -> None:
     for name in names:
         await administer(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-
-async def administer(server: URL, statement: str) -> None:
-    engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
-    try:
-        async with engine.connect() as db:
-            await db.execute(text(statement))
-    finally:
-        await engine.dispose()
-
-
-def _url(server: URL, name: str) -> str:
-    return server.set(database=name).render_as_string(hide_password=False)
