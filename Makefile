@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## start everything, place 300 orders, kill a consumer, and verify that nothing is lost
 	@$(VENV)/bin/fanout demo
@@ -21,6 +22,13 @@ status: $(READY) ## what runs, and the memory it takes
 test: $(READY) ## all tests, on the real servers
 	@$(VENV)/bin/pytest
 
+images: ## build the images of docker-compose.yml, and say how large they are
+	@docker compose build -q
+	@docker image ls --filter label=com.docker.compose.project=fanout --format '{{.Repository}} {{.Size}}' | sort
+
+compose-test: $(READY) ## all tests of docker-compose.yml, in containers of their own
+	@$(VENV)/bin/pytest -q --timeout=900 -rs tests/compose
+
 check: $(READY) ## style, types, generated code, import rules, migrations
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
@@ -32,9 +40,10 @@ check: $(READY) ## style, types, generated code, import rules, migrations
 schemas: $(READY) ## write the Python types from the .avsc files
 	@$(VENV)/bin/python -m schemas
 
-lock: $(READY) ## pin the dependencies anew (needs uv)
-	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--group dev pyproject.toml -o requirements.lock
+lock: $(READY) ## pin the dependencies anew (needs uv): all of them, a service's, the tool's in a container
+	@$(LOCK) --all-extras --group dev -o requirements.lock
+	@$(LOCK) -c requirements.lock -o deploy/service.lock
+	@$(LOCK) -c requirements.lock --extra tool -o deploy/tool.lock
 
 clean: ## stop everything, delete its data and the environment
 	@if [ -x $(VENV)/bin/fanout ]; then $(VENV)/bin/fanout down --wipe; fi
@@ -49,4 +58,4 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help demo up down status test check schemas lock clean
+.PHONY: help demo up down status test images compose-test check schemas lock clean

@@ -3,13 +3,14 @@
 import argparse
 import asyncio
 import importlib
+import os
 import sys
 from importlib.util import find_spec
 
 from pydantic import ValidationError
 
 from chassis import telemetry
-from chassis.config import Settings
+from chassis.config import SECRETS, Settings, UnreadableSecrets, read_settings
 from chassis.failures import FailureClass, classify
 from chassis.service import Service, UnknownService, load
 
@@ -20,14 +21,15 @@ def main() -> int:
     arguments = _parse()
     try:
         service = load(arguments.service)
-        settings = Settings()
+        settings = read_settings()
         telemetry.configure_logging(service.name, arguments.process, settings.log_level)
         return asyncio.run(PROCESSES[arguments.process](service, settings))
-    except UnknownService as error:
+    except (UnknownService, UnreadableSecrets) as error:
         return _refuse(str(error))
     except ValidationError as error:
         missing = ", ".join(f"FANOUT_{item['loc'][0]}".upper() for item in error.errors())
-        return _refuse(f"set {missing} in the environment")
+        where = f"in files of {os.environ[SECRETS]}" if SECRETS in os.environ else "in the environment"
+        return _refuse(f"set {missing} {where}")
     except Exception as error:
         if classify(error) is FailureClass.INFRASTRUCTURE:
             return _refuse(f"a dependency does not answer: {error}")

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis import telemetry
-from chassis.config import Settings
+from chassis.config import Settings, read_settings
 from chassis.database import Database
 from chassis.health import health_routes
 from chassis.problems import Problem, answer_with_problems
@@ -28,7 +28,7 @@ def create_api(service: Service) -> FastAPI:
     """An app whose `app.state.database` is open while it serves. Raise `Problem` to refuse a request."""
     app = FastAPIOffline(title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan)
     answer_with_problems(app)
-    app.router.routes.extend(health_routes(lambda: app.state.database, lambda: True))
+    app.router.routes.extend(health_routes(lambda: app.state.database))
     app.add_middleware(TraceEachRequest)
     return app
 
@@ -56,7 +56,7 @@ Db = Annotated[AsyncConnection, Depends(_read_only)]
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.database = Database(Settings().database_url, application=app.title)
+    app.state.database = Database(read_settings().database_url, application=app.title)
     yield
     await app.state.database.close()
 

@@ -1,7 +1,19 @@
-"""Every environment variable a service process reads, in one frozen place."""
+"""Every setting of a service process, in one frozen place: from the environment, or from files nobody else can read."""
+
+import os
+from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chassis.broker import Broker
+
+SECRETS = "FANOUT_SECRETS"
+"""Names the folder of those files, `fanout_database_url` and so on, when there is one."""
+
+
+class UnreadableSecrets(Exception):
+    pass
 
 
 class Settings(BaseSettings):
@@ -13,9 +25,38 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = 0
     log_level: str = "INFO"
+    instance: str = ""
+    """Which of a service's workers this is; Kafka shows it beside the partitions it has."""
 
     kafka: str = ""
+    kafka_user: str = ""
+    kafka_password: str = ""
+    """Without a user Kafka is spoken to in plain text, as in the local stack."""
     registry_url: str = ""
     batch_size: int = Field(default=500, ge=1, le=5_000)
     session_timeout_ms: int = Field(default=6_000, ge=6_000)
     drain_seconds: float = Field(default=8.0, gt=0)
+
+    retention_days: float = Field(default=10.0, ge=9.0)
+    """How long inbox and outbox remember; longer than any topic, which keeps 7 days and up to one more."""
+    smtp: str = ""
+    """host:port of the mail server, for the service that writes to customers."""
+
+    @property
+    def broker(self) -> Broker:
+        return Broker(self.kafka, self.kafka_user, self.kafka_password)
+
+
+def read_settings() -> Settings:
+    """Raises ValidationError for what is missing, and UnreadableSecrets."""
+    folder = os.environ.get(SECRETS)
+    if not folder:
+        return Settings()
+    try:
+        for file in Path(folder).iterdir():
+            file.read_bytes()
+    except OSError as error:
+        raise UnreadableSecrets(
+            f"{error.filename} cannot be read ({error.strerror}): it is written by `docker compose up secrets`"
+        ) from error
+    return Settings(_secrets_dir=folder)

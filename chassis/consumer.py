@@ -3,8 +3,9 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from re import Pattern
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -12,12 +13,14 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from chassis.config import Settings
-from chassis.lane import Lane
-from chassis.processing import Processor
+from chassis.lane import Lane, Works
+from chassis.membership import client_settings
 from chassis.record import Record
 
 POLL_MS = 200
 POLL_OVERDUE_SECONDS = 60.0
+LANE_SILENT_SECONDS = 120.0
+"""Longer than any statement may take, and a lane waits for an outage in tries."""
 REBUILD_SECONDS = 1.0
 CLOSE_SECONDS = 3.0
 LANE_STOP_SECONDS = 3.0
@@ -29,6 +32,10 @@ EXIT_CLIENT_HANGS = 70
 log = structlog.get_logger()
 
 
+Topics = Sequence[str] | Pattern[str]
+"""A pattern also means topics that are still to come; they are found within membership.METADATA_SECONDS."""
+
+
 class LaneEnded(Exception):
     """A lane met an error it has no answer to; a new membership reads its records again."""
 
@@ -36,30 +43,41 @@ class LaneEnded(Exception):
 class Consumer:
     """A member of the service's group. At least once from Kafka; the inbox makes it once in Postgres."""
 
-    def __init__(self, group: str, topics: Iterable[str], processor: Processor, settings: Settings) -> None:
+    def __init__(self, group: str, topics: Topics, processor: Works, settings: Settings) -> None:
         self._group = group
-        self._topics = list(topics)
+        self._topics = topics
         self._processor = processor
         self._settings = settings
-        self._last_poll = time.monotonic()
+        self._last_turn = time.monotonic()
+        self._polls = False
+        self._membership: Membership | None = None
 
     @property
     def is_alive(self) -> bool:
-        """False when no poll has come back for a minute: something in here is stuck."""
-        return not self._topics or time.monotonic() - self._last_poll < POLL_OVERDUE_SECONDS
+        """False when no poll has come back for a minute, or a lane makes no progress: something in here is stuck."""
+        if not self._topics:
+            return True
+        silent = self._membership.longest_silence if self._membership else 0.0
+        return time.monotonic() - self._last_turn < POLL_OVERDUE_SECONDS and silent < LANE_SILENT_SECONDS
+
+    @property
+    def is_ready(self) -> bool:
+        """It lives, and is in its group: Kafka has answered its last poll."""
+        return self.is_alive and (self._polls or not self._topics)
 
     async def run(self, stop: asyncio.Event) -> None:
         if not self._topics:
             await stop.wait()
         while not stop.is_set():
             membership = Membership(self._group, self._topics, self._processor, self._settings)
+            self._membership = membership
             try:
                 await membership.start()
                 while not stop.is_set():
                     await membership.poll()
-                    self._last_poll = time.monotonic()
+                    self._last_turn, self._polls = time.monotonic(), True
             except (KafkaError, OSError, LaneEnded) as error:
-                self._last_poll = time.monotonic()
+                self._last_turn, self._polls = time.monotonic(), False
                 log.warning("consumer_rebuilt", error=f"{type(error).__name__}: {error}"[:300])
                 await asyncio.sleep(REBUILD_SECONDS)
             finally:
@@ -69,29 +87,22 @@ class Consumer:
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
     """One aiokafka consumer from start to stop: after an exception out of `getmany` it must not be used again."""
 
-    def __init__(self, group: str, topics: list[str], processor: Processor, settings: Settings) -> None:
+    def __init__(self, group: str, topics: Topics, processor: Works, settings: Settings) -> None:
         self._processor = processor
         self._batch_size = settings.batch_size
         self._lanes: dict[TopicPartition, Lane] = {}
         self._moved = asyncio.Event()
         self._room = asyncio.Event()
         self._committing: asyncio.Task[None] | None = None
-        self._client = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka,
-            group_id=group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=settings.session_timeout_ms // 3,
-            rebalance_timeout_ms=settings.session_timeout_ms + 4_000,
-            max_poll_interval_ms=300_000,
-            request_timeout_ms=10_000,
-            retry_backoff_ms=300,
-            metadata_max_age_ms=10_000,
-            fetch_max_wait_ms=500,
-            max_partition_fetch_bytes=4 * 1024 * 1024,
-        )
-        self._client.subscribe(topics, listener=self)
+        self._client = AIOKafkaConsumer(**client_settings(group, settings))
+        if isinstance(topics, Pattern):
+            self._client.subscribe(pattern=topics.pattern, listener=self)
+        else:
+            self._client.subscribe(topics, listener=self)
+
+    @property
+    def longest_silence(self) -> float:
+        return max((lane.silent_seconds for lane in self._lanes.values()), default=0.0)
 
     async def start(self) -> None:
         await self._client.start()
@@ -130,7 +141,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         for partition in assigned:
-            self._lanes[partition] = Lane(self._processor.process, self._lane_moved, self._batch_size)
+            self._lanes[partition] = Lane(self._processor, self._lane_moved, self._batch_size)
         log.info("partitions_assigned", partitions=len(self._lanes))
 
     async def _retire(self, partitions: list[TopicPartition]) -> None:
@@ -141,6 +152,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         if not all(finished):
             log.warning("lanes_still_busy", lanes=finished.count(False))
         await self._commit(lanes)
+        await self._processor.leave([(partition.topic, partition.partition) for partition in lanes])
         for partition in lanes:
             del self._lanes[partition]
 
@@ -179,13 +191,5 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(event.wait(), seconds)
 
 
-def _record(record: ConsumerRecord) -> Record:
-    return Record(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp,
-        key=record.key,
-        value=record.value,
-        headers=record.headers,
-    )
+def _record(got: ConsumerRecord) -> Record:
+    return Record(got.topic, got.partition, got.offset, got.timestamp, got.key, got.value, got.headers)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from chassis import telemetry
+from chassis import pulse, telemetry
 
 metadata = MetaData()
 """The chassis' own tables; every service database has them."""
@@ -37,6 +37,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        pulse.beat()
         async with self.engine.connect() as db:
             async with db.begin():
                 db.info.pop(PUBLISHED, None)

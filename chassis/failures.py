@@ -10,6 +10,9 @@ Exception
 | permanent      | undecodable bytes, a domain rule, a database constraint, a bug: everything not below    |
 | transient      | serialization failure, deadlock, lock or statement time-out, idle-in-transaction        |
 | infrastructure | Postgres, Kafka or the registry unreachable, restarting, or out of connections          |
+
+What raises nothing because the process dies of it (memory, a segfault, SIGKILL) is found by starts.py: it counts as
+permanent after three deaths. CancelledError is no failure: whoever is told to stop has failed at nothing.
 """
 
 from collections.abc import Iterator

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
-from sqlalchemy import Column, DateTime, Integer, LargeBinary, Row, Table, Text, func, select, update
+from sqlalchemy import Column, DateTime, Index, Integer, LargeBinary, Row, Table, Text, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +26,7 @@ idempotency_keys = Table(
     Column("status", Integer),
     Column("body", LargeBinary),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Index("idempotency_keys_created_at", "created_at", postgresql_using="brin"),
 )
 
 Answer = BaseModel | Mapping[str, Any]

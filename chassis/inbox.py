@@ -8,6 +8,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Index,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -31,6 +32,7 @@ inbox = Table(
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     PrimaryKeyConstraint("consumer", "event_id"),
     CheckConstraint("status IN ('applied', 'parked')", name="inbox_status_is_known"),
+    Index("inbox_received_at", "received_at", postgresql_using="brin"),
 )
 
 # A parked event is taken up once per redrive, an applied one never again. One that loses a race with

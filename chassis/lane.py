@@ -2,30 +2,41 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import structlog
 
-from chassis.processing import Stopped
+from chassis.outages import Stopped
+from chassis.pulse import Pulse, adopt
 from chassis.record import Record
 
-Process = Callable[[Sequence[Record], asyncio.Event], Awaitable[None]]
 Processed = Callable[["Lane"], None]
 
 log = structlog.get_logger()
 
 
+class Works(Protocol):
+    """What is done with the records of one partition; `leave` says that others will go on with them."""
+
+    async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None: ...
+
+    async def leave(self, partitions: Sequence[tuple[str, int]]) -> None: ...
+
+
 class Lane:
     """`next_offset` is what may be committed to Kafka: everything before it is in the database."""
 
-    def __init__(self, process: Process, on_progress: Processed, batch_size: int) -> None:
+    def __init__(self, works: Works, on_progress: Processed, batch_size: int) -> None:
         self.next_offset: int | None = None
-        self._process = process
+        self._works = works
         self._on_progress = on_progress
         self._batch_size = batch_size
         self._queue: deque[Record] = deque()
         self._filled = asyncio.Event()
         self._stop = asyncio.Event()
+        self._pulse = Pulse()
+        self._is_busy = False
         self._task = asyncio.create_task(self._work())
 
     @property
@@ -36,6 +47,11 @@ class Lane:
     def error(self) -> BaseException | None:
         """What broke the lane, if something did: it never ends by itself."""
         return self._task.exception() if self._task.done() and not self._task.cancelled() else None
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long it has shown no sign of life although it has something to do."""
+        return self._pulse.silent_seconds if self._is_busy else 0.0
 
     def offer(self, records: Iterable[Record]) -> None:
         self._queue.extend(records)
@@ -49,15 +65,19 @@ class Lane:
         return bool(done)
 
     async def _work(self) -> None:
+        adopt(self._pulse)
         while not self._stop.is_set():
             if not self._queue:
                 self._filled.clear()
                 await self._filled.wait()
                 continue
+            self._pulse.beat()
+            self._is_busy = True
             batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
             try:
-                await self._process(batch, self._stop)
+                await self._works.process(batch, self._stop)
             except Stopped:
                 return
+            self._is_busy = False
             self.next_offset = batch[-1].offset + 1
             self._on_progress(self)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,19 +66,35 @@ async def publish(db: AsyncConnection, events: Iterable[Event]) -> None:
         _note(db, rows)
 
 
-async def forward(
-    db: AsyncConnection, topic: str, key: bytes | None, value: bytes | None, headers: Headers
-) -> None:
-    """Sends bytes as they are (a dead letter) with the caller's transaction."""
-    row = {
-        "event_id": uuid7(),
-        "topic": topic,
-        "key": key,
-        "payload": value,
-        "headers": dump_headers(headers),
-    }
-    await db.execute(insert(outbox), [row])
-    _note(db, [row])
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Bytes to send as they are (a dead letter), or, with a type, an event's payload that still wants its frame."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    type: str | None = None
+    schema_version: int | None = None
+
+
+async def forward(db: AsyncConnection, messages: Iterable[Message]) -> None:
+    """Makes messages that are nobody's facts part of the caller's transaction."""
+    rows = [
+        {
+            "event_id": uuid7(),
+            "topic": message.topic,
+            "type": message.type,
+            "key": message.key,
+            "payload": message.value,
+            "schema_version": message.schema_version,
+            "headers": dump_headers(message.headers),
+        }
+        for message in messages
+    ]
+    if rows:
+        await db.execute(insert(outbox), rows)
+        _note(db, rows)
 
 
 def dump_headers(headers: Headers) -> str:

@@ -21,8 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.database import metadata
 from chassis.failures import classify
 from chassis.inbox import mark_parked
-from chassis.outbox import dump_headers, forward
+from chassis.labels import OUT, origin_of, storable, written
+from chassis.outbox import Message, dump_headers, forward
 from chassis.record import Record
+from chassis.topics import dead_letter_topic
 
 MESSAGE_LIMIT = 512
 
@@ -58,48 +60,41 @@ async def park(
     attempts: int = 1,
     since: datetime | None = None,
 ) -> bool:
-    """Keeps the record and sends it to `<topic>.<consumer>.dlq`; False if that was done before."""
+    """Keeps the record and sends it to `<topic>.<consumer>.dlq`; False if that was done before.
+
+    One that was redriven and fails again goes there with the attempts of all its lives.
+    """
+    origin, headers = origin_of(record)
+    now = datetime.now(UTC)
     row = {
         "consumer": consumer,
         "topic": record.topic,
         "partition": record.partition,
         "kafka_offset": record.offset,
         "event_id": record.event_id,
-        "type": _storable(record.header("ce_type")) or None,
+        "type": storable(record.header("ce_type")) or None,
         "key": record.key,
         "value": record.value,
         "headers": dump_headers(record.headers),
         "record_at": record.at,
         "failure": classify(error).value,
         "error_type": type(error).__name__,
-        "error_message": _storable(str(error))[:MESSAGE_LIMIT],
-        "attempts": attempts,
-        "first_failed_at": since or datetime.now(UTC),
+        "error_message": storable(str(error))[:MESSAGE_LIMIT],
+        "attempts": origin.attempts + attempts,
+        "first_failed_at": origin.first_failed_at or since or now,
+        "last_failed_at": now,
     }
     statement = insert(parked).values(row).on_conflict_do_nothing().returning(parked.c.id)
     if (await db.execute(statement)).first() is None:
         return False
     if record.event_id is not None:
         await mark_parked(db, consumer, record.event_id, record.redrive)
-    headers = [*record.headers, *_reason(row)]
-    await forward(db, f"{record.topic}.{consumer}.dlq", record.key, record.value, headers)
-    return True
-
-
-def _reason(row: dict[str, object]) -> list[tuple[str, bytes]]:
-    names = (
-        "topic",
-        "partition",
-        "kafka_offset",
-        "record_at",
-        "consumer",
-        "failure",
-        "error_type",
-        "error_message",
+    first_place = {
+        name: getattr(origin, name) for name in ("topic", "partition", "kafka_offset", "record_at")
+    }
+    labels = written(OUT, row | first_place | {"redrive": record.redrive})
+    dead_letter = Message(
+        dead_letter_topic(origin.topic, consumer), record.key, record.value, [*headers, *labels]
     )
-    return [(f"dlq_{name}", str(row[name]).encode()) for name in (*names, "attempts", "first_failed_at")]
-
-
-def _storable(words: str) -> str:
-    """Postgres text holds no NUL."""
-    return words.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    await forward(db, [dead_letter])
+    return True

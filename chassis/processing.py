@@ -1,33 +1,32 @@
 """One batch, one transaction; if it fails, the same records one by one, so that the bad one shows itself."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import telemetry
 from chassis.database import Database
-from chassis.failures import FailureClass, classify
 from chassis.inbox import claim
+from chassis.outages import Stopped, pause, short, through_outages
 from chassis.parking import park
 from chassis.progress import Tally, advance
 from chassis.record import Delivery, Record, Unreadable, read
 from chassis.registry import Registry
+from chassis.retries import Tries
 from chassis.runs import Run, arrange
 from chassis.service import Service
+from chassis.starts import STARTS, KilledItsWorker, Partition, Start, Starts
 
-TRIES = 5
-RETRY_SECONDS = 0.1
-HOLD_SECONDS = 3.0
+LEAVE_SECONDS = 2.0
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
-
-
-class Stopped(Exception):
-    """The lane was asked to stop while it waited; nothing was decided about the records."""
 
 
 class Processor:
@@ -38,33 +37,62 @@ class Processor:
         self._database = database
         self._registry = registry
         self._wanted = {event_type.NAME: event_type for event_type in service.reactions}
+        self._starts = Starts(service.name, database)
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
         """Returns when every record is applied, ignored or parked. Raises Stopped if told to stop before that."""
         with telemetry.BATCH_SECONDS.labels(self._service.name).time():
+            start = await self._through(lambda: self._starts.begin(records), stop)
+            if start and start.follows_a_death:
+                await self._carefully(records, start, stop)
+                return
             try:
-                await self._through_outages(lambda: self._apply(records), stop)
+                await self._through(lambda: self._apply(records), stop)
+            except Stopped:
+                raise
             except Exception as error:
-                if isinstance(error, Stopped):
-                    raise
-                log.info("batch_replayed_singly", records=len(records), error=_short(error))
+                log.info("batch_replayed_singly", records=len(records), error=short(error))
                 for record in records:
                     await self._single(record, stop)
 
+    async def leave(self, partitions: Sequence[Partition]) -> None:
+        """They go to somebody else in good order."""
+        forgetting = asyncio.create_task(self._forget(partitions))
+        await asyncio.wait({forgetting}, timeout=LEAVE_SECONDS)
+
+    async def _forget(self, partitions: Sequence[Partition]) -> None:
+        try:
+            await self._starts.forget(partitions)
+        except Exception as error:  # whoever comes next goes carefully, that is all
+            log.info("starts_not_forgotten", error=short(error))
+
+    async def _carefully(self, records: Sequence[Record], start: Start, stop: asyncio.Event) -> None:
+        """One by one, each noted before it is read: should this process die too, it is known of what."""
+        log.warning("going_carefully", starts=start.times, suspect=start.kafka_offset, **_ids(records[0]))
+        for record in records:
+            if start.convicts(record):
+                await self._give_up(record, KilledItsWorker(), STARTS, datetime.now(UTC), stop)
+                continue
+            await self._through(partial(self._starts.suspect, record, start.of(record)), stop)
+            await self._single(record, stop)
+        await self._through(lambda: self._starts.forget([(records[0].topic, records[0].partition)]), stop)
+
     async def _single(self, record: Record, stop: asyncio.Event) -> None:
-        since, attempt = datetime.now(UTC), 0
+        tries = Tries()
         while True:
-            attempt += 1
             try:
-                await self._through_outages(lambda: self._apply([record]), stop)
+                await self._through(lambda: tries.make(self._apply([record])), stop)
                 return
+            except Stopped:
+                raise
             except Exception as error:
-                if isinstance(error, Stopped):
-                    raise
-                if classify(error) is FailureClass.PERMANENT or attempt == TRIES:
-                    await self._give_up(record, error, attempt, since, stop)
+                if tries.are_over(error):
+                    await self._give_up(record, error, tries.count, tries.since, stop)
                     return
-            await _pause(random.uniform(0, RETRY_SECONDS * 2**attempt), stop)
+            await pause(tries.pause_seconds, stop)
+
+    async def _through(self, work: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
+        return await through_outages(work, stop, self._service.name)
 
     async def _give_up(
         self, record: Record, error: Exception, attempts: int, since: datetime, stop: asyncio.Event
@@ -78,7 +106,7 @@ class Processor:
                 )
             self._count(record.topic, tally)
 
-        await self._through_outages(put_aside, stop)
+        await self._through(put_aside, stop)
 
     async def _apply(self, records: Sequence[Record]) -> None:
         last, heard = records[-1], [await read(record, self._wanted, self._registry) for record in records]
@@ -125,41 +153,13 @@ class Processor:
     ) -> None:
         if await park(db, self._service.name, record, error, attempts, since):
             tally.parked += 1
-            log.warning("event_parked", reason=_short(error), attempts=attempts, **_ids(record))
+            log.warning("event_parked", reason=short(error), attempts=attempts, **_ids(record))
         else:
             tally.repeated += 1
-
-    async def _through_outages(self, work: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-        """An outage never parks anything and never counts as a try: wait, probe, carry on."""
-        pause = RETRY_SECONDS
-        while True:
-            try:
-                await work()
-                return
-            except Exception as error:
-                if classify(error) is not FailureClass.INFRASTRUCTURE:
-                    raise
-                log.warning("holding", error=_short(error), next_try_seconds=round(pause, 1))
-            with telemetry.HOLDING.labels(self._service.name).track_inprogress():
-                await _pause(pause, stop)
-            pause = min(pause * 2, HOLD_SECONDS)
 
     def _count(self, topic: str, tally: Tally) -> None:
         for outcome in ("applied", "repeated", "parked"):
             telemetry.EVENTS.labels(self._service.name, topic, outcome).inc(getattr(tally, outcome))
-
-
-async def _pause(seconds: float, stop: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
-    raise Stopped
-
-
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
 
 
 def _ids(record: Record) -> dict[str, object]:

@@ -10,8 +10,11 @@ import schemas
 from chassis.avro import decode
 from chassis.failures import PermanentFailure
 from chassis.registry import Registry
+from chassis.topics import RETRY
 from schemas import Event
 
+REDRIVES = 10_000
+"""So often a record is sent back at most."""
 EVENT_TYPES: Mapping[str, type[Event]] = {event_type.NAME: event_type for event_type in schemas.EVENTS}
 
 
@@ -25,10 +28,10 @@ class Record:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
     @cached_property
-    def _by_name(self) -> dict[str, bytes]:
+    def _by_name(self) -> dict[str, bytes | None]:
         return dict(self.headers)
 
     def header(self, name: str) -> str:
@@ -47,7 +50,8 @@ class Record:
 
     @property
     def redrive(self) -> int:
-        count = self.header("redrive")
+        """How often an operator has sent it back; believed only of a topic that is there for that."""
+        count = self.header("dlq_redrive") if self.topic.endswith(RETRY) else ""
         return int(count) if count.isdecimal() and len(count) < 5 else 0
 
 
@@ -71,7 +75,10 @@ class Unreadable:
 async def read(
     record: Record, wanted: Mapping[str, type[Event]], registry: Registry
 ) -> Delivery | Unreadable | None:
-    """None for an event type that is not wanted here. Raises InfrastructureFailure while the registry is away."""
+    """None for an event type that is not wanted here, but for one that came back to this consumer alone.
+
+    Raises InfrastructureFailure while the registry is away.
+    """
     try:
         type_name = record.header("ce_type")
         if not type_name:
@@ -79,6 +86,8 @@ async def read(
         if type_name not in EVENT_TYPES:
             raise PermanentFailure(f"unknown event type {type_name[:100]!r}")
         if type_name not in wanted:
+            if record.topic.endswith(RETRY):
+                raise PermanentFailure(f"it came back as {type_name}, which this consumer does not listen to")
             return None
         if (event_id := record.event_id) is None:
             raise PermanentFailure("header ce_id is missing or not a UUID")

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 import schemas
 from chassis import telemetry
 from chassis.avro import frame
+from chassis.broker import Broker
 from chassis.database import OUTBOX_CHANNEL
 from chassis.outbox import load_headers
 from chassis.registry import Registry
@@ -70,7 +71,7 @@ class Sent:
 class Relay:
     """Sends what `publish` wrote. Any number may run; one per database is active."""
 
-    def __init__(self, service: str, database_url: str, kafka: str, registry: Registry) -> None:
+    def __init__(self, service: str, database_url: str, kafka: Broker, registry: Registry) -> None:
         self._service = service
         self._dsn = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._kafka = kafka
@@ -129,7 +130,7 @@ class Relay:
         return Outgoing(row["id"], row["topic"], row["key"], value, [*load_headers(row["headers"])])
 
     def _new_producer(self) -> Producer:
-        return Producer(PRODUCER | {"bootstrap.servers": self._kafka}, logger=logging.getLogger("librdkafka"))
+        return Producer(PRODUCER | self._kafka.for_librdkafka(), logger=logging.getLogger("librdkafka"))
 
     def _send(self, outgoing: Sequence[Outgoing], stop: asyncio.Event) -> list[Sent]:
         """Runs in a thread. After any failure the producer is thrown away, and with it all it still holds."""

@@ -1,16 +1,25 @@
 """A service: its name, its tables, and which of its functions reacts to which event."""
 
+import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.config import Settings
+from chassis.database import Database
+from chassis.topics import retry_topic
 from schemas import Event
+
+if TYPE_CHECKING:
+    from chassis.letters import Letter
 
 E = TypeVar("E", bound=Event)
 Reaction = Callable[[Sequence[E], AsyncConnection], Awaitable[None]]
+Filing = Callable[[Sequence["Letter"], AsyncConnection], Awaitable[None]]
+Errand = Callable[[Database, Settings, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 class UnknownService(LookupError):
@@ -21,12 +30,18 @@ class Service:
     """Name = folder = consumer group = database = login.
 
     A reaction gets events of one type, new to this service, in an open transaction that it must not commit.
+    `topic` is where its own facts go; where rights are given out, nobody else may write there.
+    A read model has no effects beyond its own tables: a replay may empty them and fill them again.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, topic: str | None = None, read_model: bool = False) -> None:
         self.name = name
+        self.topic = topic
+        self.read_model = read_model
         self.metadata = MetaData()
         self.reactions: dict[type[Event], Reaction[Any]] = {}
+        self.filing: Filing | None = None
+        self.errands: list[Errand] = []
 
     def on(self, event_type: type[E]) -> Callable[[Reaction[E]], Reaction[E]]:
         def register(reaction: Reaction[E]) -> Reaction[E]:
@@ -37,9 +52,21 @@ class Service:
 
         return register
 
+    def on_dead_letters(self, filing: Filing) -> Filing:
+        """Hands over the dead letters of all consumers, instead of events; the same one may come again."""
+        self.filing = filing
+        return filing
+
+    def alongside(self, errand: Errand) -> Errand:
+        """Runs in the worker beside its consumer, until the event is set: what must leave the database."""
+        self.errands.append(errand)
+        return errand
+
     @property
     def topics(self) -> list[str]:
-        return sorted({event_type.TOPIC for event_type in self.reactions})
+        """What its group reads: events, and those that come back to it alone."""
+        heard = {event_type.TOPIC for event_type in self.reactions}
+        return sorted(heard | {retry_topic(topic, self.name) for topic in heard})
 
 
 def load(name: str) -> Service:

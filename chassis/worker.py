@@ -1,7 +1,8 @@
-"""A worker process: consumer, relay and a health page; on SIGTERM it finishes what it holds and leaves the group."""
+"""A worker: consumer, relay, errands and a health page; on SIGTERM it finishes what it holds and leaves the group."""
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,14 +13,17 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from chassis import cleanup, watchdog
 from chassis.config import Settings
 from chassis.consumer import Consumer
 from chassis.database import Database
 from chassis.health import health_routes
+from chassis.letters import LetterProcessor
 from chassis.processing import Processor
 from chassis.registry import Registry
 from chassis.relay import Relay
 from chassis.service import Service
+from chassis.topics import DEAD_LETTERS
 
 EXIT_DRAIN_TOO_SLOW = 71
 
@@ -33,20 +37,31 @@ async def run(service: Service, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _begin_drain, stop, settings.drain_seconds)
 
-    database = Database(settings.database_url, application=f"{service.name}-worker")
+    database = Database(settings.database_url, application=settings.instance or f"{service.name}-worker")
     registry = Registry(settings.registry_url)
-    consumer = Consumer(service.name, service.topics, Processor(service, database, registry), settings)
-    relay = Relay(service.name, settings.database_url, settings.kafka, registry)
+    consumer = _consumer(service, database, registry, settings)
+    relay = Relay(service.name, settings.database_url, settings.broker, registry)
 
-    page = _health_page(health_routes(lambda: database, lambda: consumer.is_alive), settings)
+    health = health_routes(lambda: database, lambda: consumer.is_alive, lambda: consumer.is_ready)
+    page = _health_page(health, settings)
     serving = asyncio.create_task(page.serve())
+    watching = asyncio.create_task(watchdog.watch(lambda: consumer.is_alive))
     log.info("worker_started", topics=service.topics)
-    await _until_all_end(consumer.run(stop), relay.run(stop))
+    errands = [errand(database, settings, stop) for errand in (cleanup.run, *service.errands)]
+    await _until_all_end(consumer.run(stop), relay.run(stop), *errands)
+    watching.cancel()
     page.should_exit = True
     await serving
     await registry.aclose()
     await database.close()
     log.info("worker_drained")
+
+
+def _consumer(service: Service, database: Database, registry: Registry, settings: Settings) -> Consumer:
+    if service.filing:
+        letters = LetterProcessor(service, database, registry)
+        return Consumer(service.name, re.compile(DEAD_LETTERS), letters, settings)
+    return Consumer(service.name, service.topics, Processor(service, database, registry), settings)
 
 
 async def _until_all_end(*loops: Coroutine[Any, Any, None]) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from fanout.addresses import COMPOSE, in_compose
 from fanout.errors import FanoutError
 
 COMMANDS = {
@@ -20,16 +21,29 @@ COMMANDS = {
     "status": "fanout.status:command",
     "logs": "fanout.logs:command",
     "setup": "fanout.setup.command:command",
+    "new-consumer": "fanout.scaffold.command:command",
     "check": "fanout.setup.check:command",
     "start": "fanout.processes:start",
     "stop": "fanout.processes:stop",
     "kill": "fanout.processes:kill",
     "verify": "fanout.ledger.verify:command",
     "lag": "fanout.lag.lag:command",
+    "scale": "fanout.scale.command:command",
+    "replay": "fanout.replay.command:command",
     "order": "fanout.timeline.command:command",
+    "mailbox": "fanout.mailbox.command:command",
+    "poison": "fanout.poison.command:command",
+    "dlq": "fanout.dlq.command:command",
     "load": "fanout.load.command:command",
     "demo": "fanout.demo.demo:command",
 }
+
+IN_COMPOSE = {
+    name: f"fanout.compose.control:{name}"
+    for name in ("up", "down", "start", "stop", "kill", "logs", "setup", "mailbox", "scale", "demo")
+} | {"status": "fanout.compose.status:command"}
+"""Those that do the same to containers in another way; all others find them by their addresses."""
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def main() -> NoReturn:
@@ -43,6 +57,8 @@ def main() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
+    if "--compose" in arguments:
+        os.environ[COMPOSE] = "1"
     try:
         _app(named(arguments))()
     except SystemExit as ended:
@@ -70,9 +86,15 @@ def named(arguments: Iterable[str]) -> list[str]:
 def _app(names: list[str]) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_options)
+    known = COMMANDS | (IN_COMPOSE if in_compose() else {})
     for name in names:
-        module, function = COMMANDS[name].split(":")
-        app.command(name)(getattr(importlib.import_module(module), function))
+        module, function = known[name].split(":")
+        command = getattr(importlib.import_module(module), function)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+            continue
+        settings = PASSED_ON if in_compose() and name in ("mailbox", "scale", "demo") else {}
+        app.command(name, context_settings=settings)(command)
     return app
 
 
@@ -80,6 +102,9 @@ def _options(
     home: Annotated[
         Path | None, typer.Option(help="The folder of the stack; default: $FANOUT_HOME, else .fanout here.")
     ] = None,
+    compose: Annotated[
+        bool, typer.Option("--compose", help="The containers of docker-compose.yml; or set FANOUT_COMPOSE=1.")
+    ] = False,
 ) -> None:
     """An event-driven order system you can break: start it, watch it, break it, and see that nothing is lost.
 

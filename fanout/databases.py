@@ -1,4 +1,4 @@
-"""Reads one service's database from outside: short read-only snapshots, and one sentence when it is away."""
+"""One service's database from outside: short read-only snapshots, and one sentence when it is away."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,10 +17,17 @@ _SETTINGS = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0
 @asynccontextmanager
 async def snapshot(service: str, url: str) -> AsyncIterator[AsyncConnection]:
     """Everything read through the connection is of one moment."""
+    async with session(service, url) as db:
+        await db.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        yield db
+
+
+@asynccontextmanager
+async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
+    """A connection of the caller's own; its transactions are the caller's too."""
     engine = _engine(url)
     try:
         async with engine.connect() as db:
-            await db.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield db
     except OSError as error:
         raise _unreachable(service, url) from error

@@ -7,9 +7,12 @@ FanoutError               exit 1
 ├── ProcessFailed         a process of the stack ended, or did not become ready
 ├── SetupFailed           a database, topic or migration was refused
 │   └── BreakingSchema    the registry refused a schema version
+├── Refusal               an API says no, and why
+│   └── RefusedInput      exit 2: what was sent is not what it takes
 ├── Unreachable           exit 2: a database, Kafka or an API that should be there does not answer
 └── BadUsage              exit 2
     ├── UnknownProcess    no process of that name
+    ├── UnknownService    no service of that name
     └── NoNetwork         something is missing from the cache and cannot be fetched
 """
 
@@ -19,14 +22,14 @@ class FanoutError(Exception):
 
 
 class NotRunning(FanoutError):
-    def __init__(self) -> None:
-        super().__init__("not running: fanout up")
+    def __init__(self, remedy: str = "fanout up") -> None:
+        super().__init__(f"not running: {remedy}")
 
 
 class BusyPort(FanoutError):
-    def __init__(self, port: int, wanted_by: str) -> None:
+    def __init__(self, port: int, wanted_by: str, remedy: str = "set FANOUT_PORT_BASE") -> None:
         super().__init__(
-            f"port {port}, wanted by {wanted_by}, is in use: stop what listens there, or set FANOUT_PORT_BASE"
+            f"port {port}, wanted by {wanted_by}, is in use: stop what listens there, or {remedy}"
         )
 
 
@@ -49,6 +52,14 @@ class BreakingSchema(SetupFailed):
         super().__init__(f"{subject} version {version} breaks its readers, the registry says: {reason}")
 
 
+class Refusal(FanoutError):
+    pass
+
+
+class RefusedInput(Refusal):
+    exit_code = 2
+
+
 class Unreachable(FanoutError):
     exit_code = 2
 
@@ -63,6 +74,11 @@ class BadUsage(FanoutError):
 class UnknownProcess(BadUsage):
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(f"no process {name}; there are {', '.join(known)}")
+
+
+class UnknownService(BadUsage):
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"no service {name}; there are {', '.join(known)}")
 
 
 class NoNetwork(BadUsage):

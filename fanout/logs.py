@@ -37,12 +37,14 @@ def _names(home: Home, service: str) -> list[str]:
     known = sorted(file.stem for file in home.logs.glob("*.log"))
     if not known:
         raise NotRunning
-    wanted = [
-        name for name in known if not service or name in (service, f"{service}-api", f"{service}-worker")
-    ]
+    wanted = [name for name in known if not service or _belongs(name, service)]
     if not wanted:
         raise UnknownProcess(service, known)
     return wanted
+
+
+def _belongs(name: str, service: str) -> bool:
+    return name in (service, f"{service}-api") or name.startswith(f"{service}-worker")
 
 
 def _follow(home: Home, names: list[str], width: int) -> None:

@@ -56,12 +56,16 @@ def kill(
     state = _supervisor([name]).state(name)
     if not state.pid:
         raise FanoutError(f"{name} is not running, it is {state.state}: fanout start {name}")
-    try:
-        number = signal.Signals[f"SIG{signal_name.upper().removeprefix('SIG')}"]
-    except KeyError:
-        raise BadUsage(f"no signal is called {signal_name}") from None
+    number = signal_number(signal_name)
     os.kill(state.pid, number)
     say(f"sent {number.name} to {name}, pid {state.pid}")
+
+
+def signal_number(name: str) -> signal.Signals:
+    try:
+        return signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
+    except KeyError:
+        raise BadUsage(f"no signal is called {name}") from None
 
 
 def _supervisor(names: list[str]) -> "Supervisor":

@@ -35,7 +35,10 @@ def command(
 
     Example: fanout status --json
     """
-    found = rows()
+    show(rows(), as_json)
+
+
+def show(found: list[Row], as_json: bool) -> None:
     total = sum(row.memory_bytes for row in found)
     if as_json:
         print(json.dumps({"processes": [asdict(row) for row in found], "memory_bytes": total}, indent=2))

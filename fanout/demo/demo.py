@@ -1,4 +1,4 @@
-"""`fanout demo`: start everything, sell, kill fraud in the middle, wait, and show that nothing was lost or doubled."""
+"""`fanout demo`: start everything, sell, kill fraud, mend a message, and show that nothing was lost or doubled."""
 
 import asyncio
 from time import monotonic
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from fanout import up
 from fanout.addresses import Addresses, running
+from fanout.demo.mending import mend_one
 from fanout.demo.outage import Outage, outage
 from fanout.demo.outcomes import outcomes
 from fanout.demo.scenario import Played, play
@@ -30,7 +31,7 @@ Rate = Annotated[float, typer.Option(min=1, max=500, help="Orders per second.")]
 
 
 def command(orders: Orders = 300, rate: Rate = 30.0) -> None:
-    """Start everything, place orders, kill the fraud worker in the middle, and show what became of it all.
+    """Start everything, place orders, kill the fraud worker in the middle, mend a message, show what became of it all.
 
     Leaves the system running. Exit code 0 only if the ledger holds.
 
@@ -59,9 +60,13 @@ async def _demo(addresses: Addresses, orders: int, rate: float, console: Console
     console.print(f"{orders} customers order, {rate:g} a second; fraud is killed in the middle")
     with Ticker(console) as ticker:
         played = await play(addresses, orders, rate, ticker.tell)
-        report = await settle(addresses.databases, SETTLE_SECONDS, lambda now: ticker.tell(_waiting(now)))
+        await settle(addresses.databases, SETTLE_SECONDS, lambda now: ticker.tell(_waiting(now)))
     silence = await outage(addresses.databases, played.killed_at)
     await _show(addresses, played, silence, console)
+    console.print("\n[bold]a message that nobody can read[/]")
+    for line in (await mend_one(addresses)).lines():
+        console.print(line)
+    report = await settle(addresses.databases, SETTLE_SECONDS)
     ledger.show(report, console, checks=False)
     _show_next_steps(addresses, console)
     return report.holds and report.settled and played.load.complete
@@ -95,8 +100,8 @@ def _show_next_steps(addresses: Addresses, console: Console) -> None:
     console.print("\n[bold]look at it[/]")
     for service, url in addresses.apis.items():
         console.print(f"  {url}/docs  the API of {service}")
-    console.print("  fanout status | lag | verify | order ORDER_ID | logs SERVICE")
+    console.print("  fanout status | lag | verify | order ORDER_ID | logs SERVICE | mailbox | dlq ls")
     console.print("[bold]break it[/]")
     console.print(
-        "  fanout kill WORKER | stop PROCESS | load --rate 100 --seconds 30s, then fanout verify --wait 60s"
+        "  fanout poison | kill WORKER | stop PROCESS | load --rate 100 --seconds 30s, then fanout verify --wait 60s"
     )

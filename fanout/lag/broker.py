@@ -6,6 +6,8 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from chassis.broker import Broker
+
 TIMEOUT = 5.0
 Partition = tuple[str, int]
 
@@ -24,10 +26,10 @@ class Gap(NamedTuple):
     messages: int
 
 
-def client(address: str) -> Consumer:
+def client(kafka: Broker) -> Consumer:
     return Consumer(
         {
-            "bootstrap.servers": address,
+            **kafka.for_librdkafka(),
             "group.id": "fanout-lag",  # the client wants one; who assigns partitions by hand never joins it
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
@@ -37,7 +39,7 @@ def client(address: str) -> Consumer:
     )
 
 
-def gaps(address: str, consumer: Consumer, listening: Iterable[tuple[str, str]]) -> list[Gap]:
+def gaps(kafka: Broker, consumer: Consumer, listening: Iterable[tuple[str, str]]) -> list[Gap]:
     """For each partition of each (group, topic). A group that never committed stands at the beginning."""
     listening = sorted(listening)
     known = consumer.list_topics(timeout=TIMEOUT).topics
@@ -46,7 +48,7 @@ def gaps(address: str, consumer: Consumer, listening: Iterable[tuple[str, str]])
         for topic in {topic for _, topic in listening} & known.keys()
         for number in known[topic].partitions
     }
-    committed = _committed(address, {group for group, _ in listening})
+    committed = _committed(kafka, {group for group, _ in listening})
     return [
         gap(group, partition, committed[group].get(partition), *ends[partition])
         for group, topic in listening
@@ -61,8 +63,8 @@ def gap(group: str, partition: Partition, committed: int | None, start: int, end
     return Gap(group, Place(*partition, position), max(end - position, 0))
 
 
-def _committed(address: str, groups: set[str]) -> dict[str, dict[Partition, int]]:
-    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+def _committed(kafka: Broker, groups: set[str]) -> dict[str, dict[Partition, int]]:
+    admin = AdminClient({**kafka.for_librdkafka(), "log_level": 0})
     answers = {
         group: admin.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT

@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from chassis.broker import Broker
 from fanout.addresses import running
 from fanout.errors import Unreachable
 from fanout.lag.backlog import Backlog, backlogs
@@ -40,7 +41,7 @@ def command(json_output: Json = False) -> None:
     """
     addresses = running()
     relays = asyncio.run(backlogs(addresses.databases))
-    lags, silence = _ask_kafka(addresses.kafka, relays)
+    lags, silence = _ask_kafka(addresses.broker, relays)
     if json_output:
         typer.echo(json.dumps(_as_json(lags, relays), indent=2))
     else:
@@ -49,21 +50,21 @@ def command(json_output: Json = False) -> None:
         raise silence
 
 
-def _ask_kafka(address: str, relays: Iterable[Backlog]) -> tuple[list[Lag], Unreachable | None]:
+def _ask_kafka(kafka: Broker, relays: Iterable[Backlog]) -> tuple[list[Lag], Unreachable | None]:
     """What the databases say is shown also while Kafka is away."""
     try:
-        return measure(address, {pair for relay in relays for pair in relay.listening}), None
+        return measure(kafka, {pair for relay in relays for pair in relay.listening}), None
     except Unreachable as error:
         return [], error
 
 
-def measure(address: str, listening: Iterable[tuple[str, str]]) -> list[Lag]:
-    consumer = client(address)
+def measure(kafka: Broker, listening: Iterable[tuple[str, str]]) -> list[Lag]:
+    consumer = client(kafka)
     try:
-        found = gaps(address, consumer, listening)
+        found = gaps(kafka, consumer, listening)
         return summed(found, times(consumer, found), time())
     except KafkaException as error:
-        raise Unreachable("Kafka", address) from error
+        raise Unreachable("Kafka", kafka.address) from error
     finally:
         consumer.close()
 

@@ -1,10 +1,12 @@
 """Per consumer: published = applied + on the way + parked + lost, and how often more than once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from fanout.ledger.horizon import Hides, hides, latest
 from fanout.ledger.records import Partition, Published, Receipts, Subscription
 
 Place = Literal["applied", "parked", "lost", "on_the_way"]
@@ -28,9 +30,11 @@ class Account:
     surplus: int
     foreign_parked: int
     unfounded: tuple[UUID, ...]
-    """Applied though no outbox has them: effects of a fact that never was."""
+    """Applied though no outbox has them and nobody sent them back: effects of a fact that never was."""
     open_orders: set[str]
     """Orders of which this consumer has still to hear, or has parked, something."""
+    since: datetime | None = None
+    """Older events are left out: their rows may have been deleted."""
 
     @property
     def published(self) -> int:
@@ -44,10 +48,22 @@ def by_subscription(outbox: Sequence[Published]) -> Topics:
     return topics
 
 
-def account(receipts: Receipts, topics: Topics, known: set[UUID]) -> Account:
-    """`known` holds the id of every event in any outbox."""
-    places = _places(receipts, topics)
+def account(
+    receipts: Receipts,
+    topics: Topics,
+    known: set[UUID],
+    vouched: Set[UUID] = frozenset(),
+    outboxes_since: datetime | None = None,
+) -> Account:
+    """`known` holds the id of every event in any outbox, `vouched` those of letters that were sent back.
+
+    The outboxes lack no event made after `outboxes_since`.
+    """
+    since = latest((receipts.complete_since, outboxes_since))
+    is_hidden = hides(since)
+    places = _places(receipts, topics, is_hidden)
     waiting = places["on_the_way"] + places["parked"]
+    aside = [message for message in receipts.parked_messages if message.event_id in receipts.parked]
     return Account(
         consumer=receipts.consumer,
         applied=len(places["applied"]),
@@ -55,17 +71,25 @@ def account(receipts: Receipts, topics: Topics, known: set[UUID]) -> Account:
         on_the_way=tuple(places["on_the_way"]),
         lost=tuple(places["lost"]),
         repeated=receipts.repeated,
-        surplus=receipts.applications - len(receipts.applied),
-        foreign_parked=sum(message.event_id not in known for message in receipts.parked_messages),
-        unfounded=tuple(receipts.applied - known),
-        open_orders={event.order_id for event in waiting},
+        surplus=receipts.applications - len(receipts.applied) - receipts.forgotten,
+        foreign_parked=sum(
+            event_id is None or (event_id not in known and not is_hidden(event_id))
+            for event_id in (message.event_id for message in receipts.parked_messages)
+        ),
+        unfounded=tuple(
+            event_id for event_id in receipts.applied - known - vouched if not is_hidden(event_id)
+        ),
+        open_orders={event.order_id for event in waiting} | {message.order_id for message in aside},
+        since=since,
     )
 
 
-def _places(receipts: Receipts, topics: Topics) -> Mapping[Place, list[Published]]:
+def _places(receipts: Receipts, topics: Topics, is_hidden: Hides) -> Mapping[Place, list[Published]]:
     places: dict[Place, list[Published]] = {"applied": [], "parked": [], "lost": [], "on_the_way": []}
     for subscription in receipts.subscriptions:
         for event in topics.get(subscription, ()):
+            if is_hidden(event.event_id):
+                continue
             places[place(event, receipts)].append(event)
     return places
 

@@ -81,6 +81,19 @@ RULES = (
     Rule("a placed order has an answer about its stock", IN_THE_END, ("orders.placed",), ANSWERED),
     Rule("a placed order has an answer about its payment", IN_THE_END, ("orders.placed",), PAID_OR_NOT),
     Rule("a placed order is assessed", IN_THE_END, ("orders.placed",), ("fraud.assessed",)),
+    Rule(
+        "the confirmation of a counted order is counted",
+        IN_THE_END,
+        ("orders.confirmed", "analytics.placed"),
+        ("analytics.confirmed",),
+    ),
+    Rule(
+        "the shipment of a counted order is counted",
+        IN_THE_END,
+        ("fulfillment.shipped", "analytics.placed"),
+        ("analytics.shipped",),
+    ),
+    Rule("a shipment that is counted was made", ALWAYS, ("analytics.shipped",), ("fulfillment.shipped",)),
 )
 
 

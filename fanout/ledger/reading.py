@@ -8,6 +8,7 @@ Each pass over a database is one REPEATABLE READ, READ ONLY snapshot.
   transaction and one snapshot shows both, so an event that has merely just been applied is never called lost.
 * An effect is read before the outbox that must explain it: a receipt without a published event is an
   effect of nothing, not an event that was published a moment later.
+* Rows deleted between the passes are of events that are left out: the second pass reads up to when they went.
 * An event published between the passes counts as on the way, never as missing.
 """
 
@@ -15,11 +16,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from fanout.databases import snapshot
 from fanout.ledger import rows
 from fanout.ledger.checkfile import Query
-from fanout.ledger.records import Facts, Published, Reading, Receipts
+from fanout.ledger.horizon import latest
+from fanout.ledger.records import Facts, Forwarded, Partition, Published, Reading, Receipts
 
 Databases = Mapping[str, str]
 """Service -> `postgresql+asyncpg://…`."""
@@ -28,13 +31,16 @@ Databases = Mapping[str, str]
 @dataclass(frozen=True, slots=True)
 class Early:
     receipts: Sequence[Receipts]
+    reached: Mapping[Partition, int]
     facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
 class Late:
     outbox: Sequence[Published]
+    forwarded: Sequence[Forwarded]
     unpublished: int
+    complete_since: datetime | None
     facts: Facts
     offenders: Mapping[str, Sequence[str]]
 
@@ -49,6 +55,9 @@ async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
         early=_merged(part.facts for part in early),
         late=_merged(part.facts for part in late),
         offenders={sentence: ids for part in late for sentence, ids in part.offenders.items()},
+        forwarded=[message for part in late for message in part.forwarded],
+        reached={place: offset for part in early for place, offset in part.reached.items()},
+        complete_since=latest(part.complete_since for part in late),
     )
 
 
@@ -65,14 +74,20 @@ async def _stated(service: str, url: str, queries: Sequence[Query]) -> Facts:
 
 async def _early(service: str, url: str, queries: Sequence[Query]) -> Early:
     async with snapshot(service, url) as db:
-        return Early(await rows.receipts(db), await rows.facts(db, _of(service, "fact", queries)))
+        return Early(
+            receipts=await rows.receipts(db),
+            reached=await rows.reached(db),
+            facts=await rows.facts(db, _of(service, "fact", queries)),
+        )
 
 
 async def _late(service: str, url: str, queries: Sequence[Query]) -> Late:
     async with snapshot(service, url) as db:
         return Late(
             outbox=await rows.published(service, db),
+            forwarded=await rows.forwarded(db),
             unpublished=await rows.unpublished(db),
+            complete_since=(await rows.cleaned(db, "outbox"))[0],
             facts=await rows.facts(db, _of(service, "fact", queries)),
             offenders={
                 f"{service}: {query.title}": await rows.ids(db, query)

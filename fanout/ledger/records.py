@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -29,11 +30,24 @@ class Published(NamedTuple):
     offset: int | None
 
 
+class Forwarded(NamedTuple):
+    """Where the relay put a message that is nobody's fact: a dead letter, or one that was sent back.
+
+    `vouched_for` is the event id of the latter: somebody decided that it is to be applied, published or not.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    vouched_for: UUID | None = None
+
+
 class ParkedMessage(NamedTuple):
     event_id: UUID | None
     topic: str
     partition: int
     offset: int
+    order_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,10 @@ class Receipts:
     applied: set[UUID]
     parked: set[UUID]
     parked_messages: Sequence[ParkedMessage] = ()
+    forgotten: int = 0
+    """Receipts of applied events that were deleted."""
+    complete_since: datetime | None = None
+    """No receipt of an event made after that was deleted."""
 
 
 Facts = Mapping[str, Counter[str]]
@@ -69,3 +87,8 @@ class Reading:
     late: Facts
     offenders: Mapping[str, Sequence[str]]
     """`service: sentence` of each check -> the ids its SQL returned."""
+    forwarded: Sequence[Forwarded] = ()
+    reached: Mapping[Partition, int] = field(default_factory=dict)
+    """The next offset of the one group that reads a topic beside a topic, of each of its partitions."""
+    complete_since: datetime | None = None
+    """No outbox has lost a row of an event made after that."""

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chassis.topics import RETRY, retry_topic
 from fanout.ledger.accounts import Account, account, by_subscription
 from fanout.ledger.conservation import RULES, Verdict, judge
 from fanout.ledger.doubles import Double, doubled_events, doubled_facts
-from fanout.ledger.records import Reading
+from fanout.ledger.records import Forwarded, Partition, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Report:
     doubles: Sequence[Double]
     verdicts: Sequence[Verdict]
     unpublished: Mapping[str, int]
+    forwarded: int = 0
+    """Dead letters that are not filed yet, and letters sent back that their consumer has not received."""
 
     @property
     def lost(self) -> int:
@@ -33,7 +36,8 @@ class Report:
     @property
     def on_the_way(self) -> int:
         """Deliveries that are still to come; if there are none, rows that the relay has still to send."""
-        return sum(len(account.on_the_way) for account in self.accounts) or sum(self.unpublished.values())
+        expected = sum(len(account.on_the_way) for account in self.accounts) + self.forwarded
+        return expected or sum(self.unpublished.values())
 
     @property
     def settled(self) -> bool:
@@ -58,10 +62,22 @@ class Report:
 
 def assess(reading: Reading) -> Report:
     known = {event.event_id for event in reading.outbox}
+    vouched = {message.vouched_for for message in reading.forwarded if message.vouched_for}
     topics = by_subscription(reading.outbox)
-    accounts = [account(receipts, topics, known) for receipts in reading.receipts]
+    since = reading.complete_since
+    accounts = [account(receipts, topics, known, vouched, since) for receipts in reading.receipts]
     doubles = [*doubled_facts(reading.late), *doubled_events(reading.outbox)]
-    return Report(accounts, doubles, list(_verdicts(reading, accounts, doubles)), reading.unpublished)
+    verdicts = list(_verdicts(reading, accounts, doubles))
+    return Report(accounts, doubles, verdicts, reading.unpublished, len(list(_not_received(reading))))
+
+
+def _not_received(reading: Reading) -> Iterator[Forwarded]:
+    """What goes back to a consumer whose books are elsewhere, or gone, is nothing to wait for."""
+    known = {retry_topic("", receipts.consumer) for receipts in reading.receipts}
+    for message in reading.forwarded:
+        is_known = not message.topic.endswith(RETRY) or message.topic.endswith(tuple(known))
+        if is_known and message.offset >= reading.reached.get(Partition(message.topic, message.partition), 0):
+            yield message
 
 
 def _verdicts(reading: Reading, accounts: Sequence[Account], doubles: Sequence[Double]) -> Iterator[Verdict]:
@@ -87,6 +103,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "settled": report.settled,
         "holds": report.holds,
         "unpublished": dict(report.unpublished),
+        "forwarded": report.forwarded,
         "consumers": [_account_json(account) for account in report.accounts],
         "checks": [
             {"check": verdict.sentence, "holds": not verdict.offenders, "pending": verdict.pending}
@@ -99,6 +116,7 @@ def as_json(report: Report) -> dict[str, Any]:
 def _account_json(account: Account) -> dict[str, Any]:
     return {
         "consumer": account.consumer,
+        "since": account.since and account.since.isoformat(),
         "published": account.published,
         "applied": account.applied,
         "on_the_way": len(account.on_the_way),

@@ -2,14 +2,24 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.outbox import load_headers
 from fanout.ledger.checkfile import Query
-from fanout.ledger.records import Facts, ParkedMessage, Partition, Published, Receipts, Subscription
+from fanout.ledger.records import (
+    Facts,
+    Forwarded,
+    ParkedMessage,
+    Partition,
+    Published,
+    Receipts,
+    Subscription,
+)
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -18,13 +28,21 @@ _CHUNKS = {"yield_per": 5_000}
 
 _OUTBOX = """
     SELECT event_id, topic, type, aggregate_id, kafka_partition, kafka_offset
-    FROM outbox WHERE type IS NOT NULL
+    FROM outbox WHERE aggregate_id IS NOT NULL
 """
 _UNPUBLISHED = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+_FORWARDED = """
+    SELECT topic, kafka_partition, kafka_offset, CASE WHEN topic LIKE '%.retry' THEN headers END
+    FROM outbox WHERE aggregate_id IS NULL AND kafka_offset IS NOT NULL
+"""
+_REACHED = (
+    "SELECT topic, partition, next_offset FROM progress WHERE topic LIKE '%.dlq' OR topic LIKE '%.retry'"
+)
 _SUBSCRIPTIONS = "SELECT consumer, topic, type FROM subscriptions"
 _PROGRESS = "SELECT consumer, topic, partition, next_offset, applied, repeated FROM progress"
 _INBOX = text("SELECT event_id FROM inbox WHERE consumer = :consumer AND status = :status")
-_PARKED = "SELECT consumer, event_id, topic, partition, kafka_offset FROM parked"
+_PARKED = "SELECT consumer, event_id, topic, partition, kafka_offset, key FROM parked"
+_CLEANUPS = "SELECT what, before, forgotten FROM cleanups"
 
 
 async def published(service: str, db: AsyncConnection) -> list[Published]:
@@ -36,11 +54,28 @@ async def unpublished(db: AsyncConnection) -> int:
     return sum([row[0] async for row in _rows(db, _UNPUBLISHED)])
 
 
+async def forwarded(db: AsyncConnection) -> list[Forwarded]:
+    return [Forwarded(row[0], row[1], row[2], _event_id(row[3])) async for row in _rows(db, _FORWARDED)]
+
+
+def _event_id(headers: str | None) -> UUID | None:
+    stated = dict(load_headers(headers or "[]")).get("ce_id") or b""
+    try:
+        return UUID(stated.decode("ascii", "replace"))
+    except ValueError:
+        return None
+
+
+async def reached(db: AsyncConnection) -> dict[Partition, int]:
+    return {Partition(row[0], row[1]): row[2] async for row in _rows(db, _REACHED)}
+
+
 async def receipts(db: AsyncConnection) -> list[Receipts]:
     """Of every consumer that keeps its books in this database."""
     subscriptions = await _grouped(db, _SUBSCRIPTIONS)
     progress = await _grouped(db, _PROGRESS)
     parked = await _grouped(db, _PARKED)
+    complete_since, forgotten = await cleaned(db, "inbox")
     return [
         Receipts(
             consumer=consumer,
@@ -50,10 +85,23 @@ async def receipts(db: AsyncConnection) -> list[Receipts]:
             repeated=sum(row[5] for row in progress.get(consumer, ())),
             applied=await _received(db, consumer, "applied"),
             parked=await _received(db, consumer, "parked"),
-            parked_messages=[ParkedMessage(*row[1:]) for row in parked.get(consumer, ())],
+            parked_messages=[_parked_message(row) for row in parked.get(consumer, ())],
+            forgotten=forgotten,
+            complete_since=complete_since,
         )
         for consumer in sorted(subscriptions)
     ]
+
+
+async def cleaned(db: AsyncConnection, table: str) -> tuple[datetime | None, int]:
+    """Since when the table is complete, and how many rows were deleted."""
+    rows = await _grouped(db, _CLEANUPS)
+    return (rows[table][0][1], rows[table][0][2]) if table in rows else (None, 0)
+
+
+def _parked_message(row: AnyRow) -> ParkedMessage:
+    _, event_id, topic, partition, offset, key = row
+    return ParkedMessage(event_id, topic, partition, offset, (key or b"").decode(errors="replace"))
 
 
 async def _received(db: AsyncConnection, consumer: str, status: str) -> set[UUID]:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from fanout.ledger.accounts import Account
 from fanout.ledger.conservation import Verdict
+from fanout.ledger.horizon import latest
 from fanout.ledger.report import Report
 
 SHOWN = 10
@@ -58,6 +59,8 @@ def _figures(account: Account) -> Iterable[int]:
 
 
 def _findings(report: Report) -> Iterable[str]:
+    if since := latest(account.since for account in report.accounts):
+        yield f"rows from before {since:%Y-%m-%d %H:%M:%S} UTC were deleted: such events are left out"
     for account in report.accounts:
         if account.lost:
             events = [f"{event.type} of {event.order_id}" for event in account.lost]
@@ -69,6 +72,8 @@ def _findings(report: Report) -> Iterable[str]:
     for service, rows in report.unpublished.items():
         if rows:
             yield f"{service}: {rows} rows of its outbox are not yet in Kafka"
+    if report.forwarded:
+        yield f"{report.forwarded} dead letters are on their way, to be filed or back to their consumer"
 
 
 def _verdict(verdict: Verdict) -> str:

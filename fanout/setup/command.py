@@ -1,17 +1,44 @@
-"""`fanout setup`: create what is missing in the running servers, and say what was."""
+"""`fanout setup`: create what is missing in the running servers, or remove what is left over, and say what was."""
 
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fanout.errors import BadUsage
 from fanout.stack.console import say
 
+if TYPE_CHECKING:
+    from fanout.stack.blueprint import Blueprint
 
-def command() -> None:
+
+def command(
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove what belongs to services whose folder is gone.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --prune: do not ask.")] = False,
+) -> None:
     """Create missing databases, topics and schema versions, and run migrations; the stack must be running.
+
+    With --prune, only remove: processes, databases, logins, groups and topics of services that are gone.
 
     Example: fanout setup
     """
-    from fanout.setup import steps
     from fanout.stack.blueprint import Blueprint
 
+    if yes and not prune:
+        raise BadUsage("--yes answers what --prune asks: fanout setup --prune --yes")
     blueprint = Blueprint.of_running()
+    if prune:
+        from fanout.setup.prune import remove_leftovers
+
+        remove_leftovers(blueprint, yes)
+    else:
+        _create(blueprint)
+
+
+def _create(blueprint: "Blueprint") -> None:
+    from fanout.setup import steps
+
     blueprint.write_addresses()
     all_steps = steps.make_databases, steps.migrate, steps.make_topics, steps.register_contracts
     changes = [change for step in all_steps for change in step(blueprint)]

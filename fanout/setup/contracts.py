@@ -11,6 +11,18 @@ COMPATIBILITY = "FULL_TRANSITIVE"
 NOT_FOUND = 404
 
 
+def register_all(url: str) -> list[str]:
+    """What that registry did not have before."""
+    from schemas import EVENTS
+    from schemas.files import subject_of, versions_of
+
+    with SchemaRegistryClient({"url": url}) as registry:
+        changes = ensure_compatibility(registry)
+        for event in EVENTS:
+            changes += ensure_versions(registry, subject_of(event), versions_of(event))
+    return changes
+
+
 def ensure_compatibility(registry: SchemaRegistryClient) -> list[str]:
     """First of all: the registry's own default lets everything pass."""
     if registry.get_compatibility() == COMPATIBILITY:

@@ -28,6 +28,10 @@ def migrate(databases: dict[str, str]) -> list[str]:
     return done.stdout.splitlines()
 
 
+async def all_subscriptions(databases: dict[str, str]) -> list[tuple[str, str]]:
+    return [pair for url in databases.values() for pair in await subscriptions(url)]
+
+
 async def subscriptions(url: str) -> list[tuple[str, str]]:
     """Which consumer of this database listens to which topic."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))

@@ -2,8 +2,6 @@
 
 import asyncio
 
-from confluent_kafka.schema_registry import SchemaRegistryClient
-
 from fanout.setup import contracts, databases, migrations, topics
 from fanout.stack import kafka_client, postgres, registry
 from fanout.stack.blueprint import Blueprint
@@ -31,21 +29,10 @@ def make_topics(blueprint: Blueprint) -> list[str]:
     """After the migrations: they say who listens to what."""
     from schemas import EVENTS
 
-    subscriptions = asyncio.run(_subscriptions(blueprint.addresses().databases))
+    subscriptions = asyncio.run(migrations.all_subscriptions(blueprint.addresses().databases))
     wanted = topics.wanted({event.TOPIC for event in EVENTS}, subscriptions)
     return topics.ensure(kafka_client.admin(blueprint.ports), wanted)
 
 
-async def _subscriptions(urls: dict[str, str]) -> list[tuple[str, str]]:
-    return [pair for url in urls.values() for pair in await migrations.subscriptions(url)]
-
-
 def register_contracts(blueprint: Blueprint) -> list[str]:
-    from schemas import EVENTS
-    from schemas.files import subject_of, versions_of
-
-    with SchemaRegistryClient({"url": registry.url(blueprint.ports)}) as client:
-        changes = contracts.ensure_compatibility(client)
-        for event in EVENTS:
-            changes += contracts.ensure_versions(client, subject_of(event), versions_of(event))
-    return changes
+    return contracts.register_all(registry.url(blueprint.ports))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from fanout.addresses import Addresses, running
 from fanout.errors import FanoutError
-from fanout.stack import artifacts, kafka, postgres, registry
+from fanout.stack import allotment, artifacts, kafka, mailbox, postgres, registry
 from fanout.stack.artifacts import Artifact
 from fanout.stack.home import REPOSITORY, Home, current, write_private
 from fanout.stack.ports import HOST, Ports
@@ -16,6 +16,8 @@ from fanout.stack.process import Process
 from fanout.stack.supervisor import SECRET, Supervisor
 
 FIRST_APIS = ["orders", "payments"]
+WRITES_TO_CUSTOMERS = "notifications"
+"""The one service that is told where the mail server is."""
 
 
 def services() -> list[str]:
@@ -24,7 +26,7 @@ def services() -> list[str]:
 
 
 def services_with_api() -> list[str]:
-    """In the order of their ports: orders and payments keep theirs when others come."""
+    """In the order in which a fresh home gives them ports; the README names those of the first two."""
     found = {name for name in services() if (REPOSITORY / "services" / name / "api.py").exists()}
     return [name for name in FIRST_APIS if name in found] + sorted(found.difference(FIRST_APIS))
 
@@ -37,12 +39,18 @@ class Blueprint:
     artifacts: list[Artifact]
     services: list[str]
     apis: list[str]
+    workers: dict[str, list[str]]
+    offsets: dict[str, int]
 
     @classmethod
     def draw(cls, home: Home, ports: Ports) -> "Blueprint":
         found = services()
         names = [SECRET, postgres.SUPERUSER, registry.DATABASE, *found]
-        return cls(home, ports, home.passwords(names), artifacts.pinned(), found, services_with_api())
+        apis, counts = services_with_api(), allotment.counts(home)
+        workers = {name: allotment.worker_names(name, counts.get(name, 1)) for name in found}
+        every_worker = [worker for of_one in workers.values() for worker in of_one]
+        offsets = allotment.give_offsets(home, [f"{name}-api" for name in apis], every_worker)
+        return cls(home, ports, home.passwords(names), artifacts.pinned(), found, apis, workers, offsets)
 
     @classmethod
     def to_start(cls) -> "Blueprint":
@@ -70,10 +78,12 @@ class Blueprint:
             postgres.process(self.home, self.ports),
             kafka.process(self.home, self.ports, self.artifacts),
             registry.process(self.home, self.ports, self.artifacts, password),
+            mailbox.process(self.home, self.ports),
         ]
 
     def service_processes(self) -> list[Process]:
-        return [*map(self._worker, self.services), *map(self._api, self.apis)]
+        workers = [self._worker(service, name) for service in self.services for name in self.workers[service]]
+        return [*workers, *map(self._api, self.apis)]
 
     def database_url(self, service: str) -> str:
         return (
@@ -85,36 +95,39 @@ class Blueprint:
             kafka=f"{HOST}:{self.ports.kafka}",
             registry_url=registry.url(self.ports),
             databases={name: self.database_url(name) for name in self.services},
-            apis={name: f"http://{HOST}:{self._api_port(name)}" for name in self.apis},
-            workers={name: f"http://{HOST}:{self._worker_port(name)}" for name in self.services},
+            apis={name: self._url(f"{name}-api") for name in self.apis},
+            workers={name: self._url(self.workers[name][0]) for name in self.services},
         )
 
     def write_addresses(self) -> None:
         content = {"port_base": self.ports.base, **asdict(self.addresses())}
         write_private(self.home.stack_file, json.dumps(content, indent=2) + "\n")
 
-    def _api(self, service: str) -> Process:
-        return self._service("api", service, self._api_port(service), {})
+    def _url(self, process: str) -> str:
+        return f"http://{HOST}:{self._port(process)}"
 
-    def _worker(self, service: str) -> Process:
+    def _port(self, process: str) -> int:
+        return self.ports.at(self.offsets[process])
+
+    def _api(self, service: str) -> Process:
+        return self._service("api", service, f"{service}-api", {})
+
+    def _worker(self, service: str, name: str) -> Process:
         streams = {
+            "FANOUT_INSTANCE": name,
             "FANOUT_KAFKA": f"{HOST}:{self.ports.kafka}",
             "FANOUT_REGISTRY_URL": registry.url(self.ports),
         }
-        return self._service("worker", service, self._worker_port(service), streams)
+        if service == WRITES_TO_CUSTOMERS:
+            streams["FANOUT_SMTP"] = f"{HOST}:{self.ports.smtp}"
+        return self._service("worker", service, name, streams)
 
-    def _service(self, kind: str, service: str, port: int, more: dict[str, str]) -> Process:
+    def _service(self, kind: str, service: str, name: str, more: dict[str, str]) -> Process:
         environment = {
             "FANOUT_DATABASE_URL": self.database_url(service),
             "FANOUT_HTTP_HOST": HOST,
-            "FANOUT_HTTP_PORT": str(port),
+            "FANOUT_HTTP_PORT": str(self._port(name)),
             **more,
         }
         command = [sys.executable, "-m", "chassis", kind, service]
-        return Process(f"{service}-{kind}", command, environment, ports=(port,))
-
-    def _api_port(self, service: str) -> int:
-        return self.ports.api(self.apis.index(service))
-
-    def _worker_port(self, service: str) -> int:
-        return self.ports.worker(self.services.index(service))
+        return Process(name, command, environment, ports=(self._port(name),))

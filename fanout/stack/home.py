@@ -49,6 +49,22 @@ class Home:
         return self.path / "secrets.json"
 
     @property
+    def offsets_file(self) -> Path:
+        return self.path / "ports.json"
+
+    @property
+    def counts_file(self) -> Path:
+        return self.path / "workers.json"
+
+    @property
+    def mail(self) -> Path:
+        return self.path / "mail"
+
+    @property
+    def mail_delay(self) -> Path:
+        return self.path / "mail-delay"
+
+    @property
     def supervisor_pid(self) -> Path:
         return self.path / "supervisord.pid"
 
@@ -71,6 +87,10 @@ class Home:
         if wanted != known:
             write_private(file, json.dumps(wanted, indent=2) + "\n")
         return wanted
+
+    def forget_password(self, name: str) -> None:
+        kept = {other: password for other, password in self.passwords([]).items() if other != name}
+        write_private(self.secrets, json.dumps(kept, indent=2) + "\n")
 
 
 def current() -> Home:

@@ -6,6 +6,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
+from chassis.broker import Broker
 from fanout.stack.ports import HOST, Ports
 
 SILENT = logging.getLogger("fanout.kafka")
@@ -13,10 +14,15 @@ SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
 
 
-@cache
 def admin(ports: Ports) -> AdminClient:
+    """Of the local stack."""
+    return admin_of(Broker(f"{HOST}:{ports.kafka}"))
+
+
+@cache
+def admin_of(broker: Broker) -> AdminClient:
     settings: dict[str, Any] = {
-        "bootstrap.servers": f"{HOST}:{ports.kafka}",
+        **broker.for_librdkafka(),
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 200,
         "error_cb": lambda _: None,

@@ -1,4 +1,4 @@
-"""One command at a time may start or stop the stack of a home."""
+"""One command at a time may change which processes the stack of a home has."""
 
 import fcntl
 from collections.abc import Iterator
@@ -16,5 +16,5 @@ def held(home: Home) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FanoutError(f"another fanout up or down is at work in {home.path}: wait for it") from None
+            raise FanoutError(f"another command changes the stack in {home.path}: wait for it") from None
         yield

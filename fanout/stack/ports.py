@@ -36,11 +36,13 @@ class Ports:
     def registry_management(self) -> int:
         return self.base + 24
 
-    def api(self, position: int) -> int:
-        return self.base + 1 + position
+    @property
+    def smtp(self) -> int:
+        return self.base + 25
 
-    def worker(self, position: int) -> int:
-        return self.base + 40 + position
+    def at(self, offset: int) -> int:
+        """Those of APIs and workers are given out one by one, see allotment.py."""
+        return self.base + offset
 
 
 def from_environment() -> Ports:

@@ -1,6 +1,7 @@
 """How each process is asked whether it is ready."""
 
 import asyncio
+import smtplib
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
@@ -12,7 +13,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient
 
 from fanout.setup.databases import superuser
-from fanout.stack import kafka_client, postgres, registry
+from fanout.stack import kafka_client, mailbox, postgres, registry
 from fanout.stack.blueprint import Blueprint
 from fanout.stack.ports import HOST, Ports
 
@@ -29,6 +30,8 @@ def probe_of(blueprint: Blueprint, name: str) -> Probe:
         return lambda: _groups_can_commit(blueprint.ports)
     if name == "registry":
         return lambda: _registry_lists(blueprint.ports)
+    if name == mailbox.NAME:
+        return lambda: _mailbox_answers(blueprint.ports)
     port = next(process.ports[0] for process in blueprint.service_processes() if process.name == name)
     return lambda: _is_ok(f"http://{HOST}:{port}/health/ready")
 
@@ -44,6 +47,14 @@ async def _postgres_selects(blueprint: Blueprint) -> bool:
 def _registry_lists(ports: Ports) -> bool:
     management = f"http://{HOST}:{ports.registry_management}/health/ready"
     return _is_ok(management) and _is_ok(f"{registry.url(ports)}/subjects")
+
+
+def _mailbox_answers(ports: Ports) -> bool:
+    try:
+        with smtplib.SMTP(HOST, ports.smtp, local_hostname=mailbox.DOMAIN, timeout=ANSWER_SECONDS) as server:
+            return server.noop()[0] == 250
+    except OSError:
+        return False
 
 
 @cache

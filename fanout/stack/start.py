@@ -4,12 +4,12 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 from fanout.setup import steps
-from fanout.stack import download, guard, kafka, ports, postgres, probes, supervisor_config
+from fanout.stack import download, guard, kafka, mailbox, ports, postgres, probes, supervisor_config
 from fanout.stack.blueprint import Blueprint
 from fanout.stack.console import say
 from fanout.stack.home import write_private
 from fanout.stack.process import Process
-from fanout.stack.readiness import start, wait_ready
+from fanout.stack.readiness import start, stop, wait_ready
 from fanout.stack.stop import take_down
 from fanout.stack.supervisor import SECRET, Supervisor
 
@@ -19,7 +19,7 @@ def bring_up(blueprint: Blueprint, owner_pid: int | None) -> None:
     supervisor = Supervisor(blueprint.home)
     processes = [*blueprint.infrastructure(), *blueprint.service_processes(), *guard.processes(owner_pid)]
     if supervisor.answers():
-        _converge(supervisor, blueprint, processes)
+        _converge(supervisor, blueprint)
         return
     if take_down(blueprint.home):
         say("stopped what an earlier run left behind")
@@ -36,14 +36,24 @@ def bring_up(blueprint: Blueprint, owner_pid: int | None) -> None:
             raise
 
 
-def _converge(supervisor: Supervisor, blueprint: Blueprint, processes: list[Process]) -> None:
+def _converge(supervisor: Supervisor, blueprint: Blueprint) -> None:
     """Already running: start what is missing, take up new services, run the set-up again."""
     say("already running")
-    kept = [process for process in processes if process.name != guard.NAME]
-    _configure(blueprint, kept)
-    supervisor.update(keep=guard.NAME)
+    reshape(supervisor, blueprint)
     with ThreadPoolExecutor() as pool:
         _start_all(supervisor, blueprint, pool)
+
+
+def reshape(supervisor: Supervisor, blueprint: Blueprint) -> None:
+    """Supervisor knows the blueprint's processes and no others: those that are gone drain first, what ran goes on."""
+    processes = [*blueprint.infrastructure(), *blueprint.service_processes()]
+    known = {state.name: state for state in supervisor.states()}
+    stop(supervisor, known.keys() - {process.name for process in processes} - {guard.NAME})
+    _configure(blueprint, processes)
+    supervisor.update(keep=guard.NAME)
+    for process in processes:
+        if process.name in known and known[process.name].is_alive:
+            supervisor.start(process.name)
 
 
 def _prepare(blueprint: Blueprint) -> None:
@@ -72,6 +82,7 @@ def _configure(blueprint: Blueprint, processes: list[Process]) -> None:
 
 def _start_all(supervisor: Supervisor, blueprint: Blueprint, pool: ThreadPoolExecutor) -> None:
     broker = pool.submit(_start_broker, supervisor, blueprint)
+    mail = pool.submit(start, supervisor, mailbox.NAME, probes.probe_of(blueprint, mailbox.NAME))
     start(supervisor, "postgres", probes.probe_of(blueprint, "postgres"))
     say("postgres is ready")
     steps.make_databases(blueprint)
@@ -83,6 +94,7 @@ def _start_all(supervisor: Supervisor, blueprint: Blueprint, pool: ThreadPoolExe
     wait_ready(supervisor, "kafka", probes.probe_of(blueprint, "kafka"))
     say("kafka is ready")
     contracts.result()
+    mail.result()
     _start_services(supervisor, blueprint)
 
 

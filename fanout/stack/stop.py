@@ -9,7 +9,7 @@ from fanout.stack import guard, postgres, readiness
 from fanout.stack.home import Home
 from fanout.stack.supervisor import Supervisor
 
-SERVERS = {"postgres", "kafka", "registry"}
+SERVERS = {"postgres", "kafka", "registry", "mailbox"}
 DEADLINE_SECONDS = 60
 
 
@@ -32,9 +32,10 @@ def take_down(home: Home) -> bool:
 def wipe(home: Home) -> None:
     """Delete what a stack keeps in its home; other files there are not ours."""
     shutil.rmtree(postgres.data_folder(home), ignore_errors=True)
-    for folder in (home.logs, home.path / "kafka", home.path / "postgres.new"):
+    for folder in (home.logs, home.mail, home.path / "kafka", home.path / "postgres.new"):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (home.lock, home.stack_file, home.secrets, home.supervisor_config, *home.supervisor_logs):
+    ours = (home.lock, home.stack_file, home.secrets, home.offsets_file, home.counts_file)
+    for file in (*ours, home.mail_delay, home.supervisor_config, *home.supervisor_logs):
         file.unlink(missing_ok=True)
     for folder in (postgres.shared_folder(home.digest), home.path):
         with contextlib.suppress(OSError):

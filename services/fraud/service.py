@@ -12,7 +12,7 @@ from chassis.service import Service
 from schemas import FraudAssessed, OrderPlaced
 from services.fraud.domain import MANY_ORDERS, WINDOW, Verdict, judge
 
-fraud = Service("fraud")
+fraud = Service("fraud", topic="fraud")
 
 sightings = Table(
     "sightings",

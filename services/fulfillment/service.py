@@ -15,7 +15,7 @@ from chassis.service import Service
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped
 from services.fulfillment.domain import label
 
-fulfillment = Service("fulfillment")
+fulfillment = Service("fulfillment", topic="shipments")
 
 shipments = Table(
     "shipments",

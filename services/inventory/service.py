@@ -22,7 +22,7 @@ from schemas import (
 )
 from services.inventory.domain import Allocation, Units, allocate, total
 
-inventory = Service("inventory")
+inventory = Service("inventory", topic="inventory")
 
 stock = Table(
     "stock",

@@ -1,16 +1,18 @@
-"""Notifications writes a message for each thing a customer should hear of: one row, one message to send."""
+"""Notifications writes a message for each thing a customer should hear of: one row, one e-mail to send."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import Column, Identity, Index, Table, insert
+from sqlalchemy import Column, Identity, Index, Table, func, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import BigInteger, DateTime, Text
+from sqlalchemy.types import BigInteger, DateTime, Integer, Text
 
 from chassis.service import Service
 from schemas import OrderCancelled, OrderPlaced, OrderShipped, PaymentProcessed
 from services.notifications.domain import authorized, cancelled, declined, placed, shipped
+from services.notifications.sender import send
 
 notifications = Service("notifications")
+notifications.alongside(send)
 
 messages = Table(
     "messages",
@@ -21,7 +23,14 @@ messages = Table(
     Column("kind", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("message_id", Text, nullable=False, server_default=text("gen_random_uuid()::text")),
+    Column("next_try_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("refused_at", DateTime(timezone=True)),
+    Column("last_error", Text),
     Index("messages_order_id", "order_id"),  # not unique: a message written twice must be seen, not swallowed
+    Index("messages_to_send", "id", postgresql_where=text("sent_at IS NULL AND refused_at IS NULL")),
 )
 
 News = OrderPlaced | PaymentProcessed | OrderCancelled | OrderShipped

@@ -24,7 +24,7 @@ from schemas import (
 from schemas.event import Event
 from services.orders.domain import Order, hear_payment, hear_stock, ship
 
-orders = Service("orders")
+orders = Service("orders", topic="orders")
 
 products = Table(
     "products",

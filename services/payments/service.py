@@ -14,7 +14,7 @@ from chassis.service import Service
 from schemas import OrderCancelled, OrderPlaced, PaymentProcessed, PaymentRefunded
 from services.payments.domain import Payment, open_payment, payment_id, undo
 
-payments = Service("payments")
+payments = Service("payments", topic="payments")
 
 payment_rows = Table(
     "payments",

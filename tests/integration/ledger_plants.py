@@ -12,6 +12,13 @@ class Plant(NamedTuple):
     named: str = "{shipped}"
 
 
+LETTER = """
+    INSERT INTO letters (letter_id, consumer, topic, partition, kafka_offset, record_at, headers, failure, error_type,
+        error_message, attempts, first_failed_at, last_failed_at, status, redrive)
+    OVERRIDING SYSTEM VALUE VALUES
+        (4711, 'fraud', 'orders', 0, 0, now(), '[]', 'permanent', 'E', 'e', 1, now(), now(), '{status}', 1)
+"""
+
 EFFECTS = {
     "nothing happened twice to one order": Plant(
         "payments",
@@ -27,6 +34,21 @@ EFFECTS = {
 }
 
 OWN_CHECKS = {
+    "analytics: every sale is a confirmation, and every confirmation a sale": Plant(
+        "analytics", "DELETE FROM sales WHERE order_id = '{shipped}'"
+    ),
+    "analytics: a sale is worth its lines": Plant(
+        "analytics", "UPDATE sales SET revenue_cents = revenue_cents + 1 WHERE order_id = '{shipped}'"
+    ),
+    "dead_letters: a letter that was sent back or discarded says by whom and why": Plant(
+        "dead_letters", LETTER.format(status="discarded"), "4711"
+    ),
+    "dead_letters: no letter was sent back after it was discarded": Plant(
+        "dead_letters",
+        LETTER.format(status="redriven") + "; INSERT INTO actions (letter_id, who, what, why, redrive) "
+        "VALUES (4711, 'me', 'discarded', 'so', 0), (4711, 'me', 'redriven', 'so', 1)",
+        "4711",
+    ),
     "fraud: every order that was seen was assessed": Plant(
         "fraud", "DELETE FROM assessments WHERE order_id = '{shipped}'"
     ),
@@ -150,6 +172,17 @@ ACROSS_SERVICES = {
         "payments", "UPDATE payments SET payment_method = 'card' WHERE order_id = '{unpaid}'", "{unpaid}"
     ),
     "a placed order is assessed": Plant("fraud", "DELETE FROM assessments WHERE order_id = '{shipped}'"),
+    "the confirmation of a counted order is counted": Plant(
+        "analytics", "DELETE FROM steps WHERE order_id = '{shipped}' AND step = 'confirmed'"
+    ),
+    "the shipment of a counted order is counted": Plant(
+        "analytics", "DELETE FROM steps WHERE order_id = '{shipped}' AND step = 'shipped'"
+    ),
+    "a shipment that is counted was made": Plant(
+        "analytics",
+        "INSERT INTO steps (order_id, step, at) VALUES ('{declined}', 'shipped', now())",
+        "{declined}",
+    ),
 }
 
 PLANTS = EFFECTS | OWN_CHECKS | ACROSS_SERVICES

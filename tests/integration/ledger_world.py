@@ -25,7 +25,16 @@ from services.orders.bodies import NewOrder
 from services.payments.api import NewPayment, settle_invoice
 from tests.databases import administer, named_url
 
-SERVICES = ("fraud", "fulfillment", "inventory", "notifications", "orders", "payments")
+SERVICES = (
+    "analytics",
+    "dead_letters",
+    "fraud",
+    "fulfillment",
+    "inventory",
+    "notifications",
+    "orders",
+    "payments",
+)
 TYPES = {event_type.NAME: event_type for event_type in EVENTS}
 UNSENT = text("SELECT id, event_id, type, payload FROM outbox WHERE published_at IS NULL ORDER BY id")
 SENT = text(
@@ -146,7 +155,7 @@ def world_at(server: URL, names: Mapping[str, str], offsets: Mapping[str, int] |
 
 
 async def create(server: URL, prefix: str) -> dict[str, str]:
-    """Six migrated databases, by service."""
+    """Migrated databases, by service."""
     names = {service: f"{prefix}_{service}" for service in SERVICES}
     for service, name in names.items():
         await administer(server, f"CREATE DATABASE {name}")

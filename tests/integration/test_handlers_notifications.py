@@ -50,6 +50,13 @@ async def test_a_message_tells_the_time_of_its_event(database: Database) -> None
     assert (row["customer_id"], row["created_at"]) == ("c-1", shipped.time)
 
 
+async def test_a_message_is_born_unsent_and_with_an_id_that_no_other_has(database: Database) -> None:
+    await facts.deliver(database, notifications, facts.order_placed("o-1"), facts.order_shipped("o-1"))
+    rows = await facts.fetch(database, select(messages))
+    assert len({row["message_id"] for row in rows}) == 2
+    assert all(row["sent_at"] is None and row["attempts"] == 0 for row in rows)
+
+
 async def test_a_message_written_twice_is_seen_and_not_swallowed(database: Database) -> None:
     await facts.deliver(database, notifications, facts.order_shipped("o-1"), facts.order_shipped("o-1"))
     assert len(await written(database)) == 2

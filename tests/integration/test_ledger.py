@@ -120,7 +120,7 @@ async def test_undelivered_orders_are_on_the_way_and_wrong_in_nothing(copied: Br
     await world.order()
     report = await world.audit()
     assert (report.holds, report.settled, report.unpublished["orders"]) == (True, False, 1)
-    assert report.conclusion == "lost 0, applied twice 0, on the way 5"
+    assert report.conclusion == "lost 0, applied twice 0, on the way 6"
 
 
 async def test_a_dead_letter_that_is_not_sent_yet_is_on_the_way(copied: Broken) -> None:
@@ -131,6 +131,43 @@ async def test_a_dead_letter_that_is_not_sent_yet_is_on_the_way(copied: Broken) 
     )
     report = await world.audit()
     assert (report.holds, report.settled, report.on_the_way) == (True, False, 1)
+
+
+SIDE_MESSAGE = (
+    "INSERT INTO outbox (event_id, topic, headers, published_at, kafka_partition, kafka_offset) "
+    "VALUES (gen_random_uuid(), '{}', '{}', now(), 0, 5)"
+)
+REACHED = "INSERT INTO progress VALUES ('{}', '{}', 0, 6, 1, 1, 0, 0)"
+
+
+@pytest.mark.parametrize(
+    ("sender", "topic", "reader"),
+    [("fraud", "orders.fraud.dlq", "dead_letters"), ("dead_letters", "orders.fraud.retry", "fraud")],
+)
+async def test_a_dead_letter_is_on_the_way_until_it_is_filed_and_one_sent_back_until_it_is_received(
+    copied: Broken, sender: str, topic: str, reader: str
+) -> None:
+    world = await copied(sender, reader)
+    await world.run(sender, SIDE_MESSAGE.format(topic, "[]"))
+    report = await world.audit()
+    assert (report.holds, report.settled, report.forwarded) == (True, False, 1)
+    await world.run(reader, REACHED.format(reader, topic))
+    await world.run(reader, f"UPDATE progress SET applied = 0, repeated = 1 WHERE topic = '{topic}'")
+    report = await world.audit()
+    assert (report.holds, report.settled, report.forwarded) == (True, True, 0)
+
+
+async def test_an_effect_of_a_letter_that_was_sent_back_is_not_unfounded(copied: Broken) -> None:
+    event_id = "00000000-0000-7000-8000-000000000001"
+    world = await copied("fraud", "dead_letters")
+    await world.run(
+        "fraud", f"INSERT INTO inbox (consumer, event_id, status) VALUES ('fraud', '{event_id}', 'applied')"
+    )
+    await world.run("fraud", REACHED.format("fraud", "orders.fraud.retry"))
+    assert not (await world.audit()).holds
+    await world.run("dead_letters", SIDE_MESSAGE.format("orders.fraud.retry", f'[["ce_id", "{event_id}"]]'))
+    report = await world.audit()
+    assert (report.holds, report.settled) == (True, True)
 
 
 async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(

@@ -20,7 +20,7 @@ from fanout.load.report import LoadReport
 from tests.conftest import Stack
 
 Condition = Callable[[], Awaitable[Any]]
-WORKERS = ("fraud", "fulfillment", "inventory", "notifications", "orders", "payments")
+WORKERS = ("analytics", "fraud", "fulfillment", "inventory", "notifications", "orders", "payments")
 
 
 async def until(condition: Condition, seconds: float = 30) -> Any:

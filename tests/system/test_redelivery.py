@@ -15,7 +15,8 @@ EFFECTS = {
     "inventory": "SELECT * FROM stock ORDER BY product_id",
     "fraud": "SELECT * FROM assessments ORDER BY order_id",
     "fulfillment": "SELECT * FROM shipments ORDER BY order_id",
-    "notifications": "SELECT * FROM messages ORDER BY id",
+    "notifications": "SELECT id, order_id, customer_id, kind, body, created_at, message_id FROM messages ORDER BY id",
+    "analytics": "SELECT * FROM steps ORDER BY order_id, step",
 }
 
 

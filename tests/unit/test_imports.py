@@ -48,6 +48,12 @@ def test_a_room_imports_only_what_is_below_it(file: Path) -> None:
     assert ours <= MAY_IMPORT[file.parts[0]]
 
 
+@pytest.mark.parametrize("file", sources(*ROOMS), ids=str)
+def test_only_the_test_in_a_consumers_folder_imports_tests(file: Path) -> None:
+    needs_tests = any(is_within(name, "tests") for name in imports(file))
+    assert not needs_tests or file.match("services/*/test_*.py")
+
+
 @pytest.mark.parametrize("file", sources("services"), ids=str)
 def test_no_service_imports_another(file: Path) -> None:
     others = {name for name in imports(file) if is_within(name, "services")}

@@ -23,8 +23,11 @@ class Work:
         await self.gate.wait()
         self.done.append([record.offset for record in batch])
 
+    async def leave(self, partitions: Sequence[tuple[str, int]]) -> None:
+        raise AssertionError("a lane belongs to somebody who leaves for it")
+
     def lane(self, batch_size: int = 3) -> Lane:
-        return Lane(self.process, lambda _: self.moved.set(), batch_size)
+        return Lane(self, lambda _: self.moved.set(), batch_size)
 
     async def until_moved(self) -> None:
         async with asyncio.timeout(5):
@@ -93,10 +96,11 @@ async def test_stopping_finishes_the_batch_in_hand_and_forgets_the_rest() -> Non
 
 
 async def test_a_lane_that_breaks_says_so() -> None:
-    async def breaks(batch: Sequence[Record], stop: asyncio.Event) -> None:
-        raise RuntimeError("a bug")
+    class Broken(Work):
+        async def process(self, batch: Sequence[Record], stop: asyncio.Event) -> None:
+            raise RuntimeError("a bug")
 
-    lane = Lane(breaks, lambda _: None, 1)
+    lane = Broken().lane()
     lane.offer(records(0))
     while lane.error is None:
         await asyncio.sleep(0)

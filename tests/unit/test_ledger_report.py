@@ -5,7 +5,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from fanout.ledger.conservation import RULES, Verdict
-from fanout.ledger.records import Partition, Published, Reading, Receipts, Subscription
+from fanout.ledger.records import Forwarded, Partition, Published, Reading, Receipts, Subscription
 from fanout.ledger.report import Report, as_json, assess
 from fanout.ledger.table import SHOWN, _verdict
 
@@ -50,6 +50,13 @@ def test_an_event_on_the_way_is_not_settled_and_not_wrong() -> None:
 def test_rows_that_the_relay_has_not_sent_are_on_the_way_though_nobody_listens() -> None:
     books = report(unpublished={"orders": 3})
     assert (books.settled, books.conclusion) == (False, "lost 0, applied twice 0, on the way 3")
+
+
+def test_a_letter_sent_back_is_waited_for_unless_its_consumer_keeps_no_books_here() -> None:
+    def settled(consumer: str) -> bool:
+        return report(forwarded=[Forwarded(f"orders.{consumer}.retry", 0, 7)]).settled
+
+    assert (settled("fraud"), settled("gone")) == (False, True)
 
 
 def test_an_application_beyond_the_receipts_is_applied_twice() -> None:

@@ -1,0 +1,11 @@
+-- What every worker may do with the chassis' tables. Its service's own tables are its own; it changes no table's shape.
+GRANT SELECT, INSERT, DELETE ON outbox TO {worker};
+GRANT UPDATE (published_at, kafka_partition, kafka_offset) ON outbox TO {worker};
+GRANT SELECT, INSERT, DELETE ON inbox TO {worker};
+GRANT UPDATE (status, redrive) ON inbox TO {worker};
+GRANT SELECT, INSERT, UPDATE ON progress TO {worker};
+GRANT SELECT, INSERT ON parked TO {worker};
+GRANT SELECT, INSERT, UPDATE, DELETE ON starts TO {worker};
+GRANT SELECT, INSERT, UPDATE ON cleanups TO {worker};
+GRANT SELECT, DELETE ON idempotency_keys TO {worker};
+GRANT SELECT ON subscriptions TO {worker};

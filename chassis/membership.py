@@ -1,0 +1,27 @@
+"""How a worker is a member of its group: all that its client is told, because most of the defaults would be wrong."""
+
+from typing import Any
+
+from chassis.config import Settings
+from chassis.retries import MAX_POLL_INTERVAL_SECONDS
+
+METADATA_SECONDS = 10
+
+
+def client_settings(group: str, settings: Settings) -> dict[str, Any]:
+    return {
+        **settings.broker.for_aiokafka(),
+        "group_id": group,
+        "client_id": settings.instance or f"{group}-worker",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "session_timeout_ms": settings.session_timeout_ms,
+        "heartbeat_interval_ms": settings.session_timeout_ms // 3,
+        "rebalance_timeout_ms": settings.session_timeout_ms + 4_000,
+        "max_poll_interval_ms": MAX_POLL_INTERVAL_SECONDS * 1000,
+        "request_timeout_ms": 10_000,
+        "retry_backoff_ms": 300,
+        "metadata_max_age_ms": METADATA_SECONDS * 1000,
+        "fetch_max_wait_ms": 500,
+        "max_partition_fetch_bytes": 4 * 1024 * 1024,
+    }

@@ -1,0 +1,1 @@
+"""What arrived at the local mail server: read from its folder, whether it runs or not."""

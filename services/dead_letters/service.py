@@ -1,0 +1,145 @@
+"""Dead letters are kept here, once each, with the reason, and with everything that somebody did about them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Row,
+    Select,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import BigInteger, DateTime, Integer, LargeBinary, Text, Uuid
+
+from chassis.letters import Letter
+from chassis.outbox import dump_headers
+from chassis.service import Service
+from services.dead_letters.domain import Standing, hear
+
+dead_letters = Service("dead_letters")
+
+letters = Table(
+    "letters",
+    dead_letters.metadata,
+    Column("letter_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("consumer", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("kafka_offset", BigInteger, nullable=False),
+    Column("record_at", DateTime(timezone=True), nullable=False),
+    Column("event_id", Uuid),
+    Column("type", Text),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    Column("headers", Text, nullable=False),
+    Column("event", Text),
+    Column("decode_error", Text),
+    Column("failure", Text, nullable=False),
+    Column("error_type", Text, nullable=False),
+    Column("error_message", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("first_failed_at", DateTime(timezone=True), nullable=False),
+    Column("last_failed_at", DateTime(timezone=True), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("redrive", Integer, nullable=False),
+    UniqueConstraint("consumer", "topic", "partition", "kafka_offset", name="letters_once_per_record"),
+    CheckConstraint("status IN ('parked', 'redriven', 'discarded')", name="status_is_known"),
+    Index("letters_parked", "letter_id", postgresql_where=text("status = 'parked'")),
+)
+
+actions = Table(
+    "actions",
+    dead_letters.metadata,
+    Column("action_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("letter_id", BigInteger, ForeignKey("letters.letter_id"), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("redrive", Integer, nullable=False),
+    Column("correction", Text),
+    CheckConstraint("what IN ('redriven', 'discarded')", name="deed_is_known"),
+    CheckConstraint("who <> '' AND why <> ''", name="somebody_had_a_reason"),
+    Index("actions_letter_id", "letter_id"),
+)
+
+Place = tuple[str, str, int, int]
+PLACE = (letters.c.consumer, letters.c.topic, letters.c.partition, letters.c.kafka_offset)
+
+
+@dead_letters.on_dead_letters
+async def file(arrived: Sequence[Letter], db: AsyncConnection) -> None:
+    """A letter is what it was when it first came; when it comes back, only its failure and standing are new."""
+    in_turn = sorted(arrived, key=lambda letter: letter.origin.redrive)
+    newest = {place(letter): letter for letter in in_turn}
+    first = {place(letter): letter for letter in reversed(in_turn)}
+    known = await lock(newest, db)
+    fresh = [content(first[at]) | failing(newest[at]) for at in newest if at not in known]
+    if fresh:
+        await db.execute(insert(letters).on_conflict_do_nothing(), fresh)
+    back = [
+        failing(newest[at]) | {"id": row.letter_id}
+        for at, row in known.items()
+        if hear(standing(row), newest[at].origin.redrive) != standing(row)
+    ]
+    if back:
+        await db.execute(update(letters).where(letters.c.letter_id == bindparam("id")), back)
+
+
+async def lock(places: dict[Place, Letter], db: AsyncConnection) -> dict[Place, Row[Any]]:
+    """In the order of their ids, like everybody who locks letters."""
+    wanted: Select[Any] = select(letters.c.letter_id, letters.c.status, letters.c.redrive, *PLACE)
+    of_these = wanted.where(tuple_(*PLACE).in_(list(places)))
+    rows = await db.execute(of_these.order_by(letters.c.letter_id).with_for_update())
+    return {(row.consumer, row.topic, row.partition, row.kafka_offset): row for row in rows}
+
+
+def place(letter: Letter) -> Place:
+    origin = letter.origin
+    return letter.consumer, origin.topic, origin.partition, origin.kafka_offset
+
+
+def standing(row: Row[Any]) -> Standing:
+    return Standing(row.status, row.redrive)
+
+
+def content(letter: Letter) -> dict[str, Any]:
+    event = None if letter.event is None else letter.event.to_record()
+    return {
+        **dict(zip((column.name for column in PLACE), place(letter), strict=True)),
+        "record_at": letter.origin.record_at,
+        "event_id": letter.event_id,
+        "type": letter.type or None,
+        "key": letter.key,
+        "value": letter.value,
+        "headers": dump_headers(letter.headers),
+        "event": None if event is None else json.dumps(event, default=bytes.hex),
+        "decode_error": letter.decode_error,
+        "first_failed_at": letter.origin.first_failed_at or letter.last_failed_at,
+    }
+
+
+def failing(letter: Letter) -> dict[str, Any]:
+    return {
+        "failure": letter.failure,
+        "error_type": letter.error_type,
+        "error_message": letter.error_message,
+        "attempts": letter.origin.attempts,
+        "last_failed_at": letter.last_failed_at,
+        "status": "parked",
+        "redrive": letter.origin.redrive,
+    }

@@ -1,0 +1,236 @@
+"""Dead letters over HTTP: found, shown, sent back byte for byte, in bulk too, and discarded with a reason."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from chassis.database import Database
+from chassis.outbox import load_headers
+from services.dead_letters.deeds import Reason, lock, redrive_one
+from services.dead_letters.service import actions, letters
+from tests.integration import facts
+from tests.integration.conftest import NewDatabase
+from tests.integration.desk import confirmed
+from tests.integration.mailroom import NOON, WHY, file, kept, many, parked, sent, served
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
+    database = await new_database("dead_letters")
+    yield database
+    assert not await facts.broken_checks("dead_letters", database)
+
+
+@pytest.fixture
+async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    async with served(database) as client:
+        yield client
+
+
+async def ids(client: httpx.AsyncClient, **asked: Any) -> list[int]:
+    answer = await client.get("/letters", params=asked)
+    assert answer.status_code == 200, answer.text
+    return [letter["letter_id"] for letter in answer.json()["letters"]]
+
+
+async def test_letters_are_found_by_consumer_topic_reason_status_and_time(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await file(database, *many(3), parked(confirmed("order-9", 9), consumer="orders", error_type="Deadlock"))
+    await client.post("/letters/2/discard", json=WHY)
+    later = (NOON + timedelta(minutes=1)).isoformat()
+    assert await ids(client) == [1, 2, 3, 4]
+    assert await ids(client, consumer="orders") == [4]
+    assert await ids(client, topic="payments") == []
+    assert await ids(client, reason="permanent", topic="orders") == [1, 2, 3, 4]
+    assert await ids(client, reason="Deadlock") == [4]
+    assert await ids(client, status="parked") == [1, 3, 4]
+    assert (await ids(client, since=later), await ids(client, until=later)) == ([2, 3], [1, 4])
+
+
+async def test_a_list_comes_in_pages(client: httpx.AsyncClient, database: Database) -> None:
+    await file(database, *many(5))
+    page = (await client.get("/letters?limit=3")).json()
+    assert ([letter["letter_id"] for letter in page["letters"]], page["next_after"]) == ([1, 2, 3], 3)
+    rest = (await client.get("/letters?limit=3&after=3")).json()
+    assert ([letter["letter_id"] for letter in rest["letters"]], rest["next_after"]) == ([4, 5], None)
+
+
+async def test_a_letter_is_shown_with_its_event_its_bytes_its_headers_and_its_audit(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    original = confirmed("order-1", 7)
+    await file(database, parked(original))
+    await client.post("/letters/1/redrive", json=WHY)
+    shown = (await client.get("/letters/1")).json()
+    assert shown["event"]["order_id"] == "order-1"
+    assert (shown["key"], bytes.fromhex(shown["value"]), shown["cut"]) == ("order-1", original.value, [])
+    assert {"name": "ce_type", "value": "OrderConfirmed"} in shown["headers"]
+    [action] = shown["actions"]
+    assert (action["what"], action["who"], action["why"]) == ("redriven", "ada", "the bug is fixed")
+
+
+async def test_what_is_too_long_to_show_is_cut_and_says_so(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    long = parked(
+        confirmed("order-1", 7).__class__(
+            "orders", 0, 7, 0, b"k" * 5000, bytes(1024 * 1024), [("h", b"x" * 5000)]
+        )
+    )
+    await file(database, long)
+    shown, [listed] = (
+        (await client.get("/letters/1")).json(),
+        (await client.get("/letters")).json()["letters"],
+    )
+    assert shown["cut"] == ["key", "value", "headers"]
+    assert (shown["value_bytes"], listed["value_bytes"]) == (1024 * 1024, 1024 * 1024)
+    assert len(shown["value"]) == 2 * 64 * 1024 and len(listed["value"]) == 64
+
+
+async def test_a_letter_is_sent_back_byte_for_byte_to_its_consumer_alone_with_its_origin(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    original = confirmed("order-1", 7)
+    await file(database, parked(original, attempts=4))
+    answer = await client.post("/letters/1/redrive", json=WHY)
+    assert (answer.status_code, answer.json()["status"], answer.json()["redrive"]) == (200, "redriven", 1)
+    [(row, _, origin)] = await sent(database)
+    assert (row.topic, row.key, row.payload, row.type) == (
+        "orders.fraud.retry",
+        original.key,
+        original.value,
+        None,
+    )
+    assert load_headers(row.headers)[: len(original.headers)] == list(original.headers)
+    assert (origin.topic, origin.kafka_offset, origin.attempts, origin.redrive) == ("orders", 7, 4, 1)
+
+
+async def test_one_sent_back_may_be_sent_again_with_a_higher_count(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await file(database, parked(confirmed("order-1", 7)))
+    answers = await asyncio.gather(*(client.post("/letters/1/redrive", json=WHY) for _ in range(10)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert [origin.redrive for _, _, origin in await sent(database)] == list(range(1, 11))
+    assert len(await kept(database, actions)) == 10
+
+
+async def test_a_repeated_request_with_its_key_sends_once(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await file(database, parked(confirmed("order-1", 7)))
+    key = {"Idempotency-Key": "k-1"}
+    answers = [await client.post("/letters/1/redrive", json=WHY, headers=key) for _ in range(2)]
+    assert answers[0].text == answers[1].text
+    assert len(await sent(database)) == 1
+
+
+async def test_everything_that_matches_is_sent_back_in_order_and_nothing_else(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await file(database, *many(250), parked(confirmed("order-1", 7), consumer="orders"))
+    await client.post("/letters/3/discard", json=WHY)
+    answer = await client.post("/letters/redrive", json=WHY | {"consumer": "fraud"})
+    assert answer.json() == {"letters": 249, "next_after": None}
+    offsets = [origin.kafka_offset for _, _, origin in await sent(database)]
+    assert offsets == [n for n in range(250) if n != 2]
+    assert await ids(client, status="parked") == [251]
+
+
+@pytest.mark.parametrize("deed", ["redrive", "discard"])
+async def test_bulk_waits_for_a_letter_that_somebody_is_acting_on_and_leaves_it_out_then(
+    client: httpx.AsyncClient, database: Database, deed: str
+) -> None:
+    await file(database, *many(10))
+    async with database.transaction() as db:
+        letter = await lock(5, db)
+        assert letter is not None
+        bulk = asyncio.create_task(client.post(f"/letters/{deed}", json=WHY | {"all": True}))
+        await until_somebody_waits(database)
+        await redrive_one(letter, Reason("bob", "first"), None, db)
+    assert (await bulk).json()["letters"] == 9
+    assert [action.who for action in await kept(database, actions) if action.letter_id == 5] == ["bob"]
+
+
+async def until_somebody_waits(database: Database) -> None:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with asyncio.timeout(10), database.transaction() as db:
+        while not (await db.execute(text(waiting))).first():
+            await asyncio.sleep(0.01)
+            await db.execute(text("SELECT pg_stat_clear_snapshot()"))
+
+
+async def test_twice_at_once_in_bulk_and_singly_sends_each_letter_once_by_the_bulk_and_in_order(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await file(database, *many(350))
+    everything = WHY | {"all": True}
+    answers = await asyncio.gather(
+        *(client.post("/letters/redrive", json=everything) for _ in range(4)),
+        *(client.post(f"/letters/{n}/redrive", json=WHY) for n in range(340, 351)),
+    )
+    assert all(answer.is_success for answer in answers)
+    origins = [origin for _, _, origin in await sent(database)]
+    untouched = [origin.kafka_offset for origin in origins if origin.kafka_offset < 339]
+    assert untouched == list(range(339))
+    assert {origin.kafka_offset for origin in origins} == set(range(350))
+    assert len(await kept(database, actions)) == len(origins)
+    assert sum(answer.json()["letters"] for answer in answers[:4]) >= 339
+
+
+async def test_bulk_work_can_be_done_in_pieces(client: httpx.AsyncClient, database: Database) -> None:
+    await file(database, *many(250))
+    piece = WHY | {"all": True, "limit": 120}
+    first = (await client.post("/letters/redrive", json=piece)).json()
+    assert first == {"letters": 120, "next_after": 120}
+    rest = (await client.post("/letters/redrive", json=WHY | {"all": True, "after": 120})).json()
+    assert rest == {"letters": 130, "next_after": None}
+
+
+async def test_bulk_leaves_alone_what_nobody_would_read(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await file(database, confirmed("order-1", 7).__class__("orders.fraud.dlq", 0, 7, 0, None, b"", []))
+    assert (await client.post("/letters/redrive", json=WHY | {"all": True})).json()["letters"] == 0
+    assert (await client.post("/letters/discard", json=WHY | {"all": True})).json()["letters"] == 1
+
+
+async def test_discarded_in_bulk_is_discarded_once_each_with_a_reason(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await file(database, *many(150))
+    await client.post("/letters/1/redrive", json=WHY)
+    answers = await asyncio.gather(
+        *(client.post("/letters/discard", json=WHY | {"consumer": "fraud"}) for _ in range(2))
+    )
+    assert sum(answer.json()["letters"] for answer in answers) == 149
+    assert len(await kept(database, actions)) == 150
+    assert {letter.status for letter in (await kept(database, letters))[1:]} == {"discarded"}
+
+
+async def test_redriving_and_discarding_at_the_same_moment_is_one_of_both(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await file(database, *many(10))
+    for letter_id in range(1, 11):
+        paths = [f"/letters/{letter_id}/redrive", f"/letters/{letter_id}/discard"]
+        answers = await asyncio.gather(*(client.post(path, json=WHY) for path in paths))
+        assert sorted(answer.status_code for answer in answers) == [200, 409]
+    done = await kept(database, actions)
+    assert len(await sent(database)) == len([action for action in done if action.what == "redriven"])
+
+
+async def test_discarding_again_changes_nothing_and_the_first_reason_stands(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await file(database, *many(1))
+    await client.post("/letters/1/discard", json=WHY)
+    again = await client.post("/letters/1/discard", json={"who": "bob", "why": "me too"})
+    assert (again.status_code, again.json()["status"]) == (200, "discarded")
+    assert [action["who"] for action in again.json()["actions"]] == ["ada"]

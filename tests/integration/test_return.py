@@ -1,0 +1,124 @@
+"""What was redriven: taken up once per redrive, and parked again under its first name if it fails again."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Row, select
+
+from chassis.database import Database
+from chassis.failures import PermanentFailure
+from chassis.inbox import inbox
+from chassis.labels import OUT, Origin, peel
+from chassis.outbox import load_headers, outbox
+from chassis.parking import parked
+from chassis.record import Record
+from chassis.redrive import Returned, send_back
+from tests.integration.conftest import NewDatabase
+from tests.integration.desk import Desk, confirmed, desk_database, noted, record, rows, work
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase, desk: Desk) -> Database:
+    return await desk_database(desk, new_database)
+
+
+async def last_message(database: Database, topic: str) -> Row:  # type: ignore[type-arg]
+    async with database.transaction() as db:
+        sent = select(outbox).where(outbox.c.topic == topic).order_by(outbox.c.id.desc())
+        return (await db.execute(sent)).first()  # type: ignore[return-value]
+
+
+async def redriven(database: Database, offset: int) -> Record:
+    """What the desk would read after the last dead letter was sent back."""
+    letter = await last_message(database, "orders.fraud.dlq")
+    headers, labels = peel(load_headers(letter.headers), OUT)
+    origin = Origin.read(labels)
+    again = Returned(
+        "fraud", replace(origin, redrive=origin.redrive + 1), letter.key, letter.payload, headers
+    )
+    async with database.transaction() as db:
+        await send_back(db, [again])
+    sent = await last_message(database, "orders.fraud.retry")
+    return Record(sent.topic, 0, offset, 0, sent.key, sent.payload, load_headers(sent.headers))
+
+
+async def test_a_redriven_event_is_applied_once_however_often_it_is_sent(
+    desk: Desk, database: Database
+) -> None:
+    desk.failures["a"] = [PermanentFailure("a bug")] * 2
+    await work(desk, database, confirmed("a", 3))
+    once = await redriven(database, 0)
+    twice = replace(once, offset=1, headers=[*once.headers[:-1], ("dlq_redrive", b"2")])
+    await work(desk, database, once, replace(once, offset=2))
+    await work(desk, database, twice)
+    assert await noted(desk, database) == [("a", "confirmed")]
+    assert [row.status for row in await rows(database, inbox)] == ["applied"]
+    assert len(await rows(database, parked)) == 1
+
+
+async def test_the_original_again_after_its_redrive_is_ignored(desk: Desk, database: Database) -> None:
+    desk.failures["a"] = [PermanentFailure("a bug")] * 2
+    original = confirmed("a", 3)
+    await work(desk, database, original)
+    await work(desk, database, await redriven(database, 0))
+    await work(desk, database, original)
+    assert await noted(desk, database) == [("a", "confirmed")]
+
+
+async def test_what_fails_again_comes_back_under_its_first_name_with_all_its_attempts(
+    desk: Desk, database: Database
+) -> None:
+    desk.failures["a"] = [PermanentFailure("a bug")] * 6
+    first = confirmed("a", 3)
+    await work(desk, database, first)
+    [kept] = await rows(database, parked)
+    await work(desk, database, await redriven(database, 0))
+    await work(desk, database, await redriven(database, 1))
+    letter = await last_message(database, "orders.fraud.dlq")
+    headers, labels = peel(load_headers(letter.headers), OUT)
+    assert list(headers) == list(first.headers) and letter.payload == first.value
+    assert (labels["dlq_topic"], labels["dlq_kafka_offset"]) == ("orders", "3")
+    assert (labels["dlq_attempts"], labels["dlq_redrive"]) == ("3", "2")
+    assert labels["dlq_first_failed_at"] == str(kept.first_failed_at)
+    assert labels["dlq_last_failed_at"] > str(kept.last_failed_at)
+    assert len(await rows(database, parked)) == 3
+
+
+async def test_an_applied_event_is_never_taken_up_again(desk: Desk, database: Database) -> None:
+    await work(desk, database, confirmed("a", 3))
+    [applied] = await rows(database, inbox)
+    origin = [(f"dlq_{name}", b"7") for name in ("redrive",)]
+    forged = confirmed("a", 0)
+    headers = [
+        ("ce_id", str(applied.event_id).encode()),
+        *forged.headers[2:],
+        ("ce_type", b"OrderConfirmed"),
+        *origin,
+    ]
+    await work(desk, database, replace(forged, topic="orders.fraud.retry", headers=headers))
+    assert await noted(desk, database) == [("a", "confirmed")]
+
+
+async def test_a_redrive_count_on_an_ordinary_topic_is_not_believed(desk: Desk, database: Database) -> None:
+    desk.failures["a"] = [PermanentFailure("a bug")] * 2
+    original = confirmed("a", 3)
+    await work(desk, database, original)
+    forged = replace(original, offset=4, headers=[*original.headers, ("dlq_redrive", b"9")])
+    await work(desk, database, forged)
+    assert await noted(desk, database) == []
+
+
+async def test_what_comes_back_as_a_type_that_nobody_here_listens_to_is_parked_again(
+    desk: Desk, database: Database
+) -> None:
+    stranger = record("OrderShipped", "a", 0, b"")
+    await work(desk, database, stranger)
+    assert await rows(database, parked) == []
+    await work(desk, database, replace(stranger, topic="orders.fraud.retry"))
+    [letter] = await rows(database, parked)
+    assert "OrderShipped, which this consumer does not listen to" in letter.error_message

@@ -1,0 +1,189 @@
+"""What leaves the database reaches the mail server at least once, and only mail ever waits for that server."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select, text
+
+from chassis.config import Settings
+from chassis.database import Database
+from services.notifications import sender
+from services.notifications.domain import MESSAGE_IDS
+from services.notifications.post import Answer
+from services.notifications.service import messages, notifications
+from tests.integration import facts
+from tests.integration.conftest import NewDatabase
+from tests.integration.mail_server import MailServer, all_decided, rows, sending, tell, until
+
+NOT_IDLE = text(
+    "SELECT state FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+)
+GIVEN_BACK = text("SELECT 1 FROM messages WHERE next_try_at > :since AND next_try_at <= clock_timestamp()")
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
+    yield await new_database("notifications")
+
+
+@pytest.fixture
+def server() -> MailServer:
+    return MailServer()
+
+
+async def test_each_message_is_one_mail_that_says_what_it_is_about(
+    database: Database, server: MailServer
+) -> None:
+    await facts.deliver(database, notifications, facts.order_placed("o-1"), facts.order_shipped("o-1"))
+    async with server.listening(), sending(database, server):
+        await until(lambda: all_decided(database))
+    first, second = server.taken
+    row, _ = await facts.fetch(database, select(messages).order_by(messages.c.id))
+    assert first["From"] == "Fanout <orders@fanout.example>"
+    assert first["To"] == "c-1@customers.example"
+    assert first["Message-ID"] == f"<{row['message_id']}@{MESSAGE_IDS}>"
+    assert first["X-Order-ID"] == "o-1"
+    assert (first["Subject"], second["Subject"]) == ("We have your order", "Your order is on its way")
+    assert first.get_content().strip() == row["body"]
+    assert datetime.now(UTC) - first["Date"].datetime < timedelta(minutes=1)
+    assert (row["attempts"], row["last_error"]) == (1, None)
+
+
+async def test_a_server_that_is_down_costs_a_message_nothing_but_time(
+    database: Database, server: MailServer
+) -> None:
+    async with server.listening():
+        pass
+    await tell(database, "c-1", "c-2")
+    written = (await rows(database))["c-2"]["next_try_at"]
+
+    async def tried_in_vain() -> bool:
+        return len(await facts.fetch(database, GIVEN_BACK.bindparams(since=written))) == 2
+
+    async with sending(database, server):
+        await until(tried_in_vain)
+        assert {(row["attempts"], row["last_error"]) for row in (await rows(database)).values()} == {
+            (0, None)
+        }
+        async with server.listening():
+            await until(lambda: all_decided(database))
+    assert sorted(server.ids.values()) == [1, 1]
+
+
+async def test_a_connection_that_the_server_ended_is_made_again(
+    database: Database, server: MailServer
+) -> None:
+    async with server.listening():
+        pass
+    async with sending(database, server):
+        for customer in ("c-1", "c-2"):
+            async with server.listening():
+                await tell(database, customer)
+                await until(lambda: all_decided(database))
+    assert sorted(server.ids.values()) == [1, 1]
+
+
+async def test_a_crash_before_the_mark_sends_the_message_again_under_the_same_id(
+    database: Database, server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "LEASE_SECONDS", 0.5)
+    marking = asyncio.Event()
+
+    async def dies(database: Database, answers: Mapping[int, Answer]) -> None:
+        marking.set()
+        await asyncio.Event().wait()
+
+    await tell(database, "c-1")
+    async with server.listening():
+        with monkeypatch.context() as crash:
+            crash.setattr(sender, "write_down", dies)
+            async with sending(database, server) as task:
+                await marking.wait()
+                task.cancel()
+        assert not await all_decided(database)
+        async with sending(database, server):
+            await until(lambda: all_decided(database))
+    assert list(server.ids.values()) == [2]
+
+
+async def test_a_lost_database_while_marking_repeats_nothing(
+    database: Database, server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "LEASE_SECONDS", 0.1)
+    failures = iter([ConnectionRefusedError("postgres is away")] * 3)
+    write_down = sender.write_down
+
+    async def sometimes(database: Database, answers: Mapping[int, Answer]) -> None:
+        for error in failures:
+            raise error
+        await write_down(database, answers)
+
+    monkeypatch.setattr(sender, "write_down", sometimes)
+    await tell(database, "c-1")
+    async with server.listening(), sending(database, server):
+        await until(lambda: all_decided(database))
+    assert list(server.ids.values()) == [1]
+
+
+async def test_a_slow_server_holds_no_transaction_and_no_row(database: Database, server: MailServer) -> None:
+    server.delay = 5
+    await tell(database, "c-1", "c-2")
+    async with server.listening(), sending(database, server):
+        await server.busy.wait()
+        assert not await facts.fetch(database, NOT_IDLE)
+        assert await facts.fetch(database, select(messages).with_for_update(nowait=True))
+        await tell(database, "c-3")
+
+
+async def test_a_message_on_its_way_is_waited_for_before_the_worker_leaves(
+    database: Database, server: MailServer
+) -> None:
+    server.delay = 0.3
+    await tell(database, "c-1", "c-2")
+    async with server.listening():
+        async with sending(database, server):
+            await server.busy.wait()
+        found = await rows(database)
+    assert (bool(found["c-1"]["sent_at"]), bool(found["c-2"]["sent_at"])) == (True, False)
+    assert list(server.asked) == ["c-1"]
+
+
+async def test_a_server_that_never_answers_does_not_keep_the_worker_from_leaving(
+    database: Database, server: MailServer
+) -> None:
+    server.delay = 60
+    await tell(database, "c-1")
+    async with server.listening(), sending(database, server):
+        await server.busy.wait()
+    row = (await rows(database))["c-1"]
+    assert (row["sent_at"], row["attempts"]) == (None, 1)
+
+
+async def test_two_senders_share_the_messages_and_repeat_none(database: Database, server: MailServer) -> None:
+    customers = [f"c-{number}" for number in range(200)]
+    await tell(database, *customers)
+    async with server.listening(), sending(database, server), sending(database, server):
+        await until(lambda: all_decided(database))
+    assert server.asked == Counter(customers)
+    assert len(server.connections) == 2
+
+
+async def test_messages_are_sent_in_the_order_in_which_they_were_written(
+    database: Database, server: MailServer
+) -> None:
+    customers = [f"c-{number}" for number in range(120)]
+    await tell(database, *customers)
+    async with server.listening(), sending(database, server):
+        await until(lambda: all_decided(database))
+    assert [mail["To"].partition("@")[0] for mail in server.taken] == customers
+    assert len(server.connections) == 1
+
+
+async def test_without_a_mail_server_messages_stay_where_they_are(database: Database) -> None:
+    await tell(database, "c-1")
+    await sender.send(database, Settings(database_url="-"), asyncio.Event())
+    assert (await rows(database))["c-1"]["attempts"] == 0

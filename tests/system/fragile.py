@@ -1,0 +1,27 @@
+"""A consumer that dies of one order, without a word: `python -m tests.system.fragile ORDER_ID`."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis import telemetry, worker
+from chassis.config import Settings
+from chassis.service import Service
+from schemas import OrderConfirmed
+
+fragile = Service("fragile")
+
+
+@fragile.on(OrderConfirmed)
+async def break_at(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
+    if any(order.order_id == sys.argv[1] for order in orders):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    telemetry.configure_logging("fragile", "worker", "INFO")
+    asyncio.run(worker.run(fragile, Settings()))

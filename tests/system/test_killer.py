@@ -1,0 +1,126 @@
+"""A message that kills whoever handles it: three real deaths, parked unread, and redriven once it is harmless."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from chassis.database import Database
+from chassis.starts import STARTS
+from chassis.topics import dead_letter_topic, retry_topic
+from tests.conftest import REPOSITORY
+from tests.integration.conftest import NewDatabase
+from tests.system.conftest import System, until
+
+GROUP = "fragile"
+LETTER_SENT = "SELECT 1 FROM outbox WHERE topic LIKE '%.dlq' AND published_at IS NOT NULL"
+APPLIED = "SELECT 1 FROM inbox WHERE consumer = 'fragile' AND status = 'applied' AND event_id = ANY($1)"
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase) -> Database:
+    """Any service's will do: the consumer has no tables of its own."""
+    return await new_database("fraud")
+
+
+@pytest.fixture
+async def topics(system: System) -> AsyncIterator[None]:
+    admin = AdminClient({"bootstrap.servers": system.stack.addresses.kafka})
+    names = [name("orders", GROUP) for name in (dead_letter_topic, retry_topic)]
+    for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+        try:
+            made.result(10)
+        except KafkaException as error:
+            assert "already exists" in str(error)
+    yield
+    admin.delete_consumer_groups([GROUP])
+
+
+@contextmanager
+def worker(system: System, database: Database, dies_of: str) -> Iterator[subprocess.Popen[bytes]]:
+    settings = {
+        "FANOUT_DATABASE_URL": database.engine.url.render_as_string(hide_password=False),
+        "FANOUT_KAFKA": system.stack.addresses.kafka,
+        "FANOUT_REGISTRY_URL": system.stack.addresses.registry_url,
+    }
+    command = [sys.executable, "-m", "tests.system.fragile", dies_of]
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=os.environ | settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+async def test_a_message_that_kills_is_parked_unread_after_three_deaths_and_redriven_when_it_is_harmless(
+    system: System, database: Database, topics: None
+) -> None:
+    deadly, harmless = await system.order(), await system.order()
+    for order_id in (deadly, harmless):
+        await system.until_status(order_id, "shipped")
+
+    deaths = 0
+    while not await ended(system, database, deadly):
+        deaths += 1
+        assert deaths <= STARTS, "it went on dying"
+    assert deaths == STARTS
+
+    letter = await until(lambda: its_letter(system))
+    assert (letter["type"], letter["error_type"], letter["attempts"]) == (
+        "OrderConfirmed",
+        "KilledItsWorker",
+        STARTS,
+    )
+
+    with worker(system, database, dies_of="nothing"):
+        await system.fanout("dlq", "redrive", "--consumer", GROUP, "--why", "the bug is fixed")
+        await until(lambda: has_applied(system, database, deadly))
+        await until(lambda: has_applied(system, database, harmless))
+    assert await system.settled()
+
+
+async def ended(system: System, database: Database, deadly: str) -> bool:
+    """Runs one worker until it dies, or until it has put the killer aside."""
+    with worker(system, database, dies_of=deadly) as process:
+
+        async def dead_or_done() -> bool:
+            return process.poll() is not None or bool(await rows(database, LETTER_SENT))
+
+        await until(dead_or_done, 60)
+        assert process.poll() in (None, -signal.SIGKILL)
+        return process.poll() is None
+
+
+async def rows(database: Database, sql: str, *arguments: Any) -> list[Any]:
+    async with database.engine.connect() as db:
+        raw = (await db.get_raw_connection()).driver_connection
+        assert raw is not None
+        return list(await raw.fetch(sql, *arguments))
+
+
+async def has_applied(system: System, database: Database, order_id: str) -> bool:
+    said = await system.query(
+        "orders", "SELECT event_id FROM outbox WHERE aggregate_id = $1 AND type = 'OrderConfirmed'", order_id
+    )
+    return bool(await rows(database, APPLIED, [row["event_id"] for row in said]))
+
+
+async def its_letter(system: System) -> dict[str, Any] | None:
+    """The topic of its dead letters was made while dead_letters ran."""
+    listed = json.loads(await system.fanout("dlq", "ls", "--consumer", GROUP, "--json"))
+    return next(iter(listed["letters"]), None)

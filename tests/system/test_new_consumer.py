@@ -1,0 +1,156 @@
+"""A new consumer in a copy of the tree: scaffolded, tested, started, and removed; nobody else notices."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from confluent_kafka.admin import AdminClient
+from sqlalchemy.engine import make_url
+
+from fanout.stack.home import Home
+from tests.stack import REPOSITORY, Stack, free_base
+from tests.system.conftest import System, until
+
+NAME = "newcomer"
+LIMIT_SECONDS = 60
+ORDERS = 5
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Iterator[Stack]:
+    """The tree as it would be committed now, in a repository of its own, with a home and ports of its own."""
+    tree, home = tmp_path / "tree", tmp_path / "home"
+    for file in git(REPOSITORY, "ls-files", "-co", "--exclude-standard").splitlines():
+        if (REPOSITORY / file).is_file() and not file.startswith(f"services/{NAME}/"):
+            (tree / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / file, tree / file)
+    git(tree, "init", "-q")
+    commit(tree)
+    given = {"FANOUT_HOME": str(home), "FANOUT_TEST_HOME": str(home), "FANOUT_PORT_BASE": str(free_base())}
+    stack = Stack(home, os.environ | given, tree)
+    try:
+        yield stack
+    finally:
+        stack.fanout("down", "--wipe")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def commit(tree: Path) -> None:
+    git(tree, "add", "-A")
+    git(tree, "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "All")
+
+
+@pytest.mark.timeout(400)
+async def test_a_consumer_is_written_tested_started_and_removed(copy: Stack) -> None:
+    copy.must("up", "--owner-pid", str(os.getpid()))
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
+        system = System(copy, http)
+        placed = [await system.order() for _ in range(ORDERS)]
+        for order_id in placed:
+            await system.until_status(order_id, "shipped")
+        before = pids(copy)
+
+        began = time.monotonic()
+        copy.must("new-consumer", NAME, "--on", "OrderConfirmed")
+        copy.must("up")
+        await until(lambda: system.query(NAME, "SELECT 1 FROM confirmed_orders"), LIMIT_SECONDS)
+        seconds = time.monotonic() - began
+        print(f"scaffold to first applied event: {seconds:.1f} s")
+        assert seconds < LIMIT_SECONDS
+
+        await until(lambda: has_noted(system, placed))
+        assert changed(copy) == [" M docker-compose.yml", f"?? services/{NAME}/"]
+        assert added_lines(copy, "docker-compose.yml")[0] == f"  {NAME}-worker:"
+        assert all(NAME in line or "*worker" in line for line in added_lines(copy, "docker-compose.yml"))
+        assert before.items() <= pids(copy).items(), "a process was restarted"
+    passes_as_generated(copy)
+    assert len(await traces(copy)) == 5
+    is_removed(copy)
+    assert await traces(copy) == []
+    copy.must("verify", "--wait", "60s")
+
+
+def passes_as_generated(copy: Stack) -> None:
+    """Its own test, on the copy's Postgres, and the checks of `make check` that look at one file."""
+    for command in (
+        ("pytest", "-q", "-p", "no:cacheprovider", f"services/{NAME}"),
+        ("mypy", "--cache-dir", str(REPOSITORY / ".mypy_cache"), f"services/{NAME}"),
+        ("ruff", "check", f"services/{NAME}"),
+        ("ruff", "format", "--check", f"services/{NAME}"),
+    ):
+        done = copy.python("-m", *command)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def is_removed(copy: Stack) -> None:
+    """It asks first, says what it removes, and has nothing to do afterwards."""
+    shutil.rmtree(copy.repository / "services" / NAME)
+    asked = copy.fanout("setup", "--prune")
+    assert asked.returncode == 2 and "--yes" in asked.stderr and f"database {NAME}" in asked.stderr
+    assert copy.must("setup", "--prune", "--yes").splitlines() == [
+        f"removed: {what}"
+        for what in (
+            f"process {NAME}-worker",
+            f"port of {NAME}-worker",
+            f"database {NAME}",
+            f"login {NAME}",
+            f"group {NAME}",
+            f"topic orders.{NAME}.dlq",
+            f"topic orders.{NAME}.retry",
+            f"block {NAME}-worker of docker-compose.yml",
+        )
+    ]
+    again = copy.fanout("setup", "--prune", "--yes")
+    assert (again.returncode, again.stdout) == (0, "") and "nothing to remove" in again.stderr
+    assert f"{NAME}-worker" not in pids(copy) and NAME not in copy.addresses.databases
+    assert NAME not in Home(copy.home).passwords([])
+    assert "nothing changed" in copy.fanout("setup").stderr
+    assert changed(copy) == []
+
+
+async def traces(copy: Stack) -> list[str]:
+    """What Postgres and Kafka themselves have under that name."""
+    url = make_url(copy.addresses.databases["orders"]).set(
+        drivername="postgresql",
+        username="postgres",
+        password=Home(copy.home).passwords([])["postgres"],
+        database="postgres",
+    )
+    db = await asyncpg.connect(url.render_as_string(hide_password=False))
+    rows = await db.fetch("SELECT datname FROM pg_database UNION ALL SELECT rolname FROM pg_roles")
+    await db.close()
+    admin = AdminClient({"bootstrap.servers": copy.addresses.kafka})
+    groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
+    found = [*(row[0] for row in rows), *groups, *admin.list_topics(timeout=10).topics]
+    return [name for name in found if name == NAME or NAME in name.split(".")]
+
+
+async def has_noted(system: System, placed: list[str]) -> bool:
+    rows = await system.query(NAME, "SELECT order_id FROM confirmed_orders")
+    return sorted(row["order_id"] for row in rows) == sorted(placed)
+
+
+def changed(copy: Stack) -> list[str]:
+    return git(copy.repository, "status", "--porcelain").splitlines()
+
+
+def added_lines(copy: Stack, file: str) -> list[str]:
+    """And none was taken away."""
+    lines = git(copy.repository, "diff", "--unified=0", file).splitlines()[5:]
+    assert all(line.startswith("+") for line in lines), lines
+    return [line[1:] for line in lines]
+
+
+def pids(copy: Stack) -> dict[str, int]:
+    processes = json.loads(copy.must("status", "--json"))["processes"]
+    return {process["process"]: process["pid"] for process in processes}

@@ -1,0 +1,120 @@
+"""From where to where a replay reads, what its pace is, and what it says at the end."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import typer
+
+from chassis.service import Service
+from fanout.durations import moment
+from fanout.errors import BadUsage
+from fanout.replay.follow import Pace
+from fanout.replay.history import Extent, complete_since
+from fanout.replay.plan import Plan, require_history, told
+from fanout.replay.report import Summary, lines
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+A, B = ("orders", 0), ("orders", 1)
+CALM = Summary(
+    service="inventory",
+    rebuilt=False,
+    since=None,
+    events=12_000,
+    seconds=6.0,
+    per_second=4_000,
+    seen=9_000,
+    ignored=9_000,
+    applied=0,
+    parked=0,
+    not_ignored=[],
+    without_receipt=0,
+)
+
+
+def test_a_history_from_its_first_record_is_complete() -> None:
+    assert complete_since({A: Extent(0, 9, NOON), B: Extent(0, 0, None)}) is None
+
+
+def test_a_history_is_complete_from_the_latest_beginning_on() -> None:
+    later = NOON + timedelta(hours=1)
+    assert complete_since({A: Extent(4, 9, NOON), B: Extent(1, 2, later)}) == later
+
+
+def test_a_beginning_that_was_not_cut_off_says_nothing() -> None:
+    later = NOON + timedelta(hours=1)
+    assert complete_since({A: Extent(4, 9, NOON), B: Extent(0, 2, later)}) == NOON
+
+
+def test_what_an_empty_partition_forgot_is_older_than_any_topic_keeps() -> None:
+    since = complete_since({A: Extent(4, 4, None)})
+    assert since and timedelta(days=7) <= datetime.now(UTC) - since < timedelta(days=7, minutes=1)
+
+
+def test_what_is_done_lies_between_start_and_end() -> None:
+    plan = Plan(starts={A: 10, B: 0}, ends={A: 20, B: 5})
+    assert plan.total == 15
+    assert [plan.done(at) for at in ({}, {A: 3, B: 0}, {A: 15}, {A: 99, B: 99})] == [0, 0, 5, 15]
+
+
+def test_a_pace_counts_from_when_reading_began() -> None:
+    pace = Pace(total=100, began=0.0)
+    pace.reached(0)
+    pace.reached(50)
+    pace.began, pace.moved = 10.0, 12.0
+    assert (pace.per_second, pace.line) == (25.0, "50 of 100 events, 25 a second, 2 s to go")
+
+
+def test_before_anything_is_read_nobody_promises_a_time() -> None:
+    assert Pace(total=100).line == "0 of 100 events"
+
+
+def test_a_service_that_files_dead_letters_or_listens_to_nothing_has_nothing_to_replay() -> None:
+    deaf, desk = Service("deaf"), Service("desk")
+    desk.on_dead_letters(lambda letters, db: None)  # type: ignore[arg-type, return-value]
+    for service, reason in ((deaf, "listens to no event"), (desk, "files the dead letters")):
+        with pytest.raises(BadUsage, match=f"{service.name} has nothing to replay: it {reason}"):
+            require_history(service)
+
+
+def test_a_moment_is_told_so_that_it_can_be_asked_for_and_covers_what_it_should() -> None:
+    assert told(NOON) == "2026-03-01T12:00:00Z"
+    assert told(NOON + timedelta(microseconds=1)) == "2026-03-01T12:00:01Z"
+    assert moment(told(NOON)) == NOON
+
+
+def test_a_span_is_so_long_ago() -> None:
+    at = moment("2h")
+    assert timedelta(hours=2) <= datetime.now(UTC) - at < timedelta(hours=2, seconds=5)
+
+
+@pytest.mark.parametrize("text", ["", "noon", "2026-03-01", "2026-03-01T12:00:00", "2999-01-01T00:00:00Z"])
+def test_what_is_no_past_moment_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        moment(text)
+
+
+def test_a_calm_replay_says_that_nothing_changed() -> None:
+    assert list(lines(CALM)) == [
+        "12,000 events read in 6.0 s, 4,000 a second once the workers were up",
+        "inventory saw 9,000 events and ignored 9,000: nothing changed",
+    ]
+
+
+def test_what_came_in_meanwhile_is_new_and_no_harm() -> None:
+    summary = replace(CALM, seen=9_003, applied=3)
+    assert summary.is_harmless
+    assert list(lines(summary))[1].endswith("nothing changed; 3 were new")
+
+
+def test_what_was_not_ignored_is_named() -> None:
+    summary = replace(CALM, not_ignored=["OrderPlaced of o1 applied (orders 0 at 3)"], without_receipt=2)
+    verdict, named, doubled = list(lines(summary))[1:]
+    assert (summary.is_harmless, "something changed" in verdict) == (False, True)
+    assert "OrderPlaced of o1 applied (orders 0 at 3)" in named and "applied 2 more" in doubled
+
+
+def test_a_rebuilt_read_model_says_what_it_knows_of() -> None:
+    summary = replace(CALM, service="analytics", rebuilt=True, applied=8_000, parked=1)
+    assert list(lines(summary))[1] == "analytics is rebuilt: 8,000 events applied, 1 parked"
+    assert "since 2026-03-01 12:00:00 UTC" in list(lines(replace(summary, since=NOON)))[1]

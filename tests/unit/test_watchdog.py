@@ -1,0 +1,80 @@
+"""A stuck process ends by itself: whether its loop is blocked, even in C, or its consumer makes no progress."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from chassis import pulse
+from chassis.lane import Lane
+from chassis.record import Record
+from chassis.watchdog import EXIT_STUCK
+
+PROGRAM = """
+import asyncio, re, time
+from chassis.watchdog import watch
+
+async def main():
+    watching = asyncio.create_task(watch(lambda: {alive}, blocked_seconds=0.6, turn_seconds=0.05))
+    await asyncio.sleep(0.1)
+    {work}
+    watching.cancel()
+
+asyncio.run(main())
+"""
+
+
+def run(work: str, alive: bool = True) -> subprocess.CompletedProcess[str]:
+    program = PROGRAM.format(work=work, alive=alive)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "work", ["time.sleep(600)", "re.match('(a+)+$', 'a' * 64 + 'b')"], ids=["asleep", "in C"]
+)
+def test_a_blocked_loop_ends_the_process_and_says_where_it_was(work: str) -> None:
+    done = run(work)
+    assert done.returncode == 1
+    assert "Timeout" in done.stderr and "in main" in done.stderr
+
+
+def test_a_process_that_is_not_alive_ends() -> None:
+    assert run("await asyncio.sleep(600)", alive=False).returncode == EXIT_STUCK
+
+
+def test_a_process_at_work_is_left_alone() -> None:
+    assert run("await asyncio.sleep(1.5)").returncode == 0
+
+
+async def test_a_lane_that_hangs_is_noticed_and_one_without_work_is_not() -> None:
+    class Hangs:
+        async def process(self, records: object, stop: asyncio.Event) -> None:
+            await stop.wait()
+
+        async def leave(self, partitions: object) -> None: ...
+
+    idle, hanging = (Lane(Hangs(), lambda _: None, 500) for _ in range(2))
+    hanging.offer([Record("orders", 0, 0, 0, None, None, [])])
+    async with asyncio.timeout(5):
+        while hanging.silent_seconds < 0.05:
+            await asyncio.sleep(0.01)
+    assert idle.silent_seconds == 0
+    await hanging.stop(1)
+    await idle.stop(1)
+
+
+async def test_a_lane_that_waits_for_an_outage_in_tries_is_alive() -> None:
+    class Tries:
+        async def process(self, records: object, stop: asyncio.Event) -> None:
+            while not stop.is_set():
+                pulse.beat()
+                await asyncio.sleep(0.01)
+
+        async def leave(self, partitions: object) -> None: ...
+
+    lane = Lane(Tries(), lambda _: None, 500)
+    lane.offer([Record("orders", 0, 0, 0, None, None, [])])
+    await asyncio.sleep(0.5)
+    assert lane.silent_seconds < 0.3
+    await lane.stop(1)
