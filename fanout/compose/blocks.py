@@ -1,0 +1,37 @@
+"""The blocks of docker-compose.yml that belong to services: a new consumer adds its own, one that is gone leaves."""
+
+import re
+from pathlib import Path
+
+from fanout.stack.home import REPOSITORY
+
+FILE = REPOSITORY / "docker-compose.yml"
+AFTER_ALL_SERVICES = "\nnetworks:"
+HEADING = re.compile(r"^  (\w+-(?:worker|api)):$", re.MULTILINE)
+
+WORKER = """\
+  {name}-worker:
+    <<: *worker
+    build: {{<<: *build, args: {{SERVICE: {name}}}}}
+    command: [worker, {name}]
+    volumes: ["./.secrets/{name}-worker:/run/secrets:ro"]
+"""
+
+
+def names(file: Path = FILE) -> list[str]:
+    """fraud-worker, orders-api, ...; none where there is no such file."""
+    return HEADING.findall(file.read_text()) if file.exists() else []
+
+
+def add_worker(service: str, file: Path = FILE) -> list[str]:
+    """The names of the blocks that were added: none where there is no such file, or the block is in it."""
+    name = f"{service}-worker"
+    if not file.exists() or name in names(file):
+        return []
+    before, heading, after = file.read_text().partition(AFTER_ALL_SERVICES)
+    file.write_text(before + WORKER.format(name=service) + heading + after)
+    return [name]
+
+
+def remove(name: str, file: Path = FILE) -> None:
+    file.write_text(re.sub(rf"^  {name}:\n(?:    .*\n)+", "", file.read_text(), flags=re.MULTILINE))

@@ -1,0 +1,108 @@
+"""`python -m fanout.compose.secrets`: a folder for each process, with the secrets it needs and nobody else's.
+
+Passwords are random, made once, and kept in setup's folder. A file belongs to the account that reads it and to nobody
+else; the folders belong to whoever owns the repository, so that they can be thrown away.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_hex
+
+from fanout.compose.processes import BROKER, OPERATOR, SETUP, processes, workers
+
+SECRETS, OWNER = Path("/secrets"), Path("/app/services")
+SERVICES_UID, POSTGRES_UID, KAFKA_UID, REGISTRY_UID = 10001, 999, 1000, 1001
+NEEDED_MB = 2_200
+PASSWORDS = "passwords.json"
+
+JAAS = """\
+KafkaServer {{
+  org.apache.kafka.common.security.plain.PlainLoginModule required
+    username="{broker}" password="{passwords[broker]}"
+    user_{broker}="{passwords[broker]}" user_{setup}="{passwords[setup]}";
+  org.apache.kafka.common.security.scram.ScramLoginModule required;
+}};
+"""
+
+File = tuple[str, int, str]
+"""Path under the folder of secrets, who reads it, and what it says."""
+
+
+def main() -> None:
+    _require_memory()
+    owner = OWNER.stat()
+    passwords = _passwords()
+    for folder in {SECRETS, *(SECRETS / Path(path).parent for path, _, _ in files(passwords, owner.st_uid))}:
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        os.chown(folder, owner.st_uid, owner.st_gid)
+    for path, uid, text in files(passwords, owner.st_uid):
+        _write(SECRETS / path, uid, text)
+
+
+def logins() -> list[str]:
+    """Everyone who has a password: owners of databases too, whose login only setup uses."""
+    owners = [worker.service for worker in workers()]
+    return [
+        "postgres",
+        "registry",
+        BROKER,
+        SETUP,
+        OPERATOR,
+        *owners,
+        *(process.login for process in processes()),
+    ]
+
+
+def files(passwords: dict[str, str], owner: int) -> Iterator[File]:
+    yield f"{SETUP}/{PASSWORDS}", SERVICES_UID, json.dumps(passwords, indent=2)
+    yield "postgres/postgres_password", POSTGRES_UID, passwords["postgres"]
+    yield "postgres/registry_password", POSTGRES_UID, passwords["registry"]
+    yield (
+        "registry/application.properties",
+        REGISTRY_UID,
+        f"apicurio.datasource.password={passwords['registry']}\n",
+    )
+    yield "kafka/jaas.conf", KAFKA_UID, JAAS.format(broker=BROKER, setup=SETUP, passwords=passwords)
+    yield f"{OPERATOR}/password", owner, passwords[OPERATOR]
+    for process in processes():
+        database = (
+            f"postgresql+asyncpg://{process.login}:{passwords[process.login]}@postgres/{process.service}"
+        )
+        yield f"{process.name}/fanout_database_url", SERVICES_UID, database
+    for worker in workers():
+        yield f"{worker.name}/fanout_kafka_user", SERVICES_UID, worker.login
+        yield f"{worker.name}/fanout_kafka_password", SERVICES_UID, passwords[worker.login]
+
+
+def _passwords() -> dict[str, str]:
+    file = SECRETS / SETUP / PASSWORDS
+    known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    return known | {name: token_hex(24) for name in logins() if name not in known}
+
+
+def _write(file: Path, uid: int, text: str) -> None:
+    """In one step, so that nobody reads half a secret; what is right already is left alone."""
+    if file.exists() and file.read_text() == text and file.stat().st_uid == uid:
+        return
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as opened:
+        opened.write(text)
+    os.chown(fresh, uid, uid)
+    os.replace(fresh, file)
+    print(f"wrote {file.relative_to(SECRETS)}")
+
+
+def _require_memory() -> None:
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    available = int(lines["MemTotal"].split()[0]) // 1024
+    if available < NEEDED_MB:
+        sys.exit(f"Docker has {available} MB of memory and Fanout takes {NEEDED_MB}: give Docker more")
+
+
+if __name__ == "__main__":
+    main()

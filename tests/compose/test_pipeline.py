@@ -1,0 +1,141 @@
+"""Orders go through containers that are killed, from inside and from outside; what was accepted is never lost."""
+
+import asyncio
+import time
+
+from tests.compose.containers import Containers, connected
+from tests.system.conftest import System, until
+
+POISON = """
+from chassis.config import read_settings
+from confluent_kafka import Producer
+settings = read_settings()
+producer = Producer(settings.broker.for_librdkafka())
+producer.produce("orders", b"rubbish", b"nobody", partition=0)
+assert producer.flush(20) == 0
+"""
+FILED = "SELECT 1 FROM letters WHERE consumer = 'notifications' AND status = 'parked' AND key = $1"
+WRITTEN = "SELECT 1 FROM messages WHERE order_id = $1"
+
+
+async def test_an_order_is_shipped_and_its_customer_told(system: System) -> None:
+    order = await system.order()
+    await system.until_status(order, "shipped")
+
+    async def told() -> bool:
+        return "on its way" in await system.fanout("mailbox", "--order", order)
+
+    await until(told)
+
+
+async def test_a_worker_that_dies_is_started_again(system: System, containers: Containers) -> None:
+    workers = [name for name in containers.processes if name.endswith("-worker")]
+    before = containers.status()
+    placed = []
+    for worker in workers:
+        await system.fanout("kill", worker)
+        placed.append(await system.order())
+
+    async def all_are_back() -> bool:
+        now = await asyncio.to_thread(containers.status)
+        return all(
+            now[name]["state"] == "RUNNING" and now[name]["restarts"] == before[name]["restarts"] + 1
+            for name in workers
+        )
+
+    await until(all_are_back, 90)
+    for order in placed:
+        await system.until_status(order, "shipped", 90)
+    await system.settled()
+
+
+async def test_a_wish_to_kill_is_respected_until_it_is_started(
+    system: System, containers: Containers
+) -> None:
+    """`docker kill` is the operator's own decision, other than a crash."""
+    containers.compose("kill", "inventory-worker")
+    order = await system.order()
+    assert containers.status()["inventory-worker"]["state"] == "EXITED"
+    await system.fanout("start", "inventory-worker")
+    await system.until_status(order, "shipped", 60)
+
+
+async def test_the_broker_keeps_what_it_had(system: System, containers: Containers) -> None:
+    await system.settled()
+    await system.fanout("stop", "kafka")
+    began = time.monotonic()
+    order = await system.order()
+    assert time.monotonic() - began < 5, "placing an order waited for the broker"
+    await system.fanout("start", "kafka")
+    await system.until_status(order, "shipped", 120)
+    events = "SELECT count(*) FROM outbox WHERE published_at IS NOT NULL AND type IS NOT NULL"
+    published = (await system.query("orders", events))[0][0]
+    assert await asyncio.to_thread(messages_in, containers, "orders") >= published
+    await system.settled()
+
+
+async def test_rubbish_is_parked_by_whoever_reads_it_and_stops_nobody(
+    system: System, containers: Containers
+) -> None:
+    done = containers.inside("orders-worker", POISON)
+    assert done.returncode == 0, done.stderr
+    readers = ("fraud", "fulfillment", "inventory", "payments", "notifications", "analytics")
+
+    async def all_have_parked_it() -> bool:
+        counted = [
+            await system.query(reader, "SELECT count(*) FROM parked WHERE value = 'rubbish'")
+            for reader in readers
+        ]
+        return [rows[0][0] for rows in counted] == [1] * len(readers)
+
+    await until(all_have_parked_it)
+    await system.until_status(await system.order(), "shipped")
+    await system.settled()
+
+
+def test_what_was_there_stays_when_everything_is_made_anew(containers: Containers) -> None:
+    """The set-up runs once more, and changes nothing."""
+    said = containers.compose("run", "--rm", "--no-deps", "setup")
+    assert said.strip() == "nothing changed"
+
+
+async def test_what_a_bug_parked_is_sent_back_once_it_is_mended(
+    system: System, containers: Containers
+) -> None:
+    async with connected(containers, "postgres", "notifications") as db:
+        await db.execute("ALTER TABLE messages ADD CONSTRAINT bug CHECK (false) NOT VALID")
+        order = await system.order()
+        await system.until_status(order, "shipped")
+
+        async def all_filed() -> bool:
+            return len(await system.query("dead_letters", FILED, order.encode())) == 3
+
+        await until(all_filed)
+        await db.execute("ALTER TABLE messages DROP CONSTRAINT bug")
+    await system.fanout("dlq", "redrive", "--consumer", "notifications", "--why", "mended")
+
+    async def all_written() -> bool:
+        return len(await system.query("notifications", WRITTEN, order)) == 3
+
+    await until(all_written)
+    await system.settled()
+
+
+async def test_a_read_model_is_rebuilt(system: System) -> None:
+    await system.settled()
+    steps = await system.query("analytics", "SELECT * FROM steps ORDER BY order_id, step")
+    await system.fanout("replay", "analytics")
+    assert await system.query("analytics", "SELECT * FROM steps ORDER BY order_id, step") == steps
+    await system.settled()
+
+
+def messages_in(containers: Containers, topic: str) -> int:
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({**containers.addresses.broker.for_librdkafka(), "group.id": "fanout-lag"})
+    try:
+        numbers = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+        ends = [consumer.get_watermark_offsets(TopicPartition(topic, number), 20) for number in numbers]
+        return sum(end - start for start, end in ends)
+    finally:
+        consumer.close()

@@ -1,0 +1,175 @@
+"""Every login against every table of every database, each operation tried for real: what was not granted is refused."""
+
+import asyncio
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from fanout.stack.blueprint import services, services_with_api
+from tests.compose.containers import Containers, connected
+
+Cell = tuple[str, str]
+"""Table, or table.column for an update, and operation."""
+
+READ, ADD, DROP, EMPTY = "SELECT", "INSERT", "DELETE", "TRUNCATE"
+CHASSIS = {
+    "outbox": {READ, ADD, DROP},
+    "inbox": {READ, ADD, DROP},
+    "progress": {READ, ADD},
+    "parked": {READ, ADD},
+    "starts": {READ, ADD, DROP},
+    "cleanups": {READ, ADD},
+    "idempotency_keys": {READ, DROP},
+    "subscriptions": {READ},
+}
+CHASSIS_UPDATES = {
+    "outbox": {"published_at", "kafka_partition", "kafka_offset"},
+    "inbox": {"status", "redrive"},
+    "progress": None,
+    "starts": None,
+    "cleanups": None,
+}
+"""None: all columns."""
+ORDER = (
+    "order_id customer_id currency total_cents status version cancel_reason payment payment_version payment_at "
+    "stock stock_version stock_at decided_at shipped_at"
+)
+KEYS = {"idempotency_keys": ({READ, ADD}, {"status", "body"}), "outbox": ({ADD}, set[str]())}
+APIS: dict[str, dict[str, tuple[set[str], set[str]]]] = {
+    "orders": {
+        "products": ({READ}, set()),
+        "orders": ({READ, ADD}, set(ORDER.split())),
+        "order_lines": ({READ, ADD}, set()),
+        **KEYS,
+    },
+    "payments": {"payments": ({READ}, {"status", "changed_at"}), "movements": ({ADD}, set()), **KEYS},
+    "analytics": {table: ({READ}, set()) for table in ("steps", "order_lines", "sales")},
+    "dead_letters": {"letters": ({READ}, {"status", "redrive"}), "actions": ({READ, ADD}, set()), **KEYS},
+}
+COLUMNS = """
+    SELECT table_name, column_name, is_identity = 'YES' AS is_identity, format_type(a.atttypid, a.atttypmod) AS type
+    FROM information_schema.columns c JOIN pg_attribute a
+        ON a.attrelid = format('public.%I', table_name)::regclass AND a.attname = column_name
+    WHERE table_schema = 'public' ORDER BY ordinal_position
+"""
+
+
+async def is_allowed(db: asyncpg.Connection, statement: str) -> bool:
+    """Nothing is changed: it touches no row, and is rolled back."""
+    transaction = db.transaction()
+    await transaction.start()
+    try:
+        await db.execute(statement)
+        return True
+    except asyncpg.InsufficientPrivilegeError:
+        return False
+    finally:
+        await transaction.rollback()
+
+
+def tries(tables: dict[str, dict[str, tuple[str, bool]]]) -> Iterator[tuple[Cell, str]]:
+    for table, columns in tables.items():
+        plain = [(name, kind) for name, (kind, is_identity) in columns.items() if not is_identity]
+        yield (table, READ), f"SELECT * FROM {table} LIMIT 0"
+        yield (table, ADD), f"INSERT INTO {table} ({plain[0][0]}) SELECT NULL::{plain[0][1]} WHERE false"
+        yield (table, DROP), f"DELETE FROM {table} WHERE false"
+        yield (table, EMPTY), f"TRUNCATE {table}"
+        for name, kind in plain:
+            yield (f"{table}.{name}", "UPDATE"), f"UPDATE {table} SET {name} = NULL::{kind} WHERE false"
+
+
+def granted(login: str, service: str, tables: dict[str, dict[str, tuple[str, bool]]]) -> set[Cell]:
+    if login == "operator":
+        cells = {(table, READ) for table in tables}
+        if service == "analytics":
+            own = set(tables) - set(CHASSIS) - {"chassis_version", "service_version"}
+            cells |= {(table, DROP) for table in own | {"inbox", "progress", "parked", "starts", "cleanups"}}
+            cells |= {("cleanups", ADD)}
+        return cells
+    if login == f"{service}_api":
+        wanted = APIS[service]
+        cells = {(table, operation) for table, (operations, _) in wanted.items() for operation in operations}
+        return cells | {
+            (f"{table}.{name}", "UPDATE") for table, (_, names) in wanted.items() for name in names
+        }
+    if login == f"{service}_worker":
+        return of_worker(tables)
+    return set()
+
+
+def of_worker(tables: dict[str, dict[str, tuple[str, bool]]]) -> set[Cell]:
+    cells: set[Cell] = set()
+    for table, columns in tables.items():
+        if table in ("chassis_version", "service_version"):
+            continue
+        operations = CHASSIS.get(table, {READ, ADD, DROP})
+        cells |= {(table, operation) for operation in operations}
+        updates = CHASSIS_UPDATES.get(table, set()) if table in CHASSIS else None
+        names = columns if updates is None else updates
+        cells |= {(f"{table}.{name}", "UPDATE") for name in names if not columns[name][1]}
+    return cells
+
+
+async def tables_of(containers: Containers, service: str) -> dict[str, dict[str, tuple[str, bool]]]:
+    found: dict[str, dict[str, tuple[str, bool]]] = {}
+    async with connected(containers, "postgres", service) as db:
+        for row in await db.fetch(COLUMNS):
+            found.setdefault(row["table_name"], {})[row["column_name"]] = (row["type"], row["is_identity"])
+    return found
+
+
+@pytest.mark.parametrize("service", services())
+async def test_each_cell_is_as_it_was_granted(containers: Containers, service: str) -> None:
+    tables = await tables_of(containers, service)
+    logins = [
+        f"{service}_worker",
+        "operator",
+        *([f"{service}_api"] if service in services_with_api() else []),
+    ]
+    wrong, tried = [], 0
+    for login in logins:
+        wanted = granted(login, service, tables)
+        async with connected(containers, login, service) as db:
+            for cell, statement in tries(tables):
+                tried += 1
+                if await is_allowed(db, statement) != (cell in wanted):
+                    wrong.append((login, *cell))
+            for shape in (
+                "CREATE TABLE mine (id int)",
+                "CREATE SCHEMA mine",
+                "DROP TABLE inbox",
+                "CREATE ROLE mine",
+            ):
+                tried += 1
+                if await is_allowed(db, shape):
+                    wrong.append((login, shape, ""))
+    print(f"{service}: {tried} cells tried")
+    assert wrong == []
+
+
+async def test_a_login_enters_no_database_but_its_own(containers: Containers) -> None:
+    own = {f"{name}_worker": name for name in services()} | {
+        f"{name}_api": name for name in services_with_api()
+    }
+    databases = [*services(), "registry", "postgres"]
+
+    async def enters(login: str, database: str) -> bool:
+        try:
+            async with connected(containers, login, database):
+                return True
+        except asyncpg.InsufficientPrivilegeError:
+            return False
+
+    pairs = [(login, database) for login in [*own, "operator"] for database in databases]
+    entered = {pair for pair in pairs if await enters(*pair)}
+    assert entered == {*own.items(), *(("operator", name) for name in services())}
+
+
+async def test_nobody_enters_without_the_right_password(containers: Containers) -> None:
+    port = int(containers.environment["FANOUT_POSTGRES_PORT"])
+    for login in ("postgres", "orders_api", "operator"):
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncio.wait_for(
+                asyncpg.connect(host="127.0.0.1", port=port, user=login, password="", database="orders"), 20
+            )
