@@ -55,7 +55,7 @@ def _classpath(artifacts: list[Artifact]) -> str:
 
 def _format(home: Home, artifacts: list[Artifact]) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    arguments = ["format", "-t", cluster, "-c", str(_config(home)), "--ignore-formatted"]
+    arguments = ["format", f"--cluster-id={cluster}", "-c", str(_config(home)), "--ignore-formatted"]
     done = subprocess.run(
         java(64, ["kafka.tools.StorageTool", *arguments]),
         env={**os.environ, "CLASSPATH": _classpath(artifacts)},

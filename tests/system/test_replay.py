@@ -32,9 +32,10 @@ async def test_a_rebuilt_read_model_equals_the_one_that_grew_event_by_event(syst
     summary = await replayed(system, "analytics")
     assert await state(system, "analytics") == grown
     assert await rows(system, "analytics", "inbox") == receipts
-    assert (summary["rebuilt"], summary["since"], summary["ignored"]) == (True, None, 0)
+    assert (summary["rebuilt"], summary["since"]) == (True, None)
     applied = await system.query("analytics", "SELECT 1 FROM inbox WHERE status = 'applied'")
     assert summary["applied"] == len(applied) > 300
+    assert summary["seen"] == summary["applied"] + summary["parked"] + summary["ignored"]
     assert summary["events"] >= summary["seen"] and summary["per_second"] > 0
     await system.settled()
 
