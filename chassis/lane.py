@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -12,6 +12,9 @@ from chassis.pulse import Pulse, adopt
 from chassis.record import Record
 
 Processed = Callable[["Lane"], None]
+
+QUEUE_BYTES = 2**22
+"""No more is asked for while a lane holds that much: a batch of 500 records of a mebibyte would be half a gigabyte."""
 
 log = structlog.get_logger()
 
@@ -33,6 +36,7 @@ class Lane:
         self._on_progress = on_progress
         self._batch_size = batch_size
         self._queue: deque[Record] = deque()
+        self._queued_bytes = 0
         self._filled = asyncio.Event()
         self._stop = asyncio.Event()
         self._pulse = Pulse()
@@ -41,7 +45,7 @@ class Lane:
 
     @property
     def has_room(self) -> bool:
-        return len(self._queue) < self._batch_size
+        return len(self._queue) < self._batch_size and self._queued_bytes < QUEUE_BYTES
 
     @property
     def error(self) -> BaseException | None:
@@ -53,8 +57,9 @@ class Lane:
         """For how long it has shown no sign of life although it has something to do."""
         return self._pulse.silent_seconds if self._is_busy else 0.0
 
-    def offer(self, records: Iterable[Record]) -> None:
+    def offer(self, records: Sequence[Record]) -> None:
         self._queue.extend(records)
+        self._queued_bytes += sum(record.size for record in records)
         self._filled.set()
 
     async def stop(self, seconds: float) -> bool:
@@ -74,6 +79,7 @@ class Lane:
             self._pulse.beat()
             self._is_busy = True
             batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
+            self._queued_bytes -= sum(record.size for record in batch)
             try:
                 await self._works.process(batch, self._stop)
             except Stopped:

@@ -38,6 +38,12 @@ class Record:
         return (self._by_name.get(name) or b"").decode("ascii", "replace")
 
     @property
+    def size(self) -> int:
+        """Bytes of key, value and headers' values, about what it takes in memory."""
+        values = (self.key, self.value, *(value for _, value in self.headers))
+        return sum(len(value) for value in values if value)
+
+    @property
     def at(self) -> datetime:
         return datetime.fromtimestamp(max(self.timestamp_ms, 0) / 1000, UTC)
 

@@ -10,15 +10,16 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from sqlalchemy.engine import make_url
 
-import schemas
 from chassis import telemetry
 from chassis.avro import frame
 from chassis.broker import Broker
 from chassis.database import OUTBOX_CHANNEL
 from chassis.outbox import load_headers
+from chassis.record import EVENT_TYPES
 from chassis.registry import Registry
 
 BATCH = 1_000
+BATCH_BYTES = 2**23
 SAFETY_POLL_SECONDS = 1.0
 STANDBY_SECONDS = 0.5
 RETRY_SECONDS = 1.0
@@ -39,15 +40,21 @@ PRODUCER = {
     "log_level": 4,
 }
 
+# A thousand dead letters can be a gigabyte. One row there is always, however large.
 NEXT_ROWS = """
-    SELECT id, topic, type, key, payload, schema_version, headers
-    FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1
+    SELECT * FROM (
+        SELECT id, topic, type, key, payload, schema_version, headers,
+            coalesce(sum(coalesce(octet_length(payload), 0) + octet_length(headers)) OVER before_it, 0) AS bytes_before
+        FROM outbox WHERE published_at IS NULL
+        WINDOW before_it AS (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+        ORDER BY id LIMIT $1
+    ) AS unpublished
+    WHERE bytes_before < $2 ORDER BY id
 """
 MARK_SENT = """
     UPDATE outbox SET published_at = clock_timestamp(), kafka_partition = sent.partition, kafka_offset = sent.position
     FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS sent (id, partition, position) WHERE outbox.id = sent.id
 """
-EVENT_TYPES = {event_type.NAME: event_type for event_type in schemas.EVENTS}
 
 log = structlog.get_logger()
 
@@ -84,7 +91,7 @@ class Relay:
                 await self._session(stop)
             except Exception as error:  # last resort of this loop: whatever it was, the rows are still there
                 log.warning("relay_interrupted", error=f"{type(error).__name__}: {error}"[:300])
-                await _wait(stop, RETRY_SECONDS)
+                await _wait(RETRY_SECONDS, stop)
 
     async def _session(self, stop: asyncio.Event) -> None:
         connection = await asyncpg.connect(
@@ -93,22 +100,23 @@ class Relay:
         rung = asyncio.Event()
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ADVISORY_LOCK):
-                if await _wait(stop, STANDBY_SECONDS):
+                if await _wait(STANDBY_SECONDS, stop):
                     return
             await connection.add_listener(OUTBOX_CHANNEL, lambda *_: rung.set())
             self._producer = self._producer or self._new_producer()
             log.info("relay_active")
             while not stop.is_set():
                 rung.clear()
-                if await self._move(connection, stop) < BATCH:
-                    await _wait_any((rung, stop), SAFETY_POLL_SECONDS)
+                if not await self._move(connection, stop):
+                    await _wait(SAFETY_POLL_SECONDS, rung, stop)
         finally:
             connection.terminate()
 
-    async def _move(self, connection: asyncpg.Connection, stop: asyncio.Event) -> int:
-        rows = await connection.fetch(NEXT_ROWS, BATCH)
+    async def _move(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:
+        """Whether it was as much as goes at once, so that there may be more."""
+        rows = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES)
         if not rows:
-            return 0
+            return False
         outgoing = [await self._outgoing(row) for row in rows]
         sent = await asyncio.to_thread(self._send, outgoing, stop)
         await connection.execute(
@@ -120,7 +128,7 @@ class Relay:
         telemetry.RELAYED.labels(self._service).inc(len(sent))
         if len(sent) < len(outgoing):
             raise ConnectionError(f"{len(outgoing) - len(sent)} of {len(outgoing)} events not delivered")
-        return len(sent)
+        return len(rows) == BATCH or rows[-1]["bytes_before"] + _bytes(rows[-1]) >= BATCH_BYTES
 
     async def _outgoing(self, row: asyncpg.Record) -> Outgoing:
         value = row["payload"]
@@ -156,6 +164,10 @@ class Relay:
         return sent
 
 
+def _bytes(row: asyncpg.Record) -> int:
+    return len(row["payload"] or b"") + len(row["headers"])
+
+
 def _produce(
     producer: Producer, message: Outgoing, sent: list[Sent], failed: list[str], stop: asyncio.Event
 ) -> None:
@@ -176,12 +188,8 @@ def _produce(
             producer.poll(0.1)
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> bool:
-    """Whether the event came within that time."""
-    return await _wait_any((event,), seconds)
-
-
-async def _wait_any(events: Sequence[asyncio.Event], seconds: float) -> bool:
+async def _wait(seconds: float, *events: asyncio.Event) -> bool:
+    """Whether one of them came within that time."""
     waits = [asyncio.create_task(event.wait()) for event in events]
     try:
         done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -8,7 +8,8 @@ from sqlalchemy import Column, Integer, Table, Text, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chassis.database import Database
-from chassis.outbox import dump_headers, load_headers, outbox, publish
+from chassis.outbox import Message, dump_headers, forward, load_headers, outbox, publish
+from chassis.relay import BATCH, BATCH_BYTES, NEXT_ROWS
 from chassis.service import Service
 from schemas import FraudAssessed
 from tests.integration.conftest import NewDatabase
@@ -78,3 +79,20 @@ async def test_event_ids_grow_with_time(new_database: NewDatabase) -> None:
 def test_header_bytes_survive_storage() -> None:
     headers = [("a", bytes(range(256))), ("a", b""), ("\x00", None)]
     assert load_headers(dump_headers(headers)) == headers
+
+
+@pytest.mark.parametrize(
+    ("sizes", "at_once"),
+    [([1] * 5, 5), ([2**20] * 20, 8), ([2**24, 1], 1), ([1, 2**24, 1], 2)],
+    ids=["small", "a mebibyte each", "one beyond the limit", "one beyond the limit between small ones"],
+)
+async def test_the_relay_takes_no_more_at_once_than_fits_in_memory(
+    new_database: NewDatabase, sizes: list[int], at_once: int
+) -> None:
+    database = await new_database("fraud")
+    async with database.transaction() as db:
+        await forward(db, [Message("fraud", None, bytes(size), []) for size in sizes])
+        connection = (await db.get_raw_connection()).driver_connection
+        assert connection is not None
+        rows = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES)
+    assert [len(row["payload"]) for row in rows] == sizes[:at_once]

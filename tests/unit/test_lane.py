@@ -83,6 +83,17 @@ async def test_a_full_lane_has_no_room_until_it_has_worked() -> None:
     assert await lane.stop(1)
 
 
+async def test_a_lane_that_holds_megabytes_has_no_room_however_few_they_are() -> None:
+    work = Work()
+    lane = work.lane(batch_size=500)
+    lane.offer([Record("orders", 0, offset, 0, None, bytes(2**20), ()) for offset in range(6)])
+    assert not lane.has_room
+    work.gate.set()
+    await work.until_moved()
+    assert lane.has_room
+    assert await lane.stop(1)
+
+
 async def test_stopping_finishes_the_batch_in_hand_and_forgets_the_rest() -> None:
     work = Work()
     lane = work.lane(batch_size=2)
