@@ -69,9 +69,10 @@ def _remove(blueprint: Blueprint, left: Leftovers) -> None:
 
 def _discard_letters(consumer: str) -> None:
     """Sent back, they would wait for ever for a topic that is gone, and everybody's letters behind them."""
-    decision = {"who": "fanout setup --prune", "why": f"services/{consumer} is gone", "consumer": consumer}
+    why = {"who": "fanout setup --prune", "why": f"services/{consumer} is gone"}
     with open_client() as client:
-        letters = sum(client.pages("/letters/discard", decision))
+        pages = client.pages("/letters/discard", {**why, "consumer": consumer, "consumer_is_gone": True})
+        letters = sum(pages)
     if letters:
         print(f"discarded: {letters} dead letters of {consumer}")
 

@@ -10,7 +10,16 @@ from chassis.idempotency import Once
 from chassis.moments import Moment
 from schemas.fitting import Misfit
 from services.dead_letters import deeds
-from services.dead_letters.bodies import Deciding, DecidingMany, Done, LetterShown, Name, Page, Redriving
+from services.dead_letters.bodies import (
+    Deciding,
+    DecidingMany,
+    DiscardingMany,
+    Done,
+    LetterShown,
+    Name,
+    Page,
+    Redriving,
+)
 from services.dead_letters.correction import corrected
 from services.dead_letters.deeds import NobodyReads, Reason
 from services.dead_letters.domain import Refused, Status
@@ -75,8 +84,9 @@ async def redrive_letters(asked: DecidingMany, request: Request) -> Done:
 
 
 @app.post("/letters/discard")
-async def discard_letters(asked: DecidingMany, request: Request) -> Done:
-    return await page_by_page(asked, deeds.discard_page, request)
+async def discard_letters(asked: DiscardingMany, request: Request) -> Done:
+    act = deeds.bury_page if asked.consumer_is_gone else deeds.discard_page
+    return await page_by_page(asked, act, request)
 
 
 async def redrive(letter_id: int, asked: Redriving, db: AsyncConnection) -> LetterShown:

@@ -59,6 +59,17 @@ class DecidingMany(Deciding):
         return self
 
 
+class DiscardingMany(DecidingMany):
+    consumer_is_gone: bool = False
+    """Then also what was sent back to it, which otherwise is its own by now."""
+
+    @model_validator(mode="after")
+    def says_which_consumer_is_gone(self) -> "DiscardingMany":
+        if self.consumer_is_gone and self.consumer is None:
+            raise PydanticCustomError("consumer_is_gone", "name the consumer that is gone")
+        return self
+
+
 class Done(BaseModel):
     """`next_after` goes on where this stopped; null when nothing is left that matches."""
 

@@ -12,7 +12,7 @@ from chassis.labels import Origin
 from chassis.outbox import load_headers
 from chassis.redrive import Returned, send_back
 from schemas import Event
-from services.dead_letters.domain import REDRIVES, Deed, Standing, discard, redrive
+from services.dead_letters.domain import REDRIVES, Deed, Standing, bury, discard, redrive
 from services.dead_letters.search import TOPICS, Filter, matching
 from services.dead_letters.service import actions, letters, standing
 
@@ -85,12 +85,24 @@ async def discard_page(asked: Filter, span: Span, reason: Reason, db: AsyncConne
     return [row.letter_id for row in rows]
 
 
+async def bury_page(asked: Filter, span: Span, reason: Reason, db: AsyncConnection) -> list[int]:
+    """Also what was sent back: once more, it would wait for ever for a topic that is gone."""
+    wanted = matching(select(letters.c.letter_id, letters.c.status, letters.c.redrive), asked)
+    rows = await next_ones(wanted.where(letters.c.status != "discarded"), span, db)
+    await note(db, "discarded", [(row, bury(standing(row))) for row in rows], reason)
+    return [row.letter_id for row in rows]
+
+
 async def next_parked(wanted: Select[Any], span: Span, db: AsyncConnection) -> Rows:
+    return await next_ones(wanted.where(letters.c.status == "parked"), span, db)
+
+
+async def next_ones(wanted: Select[Any], span: Span, db: AsyncConnection) -> Rows:
     """Locked in the order of their ids. Those that somebody else is acting on are waited for, and left out then;
 
     so letters go to the relay in the order of their ids also when several send back many.
     """
-    behind = wanted.where(letters.c.letter_id > span.after, letters.c.status == "parked")
+    behind = wanted.where(letters.c.letter_id > span.after)
     rows = await db.execute(behind.order_by(letters.c.letter_id).limit(span.limit).with_for_update())
     return list(rows)
 

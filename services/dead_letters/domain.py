@@ -42,6 +42,11 @@ def discard(letter: Standing) -> Standing:
     return replace(letter, status="discarded")
 
 
+def bury(letter: Standing) -> Standing:
+    """Its consumer is no more, so it cannot have been applied, and cannot come back."""
+    return replace(letter, status="discarded")
+
+
 def hear(letter: Standing, redrive: int) -> Standing:
     """After a dead letter that was sent back `redrive` times arrived.
 

@@ -7,12 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
 
 from chassis.database import Database
 from chassis.outbox import load_headers
-from services.dead_letters.deeds import Reason, lock, redrive_one
-from services.dead_letters.service import actions, letters
+from services.dead_letters.service import actions
 from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 from tests.integration.desk import confirmed
@@ -141,77 +139,6 @@ async def test_everything_that_matches_is_sent_back_in_order_and_nothing_else(
     offsets = [origin.kafka_offset for _, _, origin in await sent(database)]
     assert offsets == [n for n in range(250) if n != 2]
     assert await ids(client, status="parked") == [251]
-
-
-@pytest.mark.parametrize("deed", ["redrive", "discard"])
-async def test_bulk_waits_for_a_letter_that_somebody_is_acting_on_and_leaves_it_out_then(
-    client: httpx.AsyncClient, database: Database, deed: str
-) -> None:
-    await file(database, *many(10))
-    async with database.transaction() as db:
-        letter = await lock(5, db)
-        assert letter is not None
-        bulk = asyncio.create_task(client.post(f"/letters/{deed}", json=WHY | {"all": True}))
-        await until_somebody_waits(database)
-        await redrive_one(letter, Reason("bob", "first"), None, db)
-    assert (await bulk).json()["letters"] == 9
-    assert [action.who for action in await kept(database, actions) if action.letter_id == 5] == ["bob"]
-
-
-async def until_somebody_waits(database: Database) -> None:
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    async with asyncio.timeout(10), database.transaction() as db:
-        while not (await db.execute(text(waiting))).first():
-            await asyncio.sleep(0.01)
-            await db.execute(text("SELECT pg_stat_clear_snapshot()"))
-
-
-async def test_twice_at_once_in_bulk_and_singly_sends_each_letter_once_by_the_bulk_and_in_order(
-    client: httpx.AsyncClient, database: Database
-) -> None:
-    await file(database, *many(350))
-    everything = WHY | {"all": True}
-    answers = await asyncio.gather(
-        *(client.post("/letters/redrive", json=everything) for _ in range(4)),
-        *(client.post(f"/letters/{n}/redrive", json=WHY) for n in range(340, 351)),
-    )
-    assert all(answer.is_success for answer in answers)
-    origins = [origin for _, _, origin in await sent(database)]
-    untouched = [origin.kafka_offset for origin in origins if origin.kafka_offset < 339]
-    assert untouched == list(range(339))
-    assert {origin.kafka_offset for origin in origins} == set(range(350))
-    assert len(await kept(database, actions)) == len(origins)
-    assert sum(answer.json()["letters"] for answer in answers[:4]) >= 339
-
-
-async def test_bulk_work_can_be_done_in_pieces(client: httpx.AsyncClient, database: Database) -> None:
-    await file(database, *many(250))
-    piece = WHY | {"all": True, "limit": 120}
-    first = (await client.post("/letters/redrive", json=piece)).json()
-    assert first == {"letters": 120, "next_after": 120}
-    rest = (await client.post("/letters/redrive", json=WHY | {"all": True, "after": 120})).json()
-    assert rest == {"letters": 130, "next_after": None}
-
-
-async def test_bulk_leaves_alone_what_nobody_would_read(
-    client: httpx.AsyncClient, database: Database
-) -> None:
-    await file(database, confirmed("order-1", 7).__class__("orders.fraud.dlq", 0, 7, 0, None, b"", []))
-    assert (await client.post("/letters/redrive", json=WHY | {"all": True})).json()["letters"] == 0
-    assert (await client.post("/letters/discard", json=WHY | {"all": True})).json()["letters"] == 1
-
-
-async def test_discarded_in_bulk_is_discarded_once_each_with_a_reason(
-    client: httpx.AsyncClient, database: Database
-) -> None:
-    await file(database, *many(150))
-    await client.post("/letters/1/redrive", json=WHY)
-    answers = await asyncio.gather(
-        *(client.post("/letters/discard", json=WHY | {"consumer": "fraud"}) for _ in range(2))
-    )
-    assert sum(answer.json()["letters"] for answer in answers) == 149
-    assert len(await kept(database, actions)) == 150
-    assert {letter.status for letter in (await kept(database, letters))[1:]} == {"discarded"}
 
 
 async def test_redriving_and_discarding_at_the_same_moment_is_one_of_both(
