@@ -1,4 +1,4 @@
-"""One batch, one transaction; if it fails, the same records one by one, so that the bad one shows itself."""
+"""One batch, one transaction; if it fails, the same records by halves, until the bad one stands alone."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import telemetry
 from chassis.database import Database
+from chassis.failures import FailureClass, classify
 from chassis.inbox import claim
 from chassis.outages import Stopped, pause, short, through_outages
 from chassis.parking import park
@@ -46,14 +47,7 @@ class Processor:
             if start and start.follows_a_death:
                 await self._carefully(records, start, stop)
                 return
-            try:
-                await self._through(lambda: self._apply(records), stop)
-            except Stopped:
-                raise
-            except Exception as error:
-                log.info("batch_replayed_singly", records=len(records), error=short(error))
-                for record in records:
-                    await self._single(record, stop)
+            await self._sift(records, stop)
 
     async def leave(self, partitions: Sequence[Partition]) -> None:
         """They go to somebody else in good order."""
@@ -76,6 +70,24 @@ class Processor:
             await self._through(partial(self._starts.suspect, record, start.of(record)), stop)
             await self._single(record, stop)
         await self._through(lambda: self._starts.forget([(records[0].topic, records[0].partition)]), stop)
+
+    async def _sift(self, records: Sequence[Record], stop: asyncio.Event) -> None:
+        """In order, whatever fails. Bad luck is nobody's in particular, so then each is tried by itself."""
+        try:
+            await self._through(lambda: self._apply(records), stop)
+            return
+        except Stopped:
+            raise
+        except Exception as error:
+            log.info("batch_failed", records=len(records), error=short(error))
+            one_is_bad = classify(error) is FailureClass.PERMANENT
+        if one_is_bad and len(records) > 2:
+            middle = len(records) // 2
+            await self._sift(records[:middle], stop)
+            await self._sift(records[middle:], stop)
+            return
+        for record in records:
+            await self._single(record, stop)
 
     async def _single(self, record: Record, stop: asyncio.Event) -> None:
         tries = Tries()

@@ -100,6 +100,17 @@ async def test_a_bad_message_is_parked_whole_and_its_neighbours_go_through_once(
     }
 
 
+async def test_one_bad_message_among_hundreds_costs_its_neighbours_a_few_transactions(
+    desk: Desk, database: Database
+) -> None:
+    desk.failures["order-77"] = [PermanentFailure("against the rules")] * 99
+    await work(desk, database, *(confirmed(f"order-{n}", n) for n in range(256)))
+    heard = [order_id for order_id, _ in await noted(desk, database)]
+    assert heard == [f"order-{n}" for n in range(256) if n != 77]
+    assert [row.kafka_offset for row in await rows(database, parked)] == [77]
+    assert len(desk.batches) < 20
+
+
 async def test_what_was_parked_is_not_parked_again(desk: Desk, database: Database) -> None:
     rubbish = [record("OrderConfirmed", "x", 0, b""), replace(confirmed("y", 1), headers=[])]
     await work(desk, database, *rubbish)
