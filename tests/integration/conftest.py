@@ -1,5 +1,44 @@
-"""Where other tests look for the type of `new_database`."""
+"""What tests of this folder may ask for beside the repository's fixtures: a small world in which everything holds."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from itertools import count
+
+import pytest
+from sqlalchemy.engine import URL
 
 from tests.fixtures import NewDatabase
+from tests.integration.ledger_world import Honest, World, copy, create, drop, live, world_at
 
-__all__ = ["NewDatabase"]
+__all__ = ["Broken", "NewDatabase"]
+
+Broken = Callable[..., Awaitable[World]]
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def honest(postgres_url: URL) -> Iterator[Honest]:
+    names = asyncio.run(create(postgres_url, f"ledger_{os.getpid()}"))
+    try:
+        yield asyncio.run(live(world_at(postgres_url, names), names))
+    finally:
+        asyncio.run(drop(postgres_url, names.values()))
+
+
+@pytest.fixture
+async def copied(honest: Honest, postgres_url: URL) -> AsyncIterator[Broken]:
+    """`await copied("payments")` is the honest world, of which the named services may be broken."""
+    made: list[tuple[World, Mapping[str, str]]] = []
+
+    async def make(*services: str) -> World:
+        chosen = {service: honest.names[service] for service in services}
+        names = await copy(postgres_url, chosen, str(next(_numbers)))
+        world = world_at(postgres_url, {**honest.names, **names}, honest.offsets)
+        made.append((world, names))
+        return world
+
+    yield make
+    for world, names in made:
+        await world.close()
+        await drop(postgres_url, names.values())

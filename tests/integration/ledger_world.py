@@ -16,6 +16,7 @@ from chassis.inbox import claim
 from chassis.migrations import migrate
 from chassis.progress import Tally, advance
 from chassis.service import Service, load
+from fanout.ledger.accounts import Account
 from fanout.ledger.audit import audit
 from fanout.ledger.report import Report
 from schemas import EVENTS, Event
@@ -172,3 +173,13 @@ async def copy(server: URL, names: Mapping[str, str], suffix: str) -> dict[str, 
 async def drop(server: URL, names: Iterable[str]) -> None:
     for name in names:
         await administer(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def of(report: Report, consumer: str) -> Account:
+    return next(account for account in report.accounts if account.consumer == consumer)
+
+
+async def placed(world: World, order: str) -> str:
+    """The id of its first fact."""
+    wanted = f"SELECT event_id FROM outbox WHERE aggregate_id = '{order}' AND type = 'OrderPlaced'"
+    return str((await world.run("orders", wanted))[0][0])

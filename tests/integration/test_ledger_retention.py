@@ -1,53 +1,19 @@
 """The ledger after old rows were deleted: it accuses nobody, and still finds what is wrong with the rest."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from itertools import count
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine import URL
 
 from chassis.cleanup import CLOCKS_DIFFER, forget
 from chassis.clock import now
 from chassis.service import load
 from fanout.ledger.report import Report
 from fanout.replay.books import clear
-from tests.integration.ledger_world import SERVICES, Honest, World, copy, create, drop, live, world_at
-
-LATEST_PLACED = """
-    SELECT event_id FROM outbox WHERE aggregate_id = '{order}' AND type = 'OrderPlaced'
-"""
-_numbers = count(1)
-
-Copied = Callable[[], Awaitable[World]]
-
-
-@pytest.fixture(scope="module")
-def honest(postgres_url: URL) -> Iterator[Honest]:
-    names = asyncio.run(create(postgres_url, f"retention_{os.getpid()}"))
-    try:
-        yield asyncio.run(live(world_at(postgres_url, names), names))
-    finally:
-        asyncio.run(drop(postgres_url, names.values()))
-
-
-@pytest.fixture
-async def copied(honest: Honest, postgres_url: URL) -> AsyncIterator[Copied]:
-    """`await copied()` is the honest world, with databases of its own."""
-    made: list[tuple[World, Mapping[str, str]]] = []
-
-    async def make() -> World:
-        names = await copy(postgres_url, honest.names, str(next(_numbers)))
-        made.append((world_at(postgres_url, names, honest.offsets), names))
-        return made[-1][0]
-
-    yield make
-    for world, names in made:
-        await world.close()
-        await drop(postgres_url, names.values())
+from tests.integration.conftest import Broken
+from tests.integration.ledger_world import SERVICES, Honest, World, placed
 
 
 async def cleaned_up(
@@ -75,12 +41,8 @@ async def until_past(moment: datetime) -> None:
             await asyncio.sleep(0.02)
 
 
-async def placed(world: World, order: str) -> str:
-    return str((await world.run("orders", LATEST_PLACED.format(order=order)))[0][0])
-
-
-async def test_after_a_cleanup_of_everything_nothing_is_lost_or_doubled(copied: Copied) -> None:
-    world = await copied()
+async def test_after_a_cleanup_of_everything_nothing_is_lost_or_doubled(copied: Broken) -> None:
+    world = await copied(*SERVICES)
     await cleaned_up(world)
     report = await world.audit()
     assert (report.holds, report.settled, report.conclusion) == (True, True, "lost 0, applied twice 0")
@@ -90,17 +52,17 @@ async def test_after_a_cleanup_of_everything_nothing_is_lost_or_doubled(copied: 
 @pytest.mark.parametrize("tables", [["inbox"], ["outbox"]], ids=str)
 @pytest.mark.parametrize("services", [SERVICES, ["orders"], ["fraud"]], ids=str)
 async def test_wherever_rows_are_gone_first_nobody_is_accused(
-    copied: Copied, tables: list[str], services: list[str]
+    copied: Broken, tables: list[str], services: list[str]
 ) -> None:
-    world = await copied()
+    world = await copied(*SERVICES)
     await cleaned_up(world, tables, services)
     report = await world.audit()
     assert offended(report) == []
     assert report.conclusion == "lost 0, applied twice 0"
 
 
-async def test_what_came_after_a_cleanup_is_in_the_books(copied: Copied) -> None:
-    world = await copied()
+async def test_what_came_after_a_cleanup_is_in_the_books(copied: Broken) -> None:
+    world = await copied(*SERVICES)
     await cleaned_up(world)
     await world.order()
     assert (await world.audit()).on_the_way == 6
@@ -110,8 +72,8 @@ async def test_what_came_after_a_cleanup_is_in_the_books(copied: Copied) -> None
     assert all(account.published == account.applied > 0 for account in report.accounts)
 
 
-async def test_a_loss_after_a_cleanup_is_found(copied: Copied) -> None:
-    world = await copied()
+async def test_a_loss_after_a_cleanup_is_found(copied: Broken) -> None:
+    world = await copied(*SERVICES)
     await cleaned_up(world)
     order = await world.order()
     await world.deliver()
@@ -121,8 +83,8 @@ async def test_a_loss_after_a_cleanup_is_found(copied: Copied) -> None:
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
 
 
-async def test_a_receipt_deleted_by_hand_is_no_cleanup(copied: Copied) -> None:
-    world = await copied()
+async def test_a_receipt_deleted_by_hand_is_no_cleanup(copied: Broken) -> None:
+    world = await copied(*SERVICES)
     await cleaned_up(world)
     order = await world.order()
     await world.deliver()
@@ -131,17 +93,17 @@ async def test_a_receipt_deleted_by_hand_is_no_cleanup(copied: Copied) -> None:
 
 
 async def test_an_event_that_is_applied_again_after_its_receipt_was_forgotten_is_found(
-    copied: Copied,
+    copied: Broken,
 ) -> None:
-    world = await copied()
+    world = await copied(*SERVICES)
     await cleaned_up(world)
     await world.run("inventory", "UPDATE progress SET applied = applied + 1, received = received + 1")
     report = await world.audit()
     assert (report.holds, report.applied_twice) == (False, 1)
 
 
-async def test_an_effect_of_nothing_after_a_cleanup_is_found(copied: Copied) -> None:
-    world = await copied()
+async def test_an_effect_of_nothing_after_a_cleanup_is_found(copied: Broken) -> None:
+    world = await copied(*SERVICES)
     await cleaned_up(world)
     order = await world.order()
     await world.deliver()
@@ -151,8 +113,8 @@ async def test_an_effect_of_nothing_after_a_cleanup_is_found(copied: Copied) -> 
     assert f"{event_id} (fraud)" in named
 
 
-async def test_an_event_parked_long_ago_still_excuses_its_order(copied: Copied, honest: Honest) -> None:
-    world, order = await copied(), honest.orders["shipped"]
+async def test_an_event_parked_long_ago_still_excuses_its_order(copied: Broken, honest: Honest) -> None:
+    world, order = await copied(*SERVICES), honest.orders["shipped"]
     event_id = await placed(world, order)
     await world.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
     await world.run("fraud", "UPDATE progress SET applied = applied - 1, parked = parked + 1")
@@ -170,8 +132,8 @@ async def test_an_event_parked_long_ago_still_excuses_its_order(copied: Copied, 
     assert [account.foreign_parked for account in report.accounts] == [0] * len(report.accounts)
 
 
-async def test_a_read_model_rebuilt_from_a_later_time_lacks_nothing_from_before(copied: Copied) -> None:
-    world = await copied()
+async def test_a_read_model_rebuilt_from_a_later_time_lacks_nothing_from_before(copied: Broken) -> None:
+    world = await copied(*SERVICES)
     async with world.databases["analytics"].engine.connect() as db:
         since = now() - timedelta(milliseconds=1)
         await clear(db, load("analytics"), since)

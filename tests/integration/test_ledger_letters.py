@@ -1,0 +1,78 @@
+"""The ledger and what was parked: a dead letter, one sent back, and rubbish are on the way or accounted for."""
+
+import pytest
+
+from tests.integration.conftest import Broken
+from tests.integration.ledger_world import Honest, of, placed
+
+
+async def test_a_dead_letter_that_is_not_sent_yet_is_on_the_way(copied: Broken) -> None:
+    world = await copied("fraud")
+    await world.run(
+        "fraud",
+        "INSERT INTO outbox (event_id, topic, headers) VALUES (gen_random_uuid(), 'orders.fraud.dlq', '[]')",
+    )
+    report = await world.audit()
+    assert (report.holds, report.settled, report.on_the_way) == (True, False, 1)
+
+
+SIDE_MESSAGE = (
+    "INSERT INTO outbox (event_id, topic, headers, published_at, kafka_partition, kafka_offset) "
+    "VALUES (gen_random_uuid(), '{}', '{}', now(), 0, 5)"
+)
+REACHED = "INSERT INTO progress VALUES ('{}', '{}', 0, 6, 1, 1, 0, 0)"
+
+
+@pytest.mark.parametrize(
+    ("sender", "topic", "reader"),
+    [("fraud", "orders.fraud.dlq", "dead_letters"), ("dead_letters", "orders.fraud.retry", "fraud")],
+)
+async def test_a_dead_letter_is_on_the_way_until_it_is_filed_and_one_sent_back_until_it_is_received(
+    copied: Broken, sender: str, topic: str, reader: str
+) -> None:
+    world = await copied(sender, reader)
+    await world.run(sender, SIDE_MESSAGE.format(topic, "[]"))
+    report = await world.audit()
+    assert (report.holds, report.settled, report.forwarded) == (True, False, 1)
+    await world.run(reader, REACHED.format(reader, topic))
+    await world.run(reader, f"UPDATE progress SET applied = 0, repeated = 1 WHERE topic = '{topic}'")
+    report = await world.audit()
+    assert (report.holds, report.settled, report.forwarded) == (True, True, 0)
+
+
+async def test_an_effect_of_a_letter_that_was_sent_back_is_not_unfounded(copied: Broken) -> None:
+    event_id = "00000000-0000-7000-8000-000000000001"
+    world = await copied("fraud", "dead_letters")
+    await world.run(
+        "fraud", f"INSERT INTO inbox (consumer, event_id, status) VALUES ('fraud', '{event_id}', 'applied')"
+    )
+    await world.run("fraud", REACHED.format("fraud", "orders.fraud.retry"))
+    assert not (await world.audit()).holds
+    await world.run("dead_letters", SIDE_MESSAGE.format("orders.fraud.retry", f'[["ce_id", "{event_id}"]]'))
+    report = await world.audit()
+    assert (report.holds, report.settled) == (True, True)
+
+
+async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(
+    copied: Broken, honest: Honest
+) -> None:
+    world = await copied("fraud")
+    event_id = await placed(world, honest.orders["shipped"])
+    await world.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
+    await world.run("fraud", "UPDATE progress SET applied = applied - 1, parked = parked + 1")
+    await world.run("fraud", f"DELETE FROM assessments WHERE order_id = '{honest.orders['shipped']}'")
+    await world.run("fraud", f"DELETE FROM sightings WHERE order_id = '{honest.orders['shipped']}'")
+    report = await world.audit()
+    assert (report.holds, of(report, "fraud").parked) == (True, 1)
+
+
+async def test_garbage_is_shown_as_foreign_and_breaks_nothing(copied: Broken) -> None:
+    world = await copied("fraud")
+    await world.run(
+        "fraud",
+        "INSERT INTO parked (consumer, topic, partition, kafka_offset, headers, record_at, failure, error_type, "
+        "error_message, attempts, first_failed_at) "
+        "VALUES ('fraud', 'orders', 3, 17, '[]', now(), 'permanent', 'Undecodable', 'garbage', 1, now())",
+    )
+    report = await world.audit()
+    assert (report.holds, of(report, "fraud").foreign_parked) == (True, 1)
