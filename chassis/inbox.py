@@ -1,6 +1,6 @@
 """Which events this consumer has had: the row that makes a redelivery harmless, in the effect's own transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from sqlalchemy import (
@@ -47,10 +47,10 @@ _claim = text("""
 
 _mark_parked = text("""
     INSERT INTO inbox AS mine (consumer, event_id, status, redrive)
-    VALUES (:consumer, :event_id, 'parked', :redrive)
+    SELECT :consumer, event_id, 'parked', redrive FROM unnest(:event_ids, :redrives) AS ids (event_id, redrive)
     ON CONFLICT (consumer, event_id) DO UPDATE SET redrive = excluded.redrive
         WHERE mine.status = 'parked' AND excluded.redrive > mine.redrive
-""")
+""").bindparams(bindparam("event_ids", type_=ARRAY(Uuid)), bindparam("redrives", type_=ARRAY(SmallInteger)))
 
 
 async def claim(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> set[UUID]:
@@ -58,17 +58,19 @@ async def claim(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID,
 
     Must be the first statement of the transaction that applies them. Ids must not repeat.
     """
-    claims = sorted(events)
+    claims = dict(events)
     if not claims:
         return set()
-    parameters = {
-        "consumer": consumer,
-        "event_ids": [event_id for event_id, _ in claims],
-        "redrives": [redrive for _, redrive in claims],
-    }
-    return set((await db.execute(_claim, parameters)).scalars())
+    return set((await db.execute(_claim, _columns(consumer, claims))).scalars())
 
 
-async def mark_parked(db: AsyncConnection, consumer: str, event_id: UUID, redrive: int) -> None:
-    """Remembers that the event was parked, unless it has been applied."""
-    await db.execute(_mark_parked, {"consumer": consumer, "event_id": event_id, "redrive": redrive})
+async def mark_parked(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> None:
+    """Remembers `(event id, redrive count)` pairs as parked, but for those that have been applied."""
+    if highest := dict(sorted(events)):
+        await db.execute(_mark_parked, _columns(consumer, highest))
+
+
+def _columns(consumer: str, redrives: Mapping[UUID, int]) -> dict[str, object]:
+    """By id, so that two transactions that name the same ones cannot wait for each other."""
+    event_ids = sorted(redrives)
+    return {"consumer": consumer, "event_ids": event_ids, "redrives": [redrives[key] for key in event_ids]}

@@ -1,6 +1,9 @@
 """A message that cannot work is put aside, whole, in the consumer's own transaction, and the partition moves on."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -52,22 +55,40 @@ parked = Table(
 )
 
 
-async def park(
-    db: AsyncConnection,
-    consumer: str,
-    record: Record,
-    error: Exception,
-    attempts: int = 1,
-    since: datetime | None = None,
-) -> bool:
-    """Keeps the record and sends it to `<topic>.<consumer>.dlq`; False if that was done before.
+PLACE = (parked.c.topic, parked.c.partition, parked.c.kafka_offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A record, why it cannot be applied, how often it was tried in this life of it, and since when."""
+
+    record: Record
+    error: Exception
+    attempts: int = 1
+    since: datetime | None = None
+
+
+async def park(db: AsyncConnection, consumer: str, failed: Sequence[Failed]) -> list[Failed]:
+    """Keeps the records and sends them to `<topic>.<consumer>.dlq`; returns those that were not there before.
 
     One that was redriven and fails again goes there with the attempts of all its lives.
     """
-    origin, headers = origin_of(record)
-    now = datetime.now(UTC)
-    row = {
-        "consumer": consumer,
+    if not failed:
+        return []
+    rows = [_row(each) | {"consumer": consumer} for each in failed]
+    statement = insert(parked).on_conflict_do_nothing().returning(*PLACE)
+    new = {tuple(place) for place in await db.execute(statement, rows)}
+    fresh = [(each, row) for each, row in zip(failed, rows, strict=True) if _place(each.record) in new]
+    ids = [(each.record.event_id, each.record.redrive) for each, _ in fresh]
+    await mark_parked(db, consumer, [(event_id, redrive) for event_id, redrive in ids if event_id])
+    await forward(db, [_dead_letter(each.record, row) for each, row in fresh])
+    return [each for each, _ in fresh]
+
+
+def _row(failed: Failed) -> dict[str, Any]:
+    record, now = failed.record, datetime.now(UTC)
+    origin, _ = origin_of(record)
+    return {
         "topic": record.topic,
         "partition": record.partition,
         "kafka_offset": record.offset,
@@ -77,24 +98,24 @@ async def park(
         "value": record.value,
         "headers": dump_headers(record.headers),
         "record_at": record.at,
-        "failure": classify(error).value,
-        "error_type": type(error).__name__,
-        "error_message": storable(str(error))[:MESSAGE_LIMIT],
-        "attempts": origin.attempts + attempts,
-        "first_failed_at": origin.first_failed_at or since or now,
+        "failure": classify(failed.error).value,
+        "error_type": type(failed.error).__name__,
+        "error_message": storable(str(failed.error))[:MESSAGE_LIMIT],
+        "attempts": origin.attempts + failed.attempts,
+        "first_failed_at": origin.first_failed_at or failed.since or now,
         "last_failed_at": now,
     }
-    statement = insert(parked).values(row).on_conflict_do_nothing().returning(parked.c.id)
-    if (await db.execute(statement)).first() is None:
-        return False
-    if record.event_id is not None:
-        await mark_parked(db, consumer, record.event_id, record.redrive)
+
+
+def _dead_letter(record: Record, row: Mapping[str, Any]) -> Message:
+    origin, headers = origin_of(record)
     first_place = {
         name: getattr(origin, name) for name in ("topic", "partition", "kafka_offset", "record_at")
     }
-    labels = written(OUT, row | first_place | {"redrive": record.redrive})
-    dead_letter = Message(
-        dead_letter_topic(origin.topic, consumer), record.key, record.value, [*headers, *labels]
-    )
-    await forward(db, [dead_letter])
-    return True
+    labels = written(OUT, {**row, **first_place, "redrive": record.redrive})
+    topic = dead_letter_topic(origin.topic, row["consumer"])
+    return Message(topic, record.key, record.value, [*headers, *labels])
+
+
+def _place(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset

@@ -14,7 +14,7 @@ from chassis.database import Database
 from chassis.failures import FailureClass, classify
 from chassis.inbox import claim
 from chassis.outages import Stopped, pause, short, through_outages
-from chassis.parking import park
+from chassis.parking import Failed, park
 from chassis.progress import Tally, advance
 from chassis.record import Delivery, Record, Unreadable, read
 from chassis.registry import Registry
@@ -26,6 +26,8 @@ from chassis.starts import STARTS, KilledItsWorker, Partition, Start, Starts
 LEAVE_SECONDS = 2.0
 
 T = TypeVar("T")
+Heard = tuple[Record, Delivery | Unreadable | None]
+"""A record, and what reading it made of it."""
 
 log = structlog.get_logger()
 
@@ -47,7 +49,8 @@ class Processor:
             if start and start.follows_a_death:
                 await self._carefully(records, start, stop)
                 return
-            await self._sift(records, stop)
+            heard = await self._through(lambda: self._read(records), stop)
+            await self._sift(heard, stop)
 
     async def leave(self, partitions: Sequence[Partition]) -> None:
         """They go to somebody else in good order."""
@@ -71,29 +74,29 @@ class Processor:
             await self._single(record, stop)
         await self._through(lambda: self._starts.forget([(records[0].topic, records[0].partition)]), stop)
 
-    async def _sift(self, records: Sequence[Record], stop: asyncio.Event) -> None:
+    async def _sift(self, heard: Sequence[Heard], stop: asyncio.Event) -> None:
         """In order, whatever fails. Bad luck is nobody's in particular, so then each is tried by itself."""
         try:
-            await self._through(lambda: self._apply(records), stop)
+            await self._through(lambda: self._apply(heard), stop)
             return
         except Stopped:
             raise
         except Exception as error:
-            log.info("batch_failed", records=len(records), error=short(error))
+            log.info("batch_failed", records=len(heard), error=short(error))
             one_is_bad = classify(error) is FailureClass.PERMANENT
-        if one_is_bad and len(records) > 2:
-            middle = len(records) // 2
-            await self._sift(records[:middle], stop)
-            await self._sift(records[middle:], stop)
+        if one_is_bad and len(heard) > 2:
+            middle = len(heard) // 2
+            await self._sift(heard[:middle], stop)
+            await self._sift(heard[middle:], stop)
             return
-        for record in records:
+        for record, _ in heard:
             await self._single(record, stop)
 
     async def _single(self, record: Record, stop: asyncio.Event) -> None:
         tries = Tries()
         while True:
             try:
-                await self._through(lambda: tries.make(self._apply([record])), stop)
+                await self._through(lambda: tries.make(self._read_and_apply(record)), stop)
                 return
             except Stopped:
                 raise
@@ -112,7 +115,7 @@ class Processor:
         async def put_aside() -> None:
             async with self._database.transaction() as db:
                 tally = Tally(received=1)
-                await self._park(db, record, error, tally, attempts, since)
+                await self._park(db, [Failed(record, error, attempts, since)], tally)
                 await advance(
                     db, self._service.name, record.topic, record.partition, record.offset + 1, tally
                 )
@@ -120,9 +123,14 @@ class Processor:
 
         await self._through(put_aside, stop)
 
-    async def _apply(self, records: Sequence[Record]) -> None:
-        last, heard = records[-1], [await read(record, self._wanted, self._registry) for record in records]
-        incoming = [item for item in heard if item is not None]
+    async def _read_and_apply(self, record: Record) -> None:
+        await self._apply(await self._read([record]))
+
+    async def _read(self, records: Sequence[Record]) -> list[Heard]:
+        return [(record, await read(record, self._wanted, self._registry)) for record in records]
+
+    async def _apply(self, heard: Sequence[Heard]) -> None:
+        last, incoming = heard[-1][0], [item for _, item in heard if item is not None]
         telemetry.EVENTS.labels(self._service.name, last.topic, "skipped").inc(len(heard) - len(incoming))
         if not incoming:
             return
@@ -131,9 +139,8 @@ class Processor:
             fresh = await self._claim([item for item in incoming if isinstance(item, Delivery)], db, tally)
             for run in arrange(fresh):
                 await self._react(run, db, tally)
-            for item in incoming:
-                if isinstance(item, Unreadable):
-                    await self._park(db, item.record, item.failure, tally)
+            unreadable = [item for item in incoming if isinstance(item, Unreadable)]
+            await self._park(db, [Failed(item.record, item.failure) for item in unreadable], tally)
             await advance(db, self._service.name, last.topic, last.partition, last.offset + 1, tally)
         self._count(last.topic, tally)
         telemetry.log_each(log, "event_applied", [_ids(delivery.record) for delivery in fresh])
@@ -154,20 +161,12 @@ class Processor:
         tally.applied += len(events)
         await self._service.reactions[run.event_type](events, db)
 
-    async def _park(
-        self,
-        db: AsyncConnection,
-        record: Record,
-        error: Exception,
-        tally: Tally,
-        attempts: int = 1,
-        since: datetime | None = None,
-    ) -> None:
-        if await park(db, self._service.name, record, error, attempts, since):
-            tally.parked += 1
-            log.warning("event_parked", reason=short(error), attempts=attempts, **_ids(record))
-        else:
-            tally.repeated += 1
+    async def _park(self, db: AsyncConnection, failed: Sequence[Failed], tally: Tally) -> None:
+        new = await park(db, self._service.name, failed)
+        tally.parked += len(new)
+        tally.repeated += len(failed) - len(new)
+        for each in new:
+            log.warning("event_parked", reason=short(each.error), attempts=each.attempts, **_ids(each.record))
 
     def _count(self, topic: str, tally: Tally) -> None:
         for outcome in ("applied", "repeated", "parked"):

@@ -81,7 +81,7 @@ class Listener:
 
     async def _park(self, event: Event) -> None:
         async with self.database.transaction() as db:
-            await mark_parked(db, self.service.name, _id_of(event), 0)
+            await mark_parked(db, self.service.name, [(_id_of(event), 0)])
 
     def _record(self, arrival: Arrival) -> Record:
         event, topic = arrival.step, topic_of(arrival, self.service.name)

@@ -19,7 +19,7 @@ async def claim_alone(database: Database, *events: tuple[UUID, int]) -> set[UUID
 
 async def park_alone(database: Database, event_id: UUID, redrive: int) -> None:
     async with database.transaction() as db:
-        await mark_parked(db, CONSUMER, event_id, redrive)
+        await mark_parked(db, CONSUMER, [(event_id, redrive)])
 
 
 async def test_concurrent_claims_of_the_same_events_have_one_winner_each(new_database: NewDatabase) -> None:
