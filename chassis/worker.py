@@ -5,7 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Coroutine, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import structlog
@@ -19,13 +19,15 @@ from chassis.consumer import Consumer
 from chassis.database import Database
 from chassis.health import health_routes
 from chassis.letters import LetterProcessor
+from chassis.outages import Stopped, pause, short
 from chassis.processing import Processor
 from chassis.registry import Registry
 from chassis.relay import Relay
-from chassis.service import Service
+from chassis.service import Errand, Service
 from chassis.topics import DEAD_LETTERS
 
 EXIT_DRAIN_TOO_SLOW = 71
+ERRAND_SECONDS = 3.0
 
 log = structlog.get_logger()
 
@@ -47,7 +49,7 @@ async def run(service: Service, settings: Settings) -> None:
     serving = asyncio.create_task(page.serve())
     watching = asyncio.create_task(watchdog.watch(lambda: consumer.is_alive))
     log.info("worker_started", topics=service.topics)
-    errands = [errand(database, settings, stop) for errand in (cleanup.run, *service.errands)]
+    errands = [begun_again(errand, database, settings, stop) for errand in (cleanup.run, *service.errands)]
     await _until_all_end(consumer.run(stop), relay.run(stop), *errands)
     watching.cancel()
     page.should_exit = True
@@ -62,6 +64,18 @@ def _consumer(service: Service, database: Database, registry: Registry, settings
         letters = LetterProcessor(service, database, registry)
         return Consumer(service.name, re.compile(DEAD_LETTERS), letters, settings)
     return Consumer(service.name, service.topics, Processor(service, database, registry), settings)
+
+
+async def begun_again(errand: Errand, database: Database, settings: Settings, stop: asyncio.Event) -> None:
+    """What breaks an errand is its own: events are consumed and sent meanwhile, and it is begun again."""
+    with suppress(Stopped):
+        while True:
+            try:
+                await errand(database, settings, stop)
+                return
+            except Exception as error:  # last resort of this loop: whatever it was, its rows are still there
+                log.exception("errand_failed", error=short(error), next_try_seconds=ERRAND_SECONDS)
+            await pause(ERRAND_SECONDS, stop)
 
 
 async def _until_all_end(*loops: Coroutine[Any, Any, None]) -> None:

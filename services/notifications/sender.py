@@ -129,5 +129,5 @@ async def write_down(database: Database, answers: Mapping[int, Answer]) -> None:
 
 
 def _waits(error: Exception) -> bool:
-    """A lock or a deadlock is waited for as well: nothing but a bug ends the sender."""
+    """A lock or a deadlock is waited for as well; a bug ends the sender, which is then begun again."""
     return classify(error) is not FailureClass.PERMANENT

@@ -22,7 +22,7 @@ from tests.integration.conftest import NewDatabase
 from tests.system.conftest import System, until
 
 GROUP = "fragile"
-LETTER_SENT = "SELECT 1 FROM outbox WHERE topic LIKE '%.dlq' AND published_at IS NOT NULL"
+LETTER_SENT = "SELECT 1 FROM outbox WHERE topic LIKE '%.dlq' AND published_at IS NOT NULL AND key = $1"
 APPLIED = "SELECT 1 FROM inbox WHERE consumer = 'fragile' AND status = 'applied' AND event_id = ANY($1)"
 
 
@@ -99,7 +99,7 @@ async def ended(system: System, database: Database, deadly: str) -> bool:
     with worker(system, database, dies_of=deadly) as process:
 
         async def dead_or_done() -> bool:
-            return process.poll() is not None or bool(await rows(database, LETTER_SENT))
+            return process.poll() is not None or bool(await rows(database, LETTER_SENT, deadly.encode()))
 
         await until(dead_or_done, 60)
         assert process.poll() in (None, -signal.SIGKILL)
