@@ -18,9 +18,10 @@ def url(ports: Ports) -> str:
 def process(home: Home, ports: Ports, artifacts: list[Artifact], password: str) -> Process:
     folder = next(cache.path_of(artifact) for artifact in artifacts if artifact.is_archive)
     logging = "-Djava.util.logging.manager=org.jboss.logmanager.LogManager"
+    temporary = f"-Djava.io.tmpdir={home.path}"  # it unpacks a library there, which stays when it is killed
     return Process(
         name="registry",
-        command=java(HEAP_MB, [logging, "-jar", str(folder / "quarkus-run.jar")]),
+        command=java(HEAP_MB, [logging, temporary, "-jar", str(folder / "quarkus-run.jar")]),
         environment=_environment(ports, password),
         ports=(ports.registry, ports.registry_management),
         folder=home.path,

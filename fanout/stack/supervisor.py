@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import time
 import xmlrpc.client
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from fanout.stack.home import Home
 from fanout.stack.process import environment
 
 SECRET = "supervisor"
+STOPPING_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,9 @@ class Supervisor:
         return states[name]
 
     def start(self, name: str) -> None:
+        """Of one that is just stopping supervisor would forget it without a word, so that is waited for."""
+        while self.state(name).state == "STOPPING":
+            time.sleep(STOPPING_SECONDS)
         with _ignoring(Faults.ALREADY_STARTED):
             self._call("startProcess", name, False)
 

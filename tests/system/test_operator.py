@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from fanout.stack.home import Home
+from fanout.stack.supervisor import Supervisor
 from tests.conftest import REPOSITORY, Stack, free_base
 from tests.system.conftest import System, until
 
@@ -58,6 +59,14 @@ async def fraud_has_caught_up(system: System) -> bool:
 async def fraud_lag(system: System) -> dict[str, Any]:
     lag = json.loads(await system.fanout("lag", "--json"))
     return next(row for row in lag["groups"] if (row["group"], row["topic"]) == ("fraud", "orders"))
+
+
+def test_what_is_started_while_it_stops_runs_afterwards(stack: Stack) -> None:
+    supervisor = Supervisor(Home(stack.home))
+    supervisor.stop("fraud-worker")
+    assert supervisor.state("fraud-worker").state == "STOPPING"
+    stack.must("start", "fraud-worker")
+    assert supervisor.state("fraud-worker").is_alive
 
 
 def test_an_api_process_has_neither_kafka_nor_registry_in_its_environment(stack: Stack) -> None:

@@ -34,6 +34,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     settings = {"FANOUT_HOME": str(tmp_path / "home"), "FANOUT_PORT_BASE": str(free_base()), "COLUMNS": "120"}
     environment = os.environ | settings
     yield environment
+    (REPOSITORY / "whole.json").unlink(missing_ok=True)
     subprocess.run([".venv/bin/fanout", "down", "--wipe"], cwd=REPOSITORY, env=environment, check=True)
 
 
