@@ -21,6 +21,8 @@ down: $(READY) ## stop everything; the data stays
 status: $(READY) ## what runs, and the memory it takes
 	@$(VENV)/bin/fanout status
 
+install: $(READY) ## only make the Python environment, with the fanout command in .venv/bin
+
 test: $(READY) ## all tests, on the real servers
 	@$(VENV)/bin/pytest
 
@@ -61,4 +63,4 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null
 	@touch $@
 
-.PHONY: help demo up down status test images compose-test check schemas lock clean
+.PHONY: help demo up down status install test images compose-test check schemas lock clean

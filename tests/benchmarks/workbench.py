@@ -24,6 +24,7 @@ from chassis.processing import Processor
 from chassis.record import Record
 from chassis.registry import Registry
 from chassis.service import Service, load
+from chassis.starts import Partition
 from fanout.addresses import Addresses, running
 from fanout.stack.home import current
 from schemas import OrderLine, OrderPlaced
@@ -63,7 +64,7 @@ class Workbench:
         """Events per second, from the first record handed over to the last one committed."""
         processor = Stopwatch(Processor(self.service, self.database, self.registry), len(self.events))
         stop = asyncio.Event()
-        consumer = Consumer(self.new_group(), [self.topic], processor, self.settings)  # type: ignore[arg-type]
+        consumer = Consumer(self.new_group(), [self.topic], processor, self.settings)
         consuming = asyncio.create_task(consumer.run(stop))
         await processor.done.wait()
         stop.set()
@@ -88,6 +89,9 @@ class Stopwatch:
         if self._left == 0:
             self.seconds = time.perf_counter() - self._began
             self.done.set()
+
+    async def leave(self, partitions: Sequence[Partition]) -> None:
+        await self._processor.leave(partitions)
 
 
 @asynccontextmanager
