@@ -88,6 +88,13 @@ class System:
     async def fanout(self, *arguments: str) -> str:
         return await asyncio.to_thread(self.stack.must, *arguments)
 
+    async def someone_waits(self, service: str, statement: str) -> bool:
+        """For a lock. Asked on a connection of its own: inside a transaction pg_stat_activity does not change."""
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock' AND query LIKE $2"
+        )
+        return bool(await self.query(service, waiting, service, f"%{statement}%"))
+
     async def settled(self, seconds: int = 90) -> str:
         """The ledger, once nothing is on the way; fails if anything was lost or doubled."""
         return await self.fanout("verify", "--wait", f"{seconds}s")

@@ -15,7 +15,7 @@ async def test_a_worker_killed_in_the_middle_of_a_batch_under_load(system: Syste
     load = asyncio.create_task(system.load(80, RATE))
     async with system.connect(service) as connection, connection.transaction():
         await connection.execute("LOCK TABLE progress IN EXCLUSIVE MODE")
-        await until(lambda: someone_waits(system, service, "INTO progress"))
+        await until(lambda: system.someone_waits(service, "INTO progress"))
         await system.fanout("kill", f"{service}-worker")
     assert (await load).complete
     await system.settled()
@@ -34,7 +34,7 @@ async def test_a_relay_killed_between_publish_and_mark_sends_again_and_nothing_i
     async with system.connect("orders") as connection, connection.transaction():
         await connection.execute("SELECT 1 FROM outbox WHERE aggregate_id = $1 FOR UPDATE", order_id)
         await system.fanout("start", "orders-worker")
-        await until(lambda: someone_waits(system, "orders", "UPDATE outbox"))
+        await until(lambda: system.someone_waits("orders", "UPDATE outbox"))
         await system.fanout("kill", "orders-worker")
         await until(lambda: more_repeats_than(system, repeated_before))
     await system.until_status(order_id, "shipped", seconds=60)
@@ -50,14 +50,6 @@ async def test_a_dependency_killed_under_load_comes_back_and_so_does_everyone(
     await system.fanout("kill", dependency)
     assert (await load).complete
     await system.settled(120)
-
-
-async def someone_waits(system: System, service: str, statement: str) -> bool:
-    """Asked on a connection of its own: inside a transaction pg_stat_activity does not change."""
-    waiting = (
-        "SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock' AND query LIKE $2"
-    )
-    return bool(await system.query(service, waiting, service, f"%{statement}%"))
 
 
 async def repeats(system: System) -> int:
