@@ -125,9 +125,8 @@ def read(consumer: Consumer, wanted: set[str]) -> set[str]:
 def test_writing(containers: Containers, topics: list[str], principal: str) -> None:
     """What must be refused is tried; of what is granted the broker itself is asked, so that nothing is written."""
     allowed = writes(principal, topics)
-    producer = Producer(
-        {**broker(containers, principal).for_librdkafka(), **SILENT, "message.timeout.ms": 8000}
-    )
+    settings = {**broker(containers, principal).for_librdkafka(), **SILENT, "message.timeout.ms": 8000}
+    producer = Producer(settings)
     codes: dict[str, int] = {}
 
     def note(error: KafkaError | None, sent: Message) -> None:
