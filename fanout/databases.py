@@ -1,5 +1,6 @@
 """One service's database from outside: short read-only snapshots, and one sentence when it is away."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -29,12 +30,16 @@ async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
     try:
         async with engine.connect() as db:
             yield db
-    except OSError as error:
-        raise _unreachable(service, url) from error
-    except SQLAlchemyError as error:
-        if _connection_is_gone(error):
+    except Exception as error:
+        if _is_being_cancelled():
+            raise asyncio.CancelledError from error
+        if isinstance(error, OSError) or _connection_is_gone(error):
             raise _unreachable(service, url) from error
-        raise FanoutError(f"the database of {service} refuses a question: {_first_line(error)}") from error
+        if isinstance(error, SQLAlchemyError):
+            raise FanoutError(
+                f"the database of {service} refuses a question: {_first_line(error)}"
+            ) from error
+        raise
     finally:
         await engine.dispose()
 
@@ -50,7 +55,13 @@ def _unreachable(service: str, url: str) -> Unreachable:
     return Unreachable(f"the database of {service}", f"{place.host}:{place.port}")
 
 
-def _connection_is_gone(error: SQLAlchemyError) -> bool:
+def _is_being_cancelled() -> bool:
+    """What fails then, such as a rollback behind a statement that was given up, is no news to anybody."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _connection_is_gone(error: Exception) -> bool:
     """Also while Postgres starts up, shuts down or lacks the database (classes 08, 57P and 3D)."""
     if not isinstance(error, DBAPIError):
         return False

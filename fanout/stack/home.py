@@ -57,6 +57,10 @@ class Home:
         return self.path / "workers.json"
 
     @property
+    def registry(self) -> Path:
+        return self.path / "registry"
+
+    @property
     def mail(self) -> Path:
         return self.path / "mail"
 

@@ -15,10 +15,15 @@ def url(ports: Ports) -> str:
     return f"http://{HOST}:{ports.registry}/apis/ccompat/v7"
 
 
+def prepare(home: Home) -> None:
+    """It unpacks a library into a folder of its own, which stays when it is killed: so not in /tmp."""
+    home.registry.mkdir(parents=True, exist_ok=True)
+
+
 def process(home: Home, ports: Ports, artifacts: list[Artifact], password: str) -> Process:
     folder = next(cache.path_of(artifact) for artifact in artifacts if artifact.is_archive)
     logging = "-Djava.util.logging.manager=org.jboss.logmanager.LogManager"
-    temporary = f"-Djava.io.tmpdir={home.path}"  # it unpacks a library there, which stays when it is killed
+    temporary = f"-Djava.io.tmpdir={home.registry}"
     return Process(
         name="registry",
         command=java(HEAP_MB, [logging, temporary, "-jar", str(folder / "quarkus-run.jar")]),

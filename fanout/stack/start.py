@@ -4,7 +4,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 from fanout.setup import steps
-from fanout.stack import download, guard, kafka, mailbox, ports, postgres, probes, supervisor_config
+from fanout.stack import download, guard, kafka, mailbox, ports, postgres, probes, registry, supervisor_config
 from fanout.stack.blueprint import Blueprint
 from fanout.stack.console import say
 from fanout.stack.home import write_private
@@ -60,6 +60,7 @@ def _prepare(blueprint: Blueprint) -> None:
     download.fetch(blueprint.artifacts)
     with ThreadPoolExecutor() as pool:
         database = pool.submit(postgres.prepare, blueprint.home, blueprint.passwords[postgres.SUPERUSER])
+        registry.prepare(blueprint.home)
         kafka.prepare(blueprint.home, blueprint.ports, blueprint.artifacts)
         database.result()
 

@@ -32,7 +32,7 @@ def take_down(home: Home) -> bool:
 def wipe(home: Home) -> None:
     """Delete what a stack keeps in its home; other files there are not ours."""
     shutil.rmtree(postgres.data_folder(home), ignore_errors=True)
-    for folder in (home.logs, home.mail, home.path / "kafka", home.path / "postgres.new"):
+    for folder in (home.logs, home.mail, home.registry, home.path / "kafka", home.path / "postgres.new"):
         shutil.rmtree(folder, ignore_errors=True)
     ours = (home.lock, home.stack_file, home.secrets, home.offsets_file, home.counts_file)
     for file in (*ours, home.mail_delay, home.supervisor_config, *home.supervisor_logs):

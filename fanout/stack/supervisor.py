@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-from fanout.errors import NotRunning, ProcessFailed, UnknownProcess
+from fanout.errors import BadUsage, NotRunning, ProcessFailed, UnknownProcess
 from fanout.stack.home import Home
 from fanout.stack.process import environment
 
@@ -105,6 +105,10 @@ class Supervisor:
             return cast(Callable[..., object], getattr(server.supervisor, method))(*arguments)
         except (OSError, EOFError) as error:
             raise NotRunning from error
+        except xmlrpc.client.Fault as error:
+            if error.faultCode == Faults.SHUTDOWN_STATE:
+                raise BadUsage("the system is just being stopped: try again when it is") from error
+            raise
         finally:
             transport.close()
 

@@ -36,6 +36,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     yield environment
     (REPOSITORY / "whole.json").unlink(missing_ok=True)
     subprocess.run([".venv/bin/fanout", "down", "--wipe"], cwd=REPOSITORY, env=environment, check=True)
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.timeout(400)

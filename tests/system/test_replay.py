@@ -144,12 +144,12 @@ async def test_what_ends_the_tool_leaves_workers_that_go_on(system: System) -> N
                 *(sys.executable, "-m", "fanout", "replay", "analytics"),
                 cwd=system.stack.repository,
                 env=system.stack.environment,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
             )
             await until(lambda: system.someone_waits("analytics", "DELETE FROM inbox"))
             replay.send_signal(number)
-            ended = await asyncio.wait_for(replay.wait(), 60)
-        assert ended == (-number if number is signal.SIGKILL else 128 + number)
+            _, said = await asyncio.wait_for(replay.communicate(), 60)
+        assert replay.returncode == (-number if number is signal.SIGKILL else 128 + number), said.decode()
         if number is signal.SIGKILL:
             await system.fanout("up")
         order = await system.order()
