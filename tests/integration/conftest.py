@@ -8,13 +8,26 @@ from itertools import count
 import pytest
 from sqlalchemy.engine import URL
 
+from chassis.database import Database
 from tests.fixtures import NewDatabase
+from tests.integration.desk import Desk, desk_database
 from tests.integration.ledger_world import Honest, World, copy, create, drop, live, world_at
 
 __all__ = ["Broken", "NewDatabase"]
 
 Broken = Callable[..., Awaitable[World]]
 _numbers = count(1)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase, desk: Desk) -> Database:
+    """The desk's, unless a module says whose."""
+    return await desk_database(desk, new_database)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from chassis.record import Record
 from chassis.service import Service
 from schemas import FraudAssessed, OrderCancelled, OrderConfirmed
 from schemas.files import parsed_schema
-from tests.integration.conftest import NewDatabase
+from tests.fixtures import NewDatabase
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CONFIRMED, CANCELLED = 1, 2

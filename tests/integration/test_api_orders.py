@@ -13,16 +13,8 @@ from schemas import OrderCancelled, OrderConfirmed, OrderPlaced
 from services.orders.api import app
 from services.orders.service import orders
 from tests.integration import facts
+from tests.integration.bodies import ORDER
 from tests.integration.conftest import NewDatabase
-
-LINES = [{"product_id": "mug", "quantity": 2}, {"product_id": "pencil", "quantity": 3}]
-ORDER = {
-    "customer_id": "c-1",
-    "currency": "EUR",
-    "payment_method": "card",
-    "card_token": "tok_visa",
-    "lines": LINES,
-}
 
 
 @pytest.fixture

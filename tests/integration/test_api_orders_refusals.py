@@ -10,16 +10,8 @@ import pytest
 from chassis.database import Database
 from services.orders.api import app
 from tests.integration import facts
+from tests.integration.bodies import LINES, ORDER
 from tests.integration.conftest import NewDatabase
-
-LINES = [{"product_id": "mug", "quantity": 2}, {"product_id": "pencil", "quantity": 3}]
-ORDER = {
-    "customer_id": "c-1",
-    "currency": "EUR",
-    "payment_method": "card",
-    "card_token": "tok_visa",
-    "lines": LINES,
-}
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from chassis.outbox import load_headers, outbox
 from chassis.parking import parked
 from chassis.processing import Processor
 from chassis.retries import TRIES
-from tests.integration.conftest import NewDatabase
 from tests.integration.desk import (
     TRACE,
     Desk,
@@ -22,22 +21,11 @@ from tests.integration.desk import (
     cancelled,
     confirmed,
     counts,
-    desk_database,
     noted,
     record,
     rows,
     work,
 )
-
-
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
-
-
-@pytest.fixture
-async def database(new_database: NewDatabase, desk: Desk) -> Database:
-    return await desk_database(desk, new_database)
 
 
 async def test_a_batch_is_one_transaction_with_effects_receipts_and_facts(

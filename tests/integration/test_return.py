@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 from sqlalchemy import Row, select
 
 from chassis.database import Database
@@ -13,18 +12,7 @@ from chassis.outbox import load_headers, outbox
 from chassis.parking import parked
 from chassis.record import Record
 from chassis.redrive import Returned, send_back
-from tests.integration.conftest import NewDatabase
-from tests.integration.desk import Desk, confirmed, desk_database, noted, record, rows, work
-
-
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
-
-
-@pytest.fixture
-async def database(new_database: NewDatabase, desk: Desk) -> Database:
-    return await desk_database(desk, new_database)
+from tests.integration.desk import Desk, confirmed, noted, record, rows, work
 
 
 async def last_message(database: Database, topic: str) -> Row:  # type: ignore[type-arg]

@@ -12,22 +12,11 @@ from chassis.processing import Processor
 from chassis.record import Record
 from chassis.starts import STARTS, starts
 from schemas import OrderConfirmed
-from tests.integration.conftest import NewDatabase
-from tests.integration.desk import Desk, Schemas, confirmed, desk_database, noted, record, rows
+from tests.integration.desk import Desk, Schemas, confirmed, noted, record, rows
 
 
 class Death(BaseException):
     """Ends the process: nothing in it gets to clean up."""
-
-
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
-
-
-@pytest.fixture
-async def database(new_database: NewDatabase, desk: Desk) -> Database:
-    return await desk_database(desk, new_database)
 
 
 def a_process(desk: Desk, database: Database) -> Processor:
