@@ -1,6 +1,5 @@
 """One service's database from outside: short read-only snapshots, and one sentence when it is away."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -30,16 +29,12 @@ async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
     try:
         async with engine.connect() as db:
             yield db
-    except Exception as error:
-        if _is_being_cancelled():
-            raise asyncio.CancelledError from error
-        if isinstance(error, OSError) or _connection_is_gone(error):
+    except OSError as error:
+        raise _unreachable(service, url) from error
+    except SQLAlchemyError as error:
+        if _connection_is_gone(error):
             raise _unreachable(service, url) from error
-        if isinstance(error, SQLAlchemyError):
-            raise FanoutError(
-                f"the database of {service} refuses a question: {_first_line(error)}"
-            ) from error
-        raise
+        raise FanoutError(f"the database of {service} refuses a question: {_first_line(error)}") from error
     finally:
         await engine.dispose()
 
@@ -55,13 +50,7 @@ def _unreachable(service: str, url: str) -> Unreachable:
     return Unreachable(f"the database of {service}", f"{place.host}:{place.port}")
 
 
-def _is_being_cancelled() -> bool:
-    """What fails then, such as a rollback behind a statement that was given up, is no news to anybody."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _connection_is_gone(error: Exception) -> bool:
+def _connection_is_gone(error: SQLAlchemyError) -> bool:
     """Also while Postgres starts up, shuts down or lacks the database (classes 08, 57P and 3D)."""
     if not isinstance(error, DBAPIError):
         return False

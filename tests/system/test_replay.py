@@ -133,6 +133,11 @@ async def test_events_that_wait_are_not_jumped_over_by_a_replay_from_a_later_tim
     await system.settled()
 
 
+def heeds_interrupts() -> None:
+    """Whatever a shell starts in its background ignores them, and so do those whom that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_what_ends_the_tool_leaves_workers_that_go_on(system: System) -> None:
     """In the middle for certain: offsets are moved, and the clearing waits for a table the test has locked."""
     await system.load(50, 50, seed=14)
@@ -145,6 +150,7 @@ async def test_what_ends_the_tool_leaves_workers_that_go_on(system: System) -> N
                 cwd=system.stack.repository,
                 env=system.stack.environment,
                 stderr=subprocess.PIPE,
+                preexec_fn=heeds_interrupts,
             )
             await until(lambda: system.someone_waits("analytics", "DELETE FROM inbox"))
             replay.send_signal(number)
