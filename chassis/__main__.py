@@ -1,17 +1,17 @@
 """`python -m chassis api|worker|migrate|check SERVICE`: one process of one service."""
 
 import argparse
-import asyncio
 import importlib
 import os
 import sys
 from importlib.util import find_spec
 
+import uvloop
 from pydantic import ValidationError
 
-from chassis import telemetry
 from chassis.config import SECRETS, Settings, UnreadableSecrets, read_settings
 from chassis.failures import FailureClass, classify
+from chassis.logs import configure_logging
 from chassis.service import Service, UnknownService, load
 
 EXIT_WRONG_USE = 2
@@ -22,8 +22,9 @@ def main() -> int:
     try:
         service = load(arguments.service)
         settings = read_settings()
-        telemetry.configure_logging(service.name, arguments.process, settings.log_level)
-        return asyncio.run(PROCESSES[arguments.process](service, settings))
+        configure_logging(service.name, arguments.process, settings.log_level)
+        os.nice(settings.niceness)
+        return uvloop.run(PROCESSES[arguments.process](service, settings))
     except (UnknownService, UnreadableSecrets) as error:
         return _refuse(str(error))
     except ValidationError as error:

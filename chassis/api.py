@@ -41,6 +41,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,
+        http="httptools",
     )
     await uvicorn.Server(config).serve()
 

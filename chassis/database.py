@@ -1,16 +1,18 @@
 """One service's Postgres: the engine, and the only place where a transaction is committed."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
+import asyncpg
 import structlog
 from sqlalchemy import MetaData, event, text
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from chassis import pulse, telemetry
+from chassis import pulse
+from chassis.logs import log_each
 
 metadata = MetaData()
 """The chassis' own tables; every service database has them."""
@@ -21,8 +23,16 @@ PUBLISHED = "published"
 log = structlog.get_logger()
 
 
+class TransactionLost(Exception):
+    """Postgres rolled back what should have been committed: a statement had failed, and the error was swallowed."""
+
+
 class Database:
-    """Transactions for handlers and routes; one that published wakes the relay after its commit."""
+    """Gives out transactions, and wakes the relay after each commit that published something.
+
+    `wake_relay` is set where the relay runs in this process; it returns False while another process's relay is
+    the active one, which is then told by NOTIFY.
+    """
 
     def __init__(self, url: str, pool_size: int = 10, application: str = "fanout") -> None:
         self.engine = create_async_engine(
@@ -33,18 +43,29 @@ class Database:
             connect_args={"timeout": 5, "server_settings": {"application_name": application, "jit": "off"}},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
-        self._doorbell = Doorbell(self)
+        self.wake_relay: Callable[[], bool] = lambda: False
+        # BEGIN and COMMIT are sent by `transaction`: SQLAlchemy's own cost as much as a statement each.
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Commits when the block ends well, and rolls back otherwise."""
         pulse.beat()
-        async with self.engine.connect() as db:
-            async with db.begin():
-                db.info.pop(PUBLISHED, None)
+        async with self._autocommit.connect() as db:
+            postgres = driver(db)
+            db.info.pop(PUBLISHED, None)
+            await postgres.execute("BEGIN")
+            try:
                 yield db
-            if facts := db.info.pop(PUBLISHED, None):
-                self._doorbell.ring()
-                telemetry.log_each(log, "fact_published", facts)
+                if await postgres.execute("COMMIT") != "COMMIT":
+                    raise TransactionLost
+            except BaseException:
+                await _roll_back(db)
+                raise
+            if published := db.info.pop(PUBLISHED, None):
+                log_each(log, "event_published", published, _ids)
+                if not self.wake_relay():
+                    await _notify(postgres)
 
     async def is_reachable(self) -> bool:
         try:
@@ -55,43 +76,46 @@ class Database:
         return True
 
     async def close(self) -> None:
-        await self._doorbell.silence()
         await self.engine.dispose()
 
 
+def driver(db: AsyncConnection) -> asyncpg.Connection:
+    """Returns the connection beneath SQLAlchemy's, for the few statements that every transaction makes."""
+    connection: Any = db.sync_connection
+    return connection.connection.driver_connection
+
+
+def _ids(row: Mapping[str, Any]) -> dict[str, object]:
+    """Names an outbox row in a log line."""
+    return {
+        "type": row["type"],
+        "topic": row["topic"],
+        "order_id": row.get("aggregate_id"),
+        "event_id": str(row["event_id"]),
+    }
+
+
+async def _roll_back(db: AsyncConnection) -> None:
+    """Leaves the connection fit for the next transaction, or throws it away."""
+    postgres = driver(db)
+    try:
+        if postgres.is_in_transaction():
+            await postgres.execute("ROLLBACK")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        await db.invalidate()
+
+
+async def _notify(postgres: asyncpg.Connection) -> None:
+    """Wakes the active relay in another process.
+
+    NOTIFY takes a lock that serializes commits: inside the transaction it would cost writers most of their rate.
+    A lost one is harmless: the relay also looks by itself now and then.
+    """
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        await postgres.execute(f"NOTIFY {OUTBOX_CHANNEL}")
+
+
 def _refuse_closed(_: object, record: ConnectionPoolEntry, __: object) -> None:
-    """A connection that Postgres closed is replaced. It costs no round trip, unlike the pool's own ping."""
+    """Replaces a connection that Postgres closed. It costs no round trip, unlike the pool's own ping."""
     if record.driver_connection is None or record.driver_connection.is_closed():
         raise DisconnectionError
-
-
-class Doorbell:
-    """Wakes the relay, outside of every business transaction, once for all that rang meanwhile.
-
-    NOTIFY takes a lock that serializes commits; inside the transaction it would cost writers most of
-    their rate. A lost ring is harmless: the relay also looks by itself now and then.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._rung = False
-        self._ringing: asyncio.Task[None] | None = None
-
-    def ring(self) -> None:
-        self._rung = True
-        if self._ringing is None or self._ringing.done():
-            self._ringing = asyncio.create_task(self._notify())
-
-    async def silence(self) -> None:
-        if self._ringing is not None:
-            await asyncio.wait({self._ringing}, timeout=1)
-
-    async def _notify(self) -> None:
-        while self._rung:
-            self._rung = False
-            try:
-                async with self._database.engine.connect() as db:
-                    await db.execution_options(isolation_level="AUTOCOMMIT")
-                    await db.execute(text(f"NOTIFY {OUTBOX_CHANNEL}"))
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("relay_not_woken", error=str(error))

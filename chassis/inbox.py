@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     CheckConstraint,
     Column,
     DateTime,
@@ -14,13 +13,11 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
-    bindparam,
     func,
-    text,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.database import metadata
+from chassis.database import driver, metadata
 
 inbox = Table(
     "inbox",
@@ -37,20 +34,20 @@ inbox = Table(
 
 # A parked event is taken up once per redrive, an applied one never again. One that loses a race with
 # another transaction waits for it and then returns no row.
-_claim = text("""
+CLAIM = """
     INSERT INTO inbox AS mine (consumer, event_id, status, redrive)
-    SELECT :consumer, event_id, 'applied', redrive FROM unnest(:event_ids, :redrives) AS claims (event_id, redrive)
+    SELECT $1, event_id, 'applied', redrive FROM unnest($2::uuid[], $3::smallint[]) AS claims (event_id, redrive)
     ON CONFLICT (consumer, event_id) DO UPDATE SET status = 'applied', redrive = excluded.redrive
         WHERE mine.status = 'parked' AND excluded.redrive > mine.redrive
     RETURNING event_id
-""").bindparams(bindparam("event_ids", type_=ARRAY(Uuid)), bindparam("redrives", type_=ARRAY(SmallInteger)))
+"""
 
-_mark_parked = text("""
+MARK_PARKED = """
     INSERT INTO inbox AS mine (consumer, event_id, status, redrive)
-    SELECT :consumer, event_id, 'parked', redrive FROM unnest(:event_ids, :redrives) AS ids (event_id, redrive)
+    SELECT $1, event_id, 'parked', redrive FROM unnest($2::uuid[], $3::smallint[]) AS ids (event_id, redrive)
     ON CONFLICT (consumer, event_id) DO UPDATE SET redrive = excluded.redrive
         WHERE mine.status = 'parked' AND excluded.redrive > mine.redrive
-""").bindparams(bindparam("event_ids", type_=ARRAY(Uuid)), bindparam("redrives", type_=ARRAY(SmallInteger)))
+"""
 
 
 async def claim(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> set[UUID]:
@@ -61,16 +58,16 @@ async def claim(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID,
     claims = dict(events)
     if not claims:
         return set()
-    return set((await db.execute(_claim, _columns(consumer, claims))).scalars())
+    return {row["event_id"] for row in await driver(db).fetch(CLAIM, consumer, *_columns(claims))}
 
 
 async def mark_parked(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> None:
     """Remembers `(event id, redrive count)` pairs as parked, but for those that have been applied."""
     if highest := dict(sorted(events)):
-        await db.execute(_mark_parked, _columns(consumer, highest))
+        await driver(db).execute(MARK_PARKED, consumer, *_columns(highest))
 
 
-def _columns(consumer: str, redrives: Mapping[UUID, int]) -> dict[str, object]:
+def _columns(redrives: Mapping[UUID, int]) -> tuple[list[UUID], list[int]]:
     """By id, so that two transactions that name the same ones cannot wait for each other."""
     event_ids = sorted(redrives)
-    return {"consumer": consumer, "event_ids": event_ids, "redrives": [redrives[key] for key in event_ids]}
+    return event_ids, [redrives[event_id] for event_id in event_ids]

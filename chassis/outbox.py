@@ -19,14 +19,13 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     func,
-    insert,
     text,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
 from chassis.avro import encode
-from chassis.database import PUBLISHED, metadata
+from chassis.database import PUBLISHED, driver, metadata
 from chassis.telemetry import traceparent_for
 from schemas import Event
 
@@ -54,16 +53,29 @@ outbox = Table(
     Index("outbox_aggregate", "aggregate_id"),
 )
 
+COLUMNS = {
+    "event_id": "uuid",
+    "topic": "text",
+    "type": "text",
+    "aggregate_id": "text",
+    "aggregate_version": "int",
+    "key": "bytea",
+    "payload": "bytea",
+    "schema_version": "int",
+    "headers": "text",
+}
+INSERT = f"""
+    INSERT INTO outbox ({", ".join(COLUMNS)})
+    SELECT * FROM unnest({", ".join(f"${n}::{type}[]" for n, type in enumerate(COLUMNS.values(), 1))})
+"""
+
 
 async def publish(db: AsyncConnection, events: Iterable[Event]) -> None:
     """Makes the events part of the caller's transaction, in this order.
 
     Call it after the aggregate's row is locked or changed: then the order of ids is the order of versions.
     """
-    rows = [_row(event) for event in events]
-    if rows:
-        await db.execute(insert(outbox), rows)
-        _note(db, rows)
+    await _insert(db, [_row(event) for event in events])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +104,7 @@ async def forward(db: AsyncConnection, messages: Iterable[Message]) -> None:
         }
         for message in messages
     ]
-    if rows:
-        await db.execute(insert(outbox), rows)
-        _note(db, rows)
+    await _insert(db, rows)
 
 
 def dump_headers(headers: Headers) -> str:
@@ -106,18 +116,12 @@ def load_headers(stored: str) -> list[tuple[str, bytes | None]]:
     return [(name, None if value is None else value.encode("latin-1")) for name, value in json.loads(stored)]
 
 
-def _note(db: AsyncConnection, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Leaves on the connection what its transaction will wake the relay for, and log, once it is committed."""
-    facts = [
-        {
-            "type": row.get("type"),
-            "topic": row["topic"],
-            "order_id": row.get("aggregate_id"),
-            "event_id": str(row["event_id"]),
-        }
-        for row in rows
-    ]
-    db.info.setdefault(PUBLISHED, []).extend(facts)
+async def _insert(db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the rows, and leaves them on the connection to be logged once its transaction is committed."""
+    if not rows:
+        return
+    await driver(db).execute(INSERT, *([row.get(column) for row in rows] for column in COLUMNS))
+    db.info.setdefault(PUBLISHED, []).extend(rows)
 
 
 def _row(event: Event) -> dict[str, Any]:

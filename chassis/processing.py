@@ -13,6 +13,7 @@ from chassis import telemetry
 from chassis.database import Database
 from chassis.failures import FailureClass, classify
 from chassis.inbox import claim
+from chassis.logs import log_each
 from chassis.outages import Stopped, pause, short, through_outages
 from chassis.parking import Failed, park
 from chassis.progress import Tally, advance
@@ -143,7 +144,7 @@ class Processor:
             await self._park(db, [Failed(item.record, item.failure) for item in unreadable], tally)
             await advance(db, self._service.name, last.topic, last.partition, last.offset + 1, tally)
         self._count(last.topic, tally)
-        telemetry.log_each(log, "event_applied", [_ids(delivery.record) for delivery in fresh])
+        log_each(log, "event_applied", fresh, lambda delivery: _ids(delivery.record))
 
     async def _claim(
         self, deliveries: Sequence[Delivery], db: AsyncConnection, tally: Tally

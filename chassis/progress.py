@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, PrimaryKeyConstraint, Table, Text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.database import metadata
+from chassis.database import driver, metadata
 
 COUNTS = ("received", "applied", "repeated", "parked")
 
@@ -21,17 +21,17 @@ progress = Table(
     CheckConstraint("received = applied + repeated + parked", name="progress_adds_up"),
 )
 
-_advance = text("""
+ADVANCE = """
     INSERT INTO progress AS sofar
         (consumer, topic, partition, next_offset, received, applied, repeated, parked)
-    VALUES (:consumer, :topic, :partition, :next_offset, :received, :applied, :repeated, :parked)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT (consumer, topic, partition) DO UPDATE SET
         next_offset = greatest(sofar.next_offset, excluded.next_offset),
         received = sofar.received + excluded.received,
         applied = sofar.applied + excluded.applied,
         repeated = sofar.repeated + excluded.repeated,
         parked = sofar.parked + excluded.parked
-""")
+"""
 
 
 @dataclass(slots=True)
@@ -47,6 +47,5 @@ class Tally:
 async def advance(
     db: AsyncConnection, consumer: str, topic: str, partition: int, next_offset: int, tally: Tally
 ) -> None:
-    counts = {count: getattr(tally, count) for count in COUNTS}
-    where = {"consumer": consumer, "topic": topic, "partition": partition, "next_offset": next_offset}
-    await db.execute(_advance, where | counts)
+    counts = (getattr(tally, count) for count in COUNTS)
+    await driver(db).execute(ADVANCE, consumer, topic, partition, next_offset, *counts)

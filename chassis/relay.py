@@ -84,6 +84,13 @@ class Relay:
         self._kafka = kafka
         self._registry = registry
         self._producer: Producer | None = None
+        self._woken = asyncio.Event()
+        self.is_active = False
+
+    def wake(self) -> bool:
+        """Makes the relay look for rows now; returns False if another process has the active one."""
+        self._woken.set()
+        return self.is_active
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -97,19 +104,20 @@ class Relay:
         connection = await asyncpg.connect(
             self._dsn, timeout=5, server_settings={"application_name": f"{self._service}-relay"}
         )
-        rung = asyncio.Event()
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ADVISORY_LOCK):
                 if await _wait(STANDBY_SECONDS, stop):
                     return
-            await connection.add_listener(OUTBOX_CHANNEL, lambda *_: rung.set())
+            await connection.add_listener(OUTBOX_CHANNEL, lambda *_: self._woken.set())
             self._producer = self._producer or self._new_producer()
             log.info("relay_active")
+            self.is_active = True
             while not stop.is_set():
-                rung.clear()
+                self._woken.clear()
                 if not await self._move(connection, stop):
-                    await _wait(SAFETY_POLL_SECONDS, rung, stop)
+                    await _wait(SAFETY_POLL_SECONDS, self._woken, stop)
         finally:
+            self.is_active = False
             connection.terminate()
 
     async def _move(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:

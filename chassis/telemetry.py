@@ -1,16 +1,11 @@
-"""Logs with ids in them, metrics, and the trace that follows an order from fact to fact."""
+"""Metrics, and the trace that follows an order from event to event."""
 
-import json
-import logging
 import re
 import secrets
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any
 
-import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 EVENTS = Counter("fanout_events", "Records by what became of them", ["consumer", "topic", "outcome"])
@@ -20,59 +15,11 @@ BATCH_SECONDS = Histogram(
 RELAYED = Counter("fanout_relayed_events", "Outbox rows with a good delivery report", ["service"])
 HOLDING = Gauge("fanout_consumer_holding", "Lanes that wait for a dependency to come back", ["consumer"])
 
-LOG_EACH_UP_TO = 10
-REPEAT_SECONDS = 10.0
-
 TRACEPARENT = re.compile(r"00-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 NO_CAUSES: Mapping[str, str] = MappingProxyType({})
 _causes: ContextVar[Mapping[str, str]] = ContextVar("causes", default=NO_CAUSES)
 """Per aggregate, the traceparent of the event or request that is being handled; "" stands for any."""
-
-
-def configure_logging(service: str, process: str, level: str) -> None:
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        cache_logger_on_first_use=True,
-    )
-    structlog.contextvars.bind_contextvars(service=service, process=process)
-    libraries = logging.StreamHandler()
-    libraries.setFormatter(JsonLine())
-    libraries.addFilter(OncePerWhile(REPEAT_SECONDS))
-    logging.basicConfig(level=logging.WARNING, handlers=[libraries])
-
-
-class JsonLine(logging.Formatter):
-    """What libraries log, in the shape of our own lines."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {"event": record.getMessage(), "logger": record.name, "level": record.levelname.lower()}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
-class OncePerWhile(logging.Filter):
-    """During an outage Kafka's clients say the same thing many times a second; once per `seconds` is enough."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self._seconds = seconds
-        self._last: dict[tuple[str, object], float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        what, now = (record.name, record.msg), time.monotonic()
-        is_news = now - self._last.get(what, -self._seconds) >= self._seconds
-        if is_news:
-            self._last[what] = now
-        return is_news
 
 
 def set_causes(traceparents: Mapping[str, str]) -> None:
@@ -91,12 +38,3 @@ def traceparent_for(aggregate_id: str) -> str:
 def trace_id_of(traceparent: str) -> str:
     match = TRACEPARENT.fullmatch(traceparent)
     return match["trace_id"] if match else ""
-
-
-def log_each(log: Any, event: str, items: Sequence[Mapping[str, object]]) -> None:
-    """A line for each of a few, one line for many: under load the log must not cost more than the work."""
-    if len(items) > LOG_EACH_UP_TO:
-        log.info(f"{event}_many", count=len(items))
-        return
-    for item in items:
-        log.info(event, **item)

@@ -28,6 +28,8 @@ from chassis.topics import DEAD_LETTERS
 
 EXIT_DRAIN_TOO_SLOW = 71
 ERRAND_SECONDS = 3.0
+WORKER_CONNECTIONS = 4
+"""Few, so that batches grow instead of transactions that compete with an API's for the processors."""
 
 log = structlog.get_logger()
 
@@ -39,10 +41,13 @@ async def run(service: Service, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _begin_drain, stop, settings.drain_seconds)
 
-    database = Database(settings.database_url, application=settings.instance or f"{service.name}-worker")
+    database = Database(
+        settings.database_url, WORKER_CONNECTIONS, settings.instance or f"{service.name}-worker"
+    )
     registry = Registry(settings.registry_url)
     consumer = _consumer(service, database, registry, settings)
     relay = Relay(service.name, settings.database_url, settings.broker, registry)
+    database.wake_relay = relay.wake
 
     health = health_routes(lambda: database, lambda: consumer.is_alive, lambda: consumer.is_ready)
     page = _health_page(health, settings)

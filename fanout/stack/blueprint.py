@@ -20,6 +20,10 @@ WRITES_TO_CUSTOMERS = "notifications"
 """The one service that is told where the mail server is."""
 
 
+WORKER_NICENESS = "10"
+"""An API is served first when processors are scarce: a POST waits for no consumer."""
+
+
 def services() -> list[str]:
     """Every folder under services/ that has a service.py."""
     return sorted(file.parent.name for file in (REPOSITORY / "services").glob("*/service.py"))
@@ -117,6 +121,7 @@ class Blueprint:
             "FANOUT_INSTANCE": name,
             "FANOUT_KAFKA": f"{HOST}:{self.ports.kafka}",
             "FANOUT_REGISTRY_URL": registry.url(self.ports),
+            "FANOUT_NICENESS": WORKER_NICENESS,
         }
         if service == WRITES_TO_CUSTOMERS:
             streams["FANOUT_SMTP"] = f"{HOST}:{self.ports.smtp}"

@@ -12,7 +12,7 @@ import argparse
 import asyncio
 from statistics import median
 
-from chassis import telemetry
+from chassis.logs import configure_logging
 from tests.benchmarks.plain import plain_consumer
 from tests.benchmarks.raw import raw_sql
 from tests.benchmarks.workbench import Workbench, prepared
@@ -45,6 +45,6 @@ if __name__ == "__main__":
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--plain-events", type=int, default=1_500)
     parser.add_argument("--rounds", type=int, default=5)
-    telemetry.configure_logging("benchmark", "benchmark", "WARNING")
+    configure_logging("benchmark", "benchmark", "WARNING")
     given = parser.parse_args()
     asyncio.run(main(given.events, given.plain_events, given.rounds))

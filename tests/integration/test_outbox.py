@@ -4,8 +4,8 @@ import asyncio
 from itertools import pairwise
 
 import pytest
+from asyncpg import UniqueViolationError
 from sqlalchemy import Column, Integer, Table, Text, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from chassis.database import Database
 from chassis.outbox import Message, dump_headers, forward, load_headers, outbox, publish
@@ -63,7 +63,7 @@ async def test_what_is_rolled_back_is_not_published(new_database: NewDatabase) -
 
 async def test_two_facts_of_one_version_are_an_error_not_a_reordering(new_database: NewDatabase) -> None:
     database = await new_database("fraud")
-    with pytest.raises(IntegrityError, match="outbox_one_fact_per_version"):
+    with pytest.raises(UniqueViolationError, match="outbox_one_fact_per_version"):
         async with database.transaction() as db:
             await publish(db, [fact("a", 1), fact("a", 1)])
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import telemetry, worker
+from chassis import worker
 from chassis.config import Settings
+from chassis.logs import configure_logging
 from chassis.service import Service
 from schemas import OrderConfirmed
 
@@ -23,5 +24,5 @@ async def break_at(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> Non
 
 
 if __name__ == "__main__":
-    telemetry.configure_logging("fragile", "worker", "INFO")
+    configure_logging("fragile", "worker", "INFO")
     asyncio.run(worker.run(fragile, Settings()))
