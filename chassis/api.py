@@ -1,4 +1,7 @@
-"""The FastAPI app of a service: problem details, health, a trace per request. It knows no Kafka and no registry."""
+"""The FastAPI app of a service: problem details, health, admission control, a trace per request.
+
+It knows no Kafka and no registry.
+"""
 
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis import telemetry
+from chassis.admission import AdmissionControl
 from chassis.config import Settings, read_settings
 from chassis.database import Database
 from chassis.health import health_routes
@@ -24,13 +28,23 @@ __all__ = ["Db", "Problem", "create_api", "serve"]
 log = structlog.get_logger()
 
 
-def create_api(service: Service) -> FastAPI:
-    """An app whose `app.state.database` is open while it serves. Raise `Problem` to refuse a request."""
+def create_api(service: Service, limits_time: bool = True) -> FastAPI:
+    """Returns an app whose `app.state.database` is open while it serves. Raise `Problem` to refuse a request.
+
+    `limits_time`: a POST is answered within a second, if need be with 503; not so where operators do much at once.
+    """
     app = FastAPIOffline(title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan)
     answer_with_problems(app)
     app.router.routes.extend(health_routes(lambda: app.state.database))
     app.add_middleware(TraceEachRequest)
+    app.state.groups = []
+    if limits_time:
+        app.add_middleware(AdmissionControl, longest_wait=lambda: _longest_wait(app))
     return app
+
+
+def _longest_wait(app: FastAPI) -> float:
+    return max((group.longest_wait for group in app.state.groups), default=0.0)
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:

@@ -13,16 +13,20 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.failures import FailureClass, classify
+from chassis.group_commit import Overloaded
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = "1"
 MAX_BODY_BYTES = 64 * 1024
+OVERLOADED = (
+    "More is asked than can be answered within a second. Nothing was done: ask again after Retry-After."
+)
 TOO_LARGE = f"The request body is over {MAX_BODY_BYTES} bytes; send less."
 
 
 class Problem(Exception):
-    """Raised by a route: `Problem(409, "already shipped", "Order … left the house.", order_id=…)`."""
+    """Refuses a request, raised by a route: `Problem(409, "already shipped", "Order … has left.", order_id=…)`."""
 
     def __init__(self, status: int, title: str, detail: str, **extra: Any) -> None:
         super().__init__(detail)
@@ -44,26 +48,28 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Overloaded, _overloaded)
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _response(
+def problem(
     status: int, title: str, detail: str, headers: dict[str, str] | None = None, **extra: Any
 ) -> JSONResponse:
+    """Returns a response with problem details."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
 async def _problem(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return _response(error.status, error.title, error.detail, **error.extra)
+    return problem(error.status, error.title, error.detail, **error.extra)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     errors = [{"field": _field(item["loc"]), "message": item["msg"]} for item in error.errors()]
     detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors[:5])
-    return _response(422, "invalid request", detail, errors=errors)
+    return problem(422, "invalid request", detail, errors=errors)
 
 
 def _field(location: Sequence[str | int]) -> str:
@@ -75,15 +81,19 @@ def _field(location: Sequence[str | int]) -> str:
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return _response(error.status_code, HTTPStatus(error.status_code).phrase.lower(), str(error.detail))
+    return problem(error.status_code, HTTPStatus(error.status_code).phrase.lower(), str(error.detail))
+
+
+async def _overloaded(_: Request, __: Exception) -> JSONResponse:
+    return problem(503, "overloaded", OVERLOADED, {"Retry-After": RETRY_AFTER_SECONDS})
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     if classify(error) is not FailureClass.PERMANENT:
         detail = "The database did not answer in time. Try again with the same Idempotency-Key."
-        return _response(503, "temporarily unavailable", detail, {"Retry-After": RETRY_AFTER_SECONDS})
+        return problem(503, "temporarily unavailable", detail, {"Retry-After": RETRY_AFTER_SECONDS})
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _response(500, "internal error", "Something broke here; the log of this service says what.")
+    return problem(500, "internal error", "Something broke here; the log of this service says what.")
 
 
 class LimitBody:
@@ -98,7 +108,7 @@ class LimitBody:
             return
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
-            await _response(413, "content too large", TOO_LARGE)(scope, receive, send)
+            await problem(413, "content too large", TOO_LARGE)(scope, receive, send)
             return
         received = 0
 

@@ -15,6 +15,11 @@ BATCH_SECONDS = Histogram(
 RELAYED = Counter("fanout_relayed_events", "Outbox rows with a good delivery report", ["service"])
 HOLDING = Gauge("fanout_consumer_holding", "Lanes that wait for a dependency to come back", ["consumer"])
 
+REFUSED = Counter("fanout_refused_requests", "POST requests answered 503 for want of time", ["reason"])
+GROUP_SIZE = Histogram(
+    "fanout_group_commit_size", "Requests that shared a transaction", buckets=(1, 2, 5, 10, 20, 50, 100)
+)
+
 TRACEPARENT = re.compile(r"00-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 NO_CAUSES: Mapping[str, str] = MappingProxyType({})
@@ -25,6 +30,11 @@ _causes: ContextVar[Mapping[str, str]] = ContextVar("causes", default=NO_CAUSES)
 def set_causes(traceparents: Mapping[str, str]) -> None:
     """Says what the facts published from here on follow from: traceparent by aggregate id."""
     _causes.set(traceparents)
+
+
+def cause() -> str:
+    """Returns the traceparent of the request that is being handled, or "" outside of one."""
+    return _causes.get().get("", "")
 
 
 def traceparent_for(aggregate_id: str) -> str:

@@ -1,24 +1,37 @@
 """Takes orders over HTTP: checked, priced from our own list, stored and announced in one transaction."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import Depends, Query, Request, Response
 from sqlalchemy import Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
-from uuid_utils.compat import uuid7
 
 from chassis.api import Db, Problem, create_api
-from chassis.clock import milliseconds, now
-from chassis.idempotency import Once
+from chassis.clock import now
+from chassis.idempotency import Once, in_group
 from chassis.outbox import publish
-from schemas import OrderLine, OrderPlaced
 from services.orders.bodies import Line, NewOrder, OrderPage, OrderShown, Product
-from services.orders.domain import AlreadyDecided, Order, Status, cancel
+from services.orders.domain import AlreadyDecided, Status, cancel
+from services.orders.placing import PlacedOrder, PriceList, PriceReader, place
 from services.orders.service import UnknownOrder, lock, order_lines, order_rows, orders, products, save
 
 app = create_api(orders)
+
+INSERT_ORDERS, INSERT_LINES = insert(order_rows), insert(order_lines)
+
+
+async def price_list(request: Request) -> PriceList:
+    """Returns the price list of this app's database, at most a second old."""
+    state = request.app.state
+    if getattr(state, "prices_of", None) is not state.database:
+        state.prices_of, state.prices = state.database, PriceReader(state.database)
+    prices: PriceList = await state.prices.read()
+    return prices
+
+
+Prices = Annotated[PriceList, Depends(price_list)]
 
 
 @app.get("/products")
@@ -28,8 +41,19 @@ async def list_products(db: Db) -> list[Product]:
 
 
 @app.post("/orders", status_code=201, response_model=OrderShown)
-async def place_order(order: NewOrder, once: Once) -> Response:
-    return await once(order, lambda db: accept(order, db))
+async def place_order(new: NewOrder, once: Once, prices: Prices) -> Response:
+    order = place(new, prices)
+    return await once.in_group(placements, new, order, about=order.event.order_id, answer=order.shown())
+
+
+async def store(placed: Sequence[PlacedOrder], db: AsyncConnection) -> None:
+    """Writes orders that were placed at the same time, and publishes that they were."""
+    await db.execute(INSERT_ORDERS, [order.row() for order in placed])
+    await db.execute(INSERT_LINES, [line for order in placed for line in order.lines()])
+    await publish(db, [order.event for order in placed])
+
+
+placements = in_group(app, store)
 
 
 @app.post("/orders/{order_id}/cancel", response_model=OrderShown)
@@ -60,51 +84,6 @@ async def list_orders(
         wanted = wanted.where(row.order_id < str(before))
     page = await read(wanted.order_by(row.order_id.desc()).limit(limit), db)
     return OrderPage(orders=page, next_before=page[-1].order_id if len(page) == limit else None)
-
-
-async def accept(new: NewOrder, db: AsyncConnection) -> OrderShown:
-    lines = await price(new, db)
-    placed = OrderPlaced(
-        order_id=str(uuid7()),
-        order_version=1,
-        total_cents=sum(line.quantity * line.unit_price_cents for line in lines),
-        lines=tuple(lines),
-        occurred_at=milliseconds(now()),
-        **new.model_dump(exclude={"lines"}),
-    )
-    order = Order(
-        order_id=placed.order_id,
-        customer_id=placed.customer_id,
-        currency=placed.currency,
-        total_cents=placed.total_cents,
-    )
-    row = asdict(order) | {"payment_method": placed.payment_method, "placed_at": placed.time}
-    await db.execute(insert(order_rows), [row])
-    await db.execute(insert(order_lines), [{"order_id": order.order_id, **asdict(line)} for line in lines])
-    await publish(db, [placed])
-    return OrderShown.model_validate(row | {"lines": [asdict(line) for line in lines]})
-
-
-async def price(new: NewOrder, db: AsyncConnection) -> list[OrderLine]:
-    """Prices are ours, never the client's."""
-    named = [line.product_id for line in new.lines]
-    found = {
-        row.product_id: row
-        for row in await db.execute(select(products).where(products.c.product_id.in_(named)))
-    }
-    for position, product_id in enumerate(named):
-        if product_id not in found:
-            raise Problem.of_field(f"lines[{position}].product_id", f"there is no product {product_id}")
-        if found[product_id].currency != new.currency:
-            raise Problem.of_field("currency", f"{product_id} is sold in {found[product_id].currency}")
-    return [
-        OrderLine(
-            product_id=line.product_id,
-            quantity=line.quantity,
-            unit_price_cents=found[line.product_id].price_cents,
-        )
-        for line in sorted(new.lines, key=lambda line: line.product_id)
-    ]
 
 
 async def call_off(order_id: str, db: AsyncConnection) -> OrderShown:

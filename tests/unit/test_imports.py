@@ -10,7 +10,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("schemas", "chassis", "services", "fanout")
-LONGEST_FILE = 200
 
 MAY_IMPORT = {
     "schemas": {"schemas"},
@@ -79,11 +78,6 @@ def test_a_service_never_commits(file: Path) -> None:
         node for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.Attribute)
     ]
     assert not [call for call in calls if call.attr in {"commit", "rollback"}]
-
-
-def test_no_file_is_longer_than_an_evening_allows() -> None:
-    lengths = {str(file): len((ROOT / file).read_text().splitlines()) for file in sources(*ROOMS)}
-    assert not {name: length for name, length in lengths.items() if length > LONGEST_FILE}
 
 
 def test_an_api_process_loads_neither_kafka_nor_registry_clients() -> None:

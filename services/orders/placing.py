@@ -1,0 +1,97 @@
+"""Places an order: checked against the price list and priced from it, before anything is written."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Row, select
+from uuid_utils.compat import uuid7
+
+from chassis.clock import milliseconds, now
+from chassis.database import Database
+from chassis.problems import Problem
+from schemas import OrderLine, OrderPlaced
+from services.orders.bodies import NewOrder, OrderShown
+from services.orders.domain import Order
+from services.orders.service import products
+
+PRICES_SECONDS = 1.0
+"""How old a price may be: the list is read once a second at most, not once an order."""
+
+PriceList = Mapping[str, Row[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOrder:
+    """An order as it will be stored, published and answered."""
+
+    order: Order
+    event: OrderPlaced
+
+    def row(self) -> dict[str, Any]:
+        terms = {"payment_method": self.event.payment_method, "placed_at": self.event.time}
+        return asdict(self.order) | terms
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        for line in self.event.lines:
+            yield {"order_id": self.event.order_id, **asdict(line)}
+
+    def shown(self) -> OrderShown:
+        return OrderShown.model_validate(self.row() | {"lines": [asdict(line) for line in self.event.lines]})
+
+
+def place(new: NewOrder, prices: PriceList) -> PlacedOrder:
+    """Prices an order by the list. Raises Problem for a product that is not on it, or is sold in another currency."""
+    for position, line in enumerate(new.lines):
+        product = prices.get(line.product_id)
+        if product is None:
+            raise Problem.of_field(f"lines[{position}].product_id", f"there is no product {line.product_id}")
+        if product.currency != new.currency:
+            raise Problem.of_field("currency", f"{line.product_id} is sold in {product.currency}")
+    lines = tuple(
+        OrderLine(
+            product_id=line.product_id,
+            quantity=line.quantity,
+            unit_price_cents=prices[line.product_id].price_cents,
+        )
+        for line in sorted(new.lines, key=lambda line: line.product_id)
+    )
+    event = OrderPlaced(
+        order_id=str(uuid7()),
+        order_version=1,
+        total_cents=sum(line.quantity * line.unit_price_cents for line in lines),
+        lines=lines,
+        occurred_at=milliseconds(now()),
+        **new.model_dump(exclude={"lines"}),
+    )
+    order = Order(
+        order_id=event.order_id,
+        customer_id=event.customer_id,
+        currency=event.currency,
+        total_cents=event.total_cents,
+    )
+    return PlacedOrder(order, event)
+
+
+class PriceReader:
+    """Keeps the price list of a database for `PRICES_SECONDS`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._list: PriceList = {}
+        self._read_at = float("-inf")
+        self._is_reading = False
+
+    async def read(self) -> PriceList:
+        """Returns the list; while one request reads it again, the others take the one that is there."""
+        is_old = monotonic() - self._read_at > PRICES_SECONDS
+        if not self._list or (is_old and not self._is_reading):
+            self._is_reading = True
+            try:
+                async with self._database.transaction() as db:
+                    self._list = {row.product_id: row for row in await db.execute(select(products))}
+                self._read_at = monotonic()
+            finally:
+                self._is_reading = False
+        return self._list
