@@ -22,6 +22,7 @@ LONGEST_WAIT_SECONDS = 0.25
 ANSWER_SECONDS = 0.85
 LOOK_EVERY_SECONDS = 0.05
 LOG_EVERY_SECONDS = 1.0
+REFUSED = {reason: telemetry.REFUSED.labels(reason) for reason in ("overloaded", "not answered in time")}
 
 REFUSAL = problem(503, "overloaded", OVERLOADED, {"Retry-After": RETRY_AFTER_SECONDS})
 TOO_LATE = problem(
@@ -85,12 +86,12 @@ class AdmissionControl:
                 self._in_hand.pop(request, None)
                 if not request.is_answered:
                     request.is_abandoned = True
-                    telemetry.REFUSED.labels("not answered in time").inc()
+                    REFUSED["not answered in time"].inc()
                     await TOO_LATE(scope, receive, request.send)
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
     def _count_refusal(self) -> None:
-        telemetry.REFUSED.labels("overloaded").inc()
+        REFUSED["overloaded"].inc()
         self._refused += 1
         if monotonic() - self._logged_at > LOG_EVERY_SECONDS:
             log.warning("requests_refused", count=self._refused, in_hand=len(self._in_hand))

@@ -20,6 +20,7 @@ from chassis.admission import AdmissionControl
 from chassis.config import Settings, read_settings
 from chassis.database import Database
 from chassis.health import health_routes
+from chassis.logs import log_each
 from chassis.problems import Problem, answer_with_problems
 from chassis.service import Service
 
@@ -38,8 +39,7 @@ def create_api(service: Service, limits_time: bool = True) -> FastAPI:
     app.router.routes.extend(health_routes(lambda: app.state.database))
     app.add_middleware(TraceEachRequest)
     app.state.groups = []
-    if limits_time:
-        app.add_middleware(AdmissionControl, longest_wait=lambda: _longest_wait(app))
+    app.state.limits_time = limits_time
     return app
 
 
@@ -48,14 +48,16 @@ def _longest_wait(app: FastAPI) -> float:
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Admission control stands before all else, so that a refusal costs little."""
     config = uvicorn.Config(
-        app,
+        AdmissionControl(app, lambda: _longest_wait(app)) if app.state.limits_time else app,
         settings.http_host,
         settings.http_port,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,
         http="httptools",
+        proxy_headers=False,
     )
     await uvicorn.Server(config).serve()
 
@@ -77,7 +79,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 class TraceEachRequest:
-    """Continues the caller's W3C trace or begins one, and logs one line a request."""
+    """Continues the caller's W3C trace or begins one, and logs requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -100,10 +102,6 @@ class TraceEachRequest:
         try:
             await self._app(scope, receive, note_status)
         finally:
-            log.info(
-                "request",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                ms=round((time.perf_counter() - began) * 1000, 1),
-            )
+            milliseconds = round((time.perf_counter() - began) * 1000, 1)
+            request = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
+            log_each(log, "request", [request], dict)

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -37,17 +38,17 @@ def configure_logging(service: str, process: str, level: str) -> None:
 
 
 def log_each(log: Any, event: str, items: Sequence[T], fields: Callable[[T], Mapping[str, object]]) -> None:
-    """Logs a line for each item while lines are few, and one with their number while they are many.
+    """Logs a line for each item while lines are few; while they are many, one a second with the items' number.
 
     `fields` makes the fields of an item's line; it is called only for lines that are written.
     """
     if not items:
         return
-    if not _budget.take(len(items)):
-        log.info(f"{event}_many", count=len(items))
-        return
-    for item in items:
-        log.info(event, **fields(item))
+    if _budget.take(len(items)):
+        for item in items:
+            log.info(event, **fields(item))
+    elif count := _summary.add(event, len(items)):
+        log.info(f"{event}_many", count=count)
 
 
 class LineBudget:
@@ -69,7 +70,26 @@ class LineBudget:
         return True
 
 
+class Summary:
+    """Adds up, by event, what was not logged line by line."""
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self._seconds = seconds
+        self._counts: Counter[str] = Counter()
+        self._said_at: dict[str, float] = {}
+
+    def add(self, event: str, count: int) -> int:
+        """Returns the number since the last summary when the next one is due, else 0."""
+        self._counts[event] += count
+        now = time.monotonic()
+        if now - self._said_at.get(event, -self._seconds) < self._seconds:
+            return 0
+        self._said_at[event] = now
+        return self._counts.pop(event)
+
+
 _budget = LineBudget(LINES_PER_SECOND)
+_summary = Summary()
 
 
 def _to_json(line: Mapping[str, Any], **_: Any) -> bytes:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Column, Index, Table, insert
+from sqlalchemy import CheckConstraint, Column, Index, Insert, Table, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Integer, Text
 
+from chassis.arrays import arrays, as_arrays
 from chassis.service import Service
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped, PaymentProcessed
 
@@ -45,35 +46,52 @@ sales = Table(
     Index("sales_by_time", "at"),
 )
 
+
+def _insert(table: Table) -> Insert:
+    given = arrays(table, *table.c.keys())
+    return insert(table).from_select(given.c.keys(), select(given))
+
+
+INSERT_STEPS, INSERT_LINES, INSERT_SALES = map(_insert, (steps, order_lines, sales))
 PAYMENT_STEPS = {"authorized": "paid", "declined": "declined"}
 
 
 @analytics.on(OrderPlaced)
 async def count_placed(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
-    await db.execute(insert(steps), [step(order.order_id, "placed", order.time) for order in orders])
+    await db.execute(
+        INSERT_STEPS, as_arrays([step(order.order_id, "placed", order.time) for order in orders])
+    )
     if lines := [line for order in orders for line in lines_of(order)]:
-        await db.execute(insert(order_lines), lines)
+        await db.execute(INSERT_LINES, as_arrays(lines))
 
 
 @analytics.on(PaymentProcessed)
 async def count_payments(payments: Sequence[PaymentProcessed], db: AsyncConnection) -> None:
-    await db.execute(insert(steps), [step(p.order_id, PAYMENT_STEPS[p.outcome], p.time) for p in payments])
+    await db.execute(
+        INSERT_STEPS, as_arrays([step(p.order_id, PAYMENT_STEPS[p.outcome], p.time) for p in payments])
+    )
 
 
 @analytics.on(OrderConfirmed)
 async def count_sales(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
-    await db.execute(insert(steps), [step(order.order_id, "confirmed", order.time) for order in orders])
-    await db.execute(insert(sales), [sale(order) for order in orders])
+    await db.execute(
+        INSERT_STEPS, as_arrays([step(order.order_id, "confirmed", order.time) for order in orders])
+    )
+    await db.execute(INSERT_SALES, as_arrays([sale(order) for order in orders]))
 
 
 @analytics.on(OrderCancelled)
 async def count_cancelled(orders: Sequence[OrderCancelled], db: AsyncConnection) -> None:
-    await db.execute(insert(steps), [step(order.order_id, "cancelled", order.time) for order in orders])
+    await db.execute(
+        INSERT_STEPS, as_arrays([step(order.order_id, "cancelled", order.time) for order in orders])
+    )
 
 
 @analytics.on(OrderShipped)
 async def count_shipped(orders: Sequence[OrderShipped], db: AsyncConnection) -> None:
-    await db.execute(insert(steps), [step(order.order_id, "shipped", order.time) for order in orders])
+    await db.execute(
+        INSERT_STEPS, as_arrays([step(order.order_id, "shipped", order.time) for order in orders])
+    )
 
 
 def step(order_id: str, name: str, at: datetime) -> dict[str, object]:

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Column, Table, bindparam, func, select, update
+from sqlalchemy import Column, Table, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.types import JSON, DateTime, Text
 
+from chassis.arrays import arrays, as_arrays
 from chassis.clock import milliseconds
 from chassis.outbox import publish
 from chassis.service import Service
@@ -29,6 +32,27 @@ shipments = Table(
     Column("shipped_at", DateTime(timezone=True)),
     Column("shipment_id", Text),
     Column("tracking_code", Text),
+)
+
+
+def collect(*names: str) -> ReturningInsert[Any]:
+    """Returns a statement that adds these columns to the rows of orders, and returns the rows, locked."""
+    columns = ("order_id", "customer_id", *names)
+    given = arrays(shipments, *columns)
+    new = insert(shipments).from_select(columns, select(given))
+    added = {name: new.excluded[name] for name in columns[1:]}
+    return new.on_conflict_do_update(index_elements=["order_id"], set_=added).returning(*shipments.c)
+
+
+COLLECT = {
+    frozenset(("order_id", "customer_id", *names)): collect(*names)
+    for names in (("contents", "placed_at"), ("confirmed_at",), ("cancelled_at",))
+}
+_shipped = arrays(shipments, "order_id", "shipment_id", "tracking_code", "shipped_at")
+SHIP = (
+    update(shipments)
+    .where(shipments.c.order_id == _shipped.c.order_id)
+    .values({name: _shipped.c[name] for name in ("shipment_id", "tracking_code", "shipped_at")})
 )
 
 
@@ -58,28 +82,16 @@ def contents(order: OrderPlaced) -> list[dict[str, object]]:
 
 
 async def gather(db: AsyncConnection, news: Sequence[dict[str, object]]) -> None:
-    """One row per order collects what is heard, in any order; whoever completes it ships it."""
+    """One row per order collects what arrives, in any order; the event that completes it ships it."""
     by_id = {str(row["order_id"]): row for row in news}
-    new = insert(shipments)
-    heard = {name: new.excluded[name] for name in news[0] if name != "order_id"}
-    collect = new.on_conflict_do_update(index_elements=["order_id"], set_=heard)
-    await db.execute(collect, [by_id[order_id] for order_id in sorted(by_id)])
-    await ship(db, sorted(by_id))
-
-
-async def ship(db: AsyncConnection, order_ids: Sequence[str]) -> None:
-    row = shipments.c
-    complete = (
-        select(row.order_id, row.customer_id, func.greatest(row.placed_at, row.confirmed_at))
-        .where(row.order_id.in_(order_ids), row.placed_at.is_not(None), row.confirmed_at.is_not(None))
-        .where(row.cancelled_at.is_(None), row.shipped_at.is_(None))
-        .order_by(row.order_id)
-        .with_for_update()
-    )
-    if shipped := [hand_over(*found) for found in await db.execute(complete)]:
-        await db.execute(
-            update(shipments).where(row.order_id == bindparam("id")), [stamp(order) for order in shipped]
-        )
+    collected = await db.execute(COLLECT[frozenset(news[0])], as_arrays([by_id[id] for id in sorted(by_id)]))
+    shipped = [
+        hand_over(row.order_id, row.customer_id, max(row.placed_at, row.confirmed_at))
+        for row in collected
+        if row.placed_at and row.confirmed_at and not (row.cancelled_at or row.shipped_at)
+    ]
+    if shipped:
+        await db.execute(SHIP, as_arrays([stamp(order) for order in shipped]))
         await publish(db, shipped)
 
 
@@ -96,7 +108,7 @@ def hand_over(order_id: str, customer_id: str, at: datetime) -> OrderShipped:
 
 def stamp(order: OrderShipped) -> dict[str, object]:
     return {
-        "id": order.order_id,
+        "order_id": order.order_id,
         "shipment_id": order.shipment_id,
         "tracking_code": order.tracking_code,
         "shipped_at": order.time,

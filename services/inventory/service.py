@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import TypeVar
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Table, bindparam, insert, select, update
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Table, any_, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import DateTime, Integer, Text
 
+from chassis.arrays import arrays, as_arrays, ids
 from chassis.outbox import publish
 from chassis.service import Service
 from schemas import (
@@ -21,6 +23,8 @@ from schemas import (
     StockReserved,
 )
 from services.inventory.domain import Allocation, Units, allocate, total
+
+AnOrder = TypeVar("AnOrder", OrderPlaced, OrderCancelled)
 
 inventory = Service("inventory", topic="inventory")
 
@@ -50,13 +54,46 @@ reservation_lines = Table(
     CheckConstraint("quantity > 0", name="quantity_is_positive"),
 )
 
-open_once = upsert(reservations).on_conflict_do_nothing(index_elements=["order_id"])
+_asked = arrays(reservations, *reservations.c.keys())
+OPEN_ONCE = (
+    upsert(reservations)
+    .from_select(_asked.c.keys(), select(_asked))
+    .on_conflict_do_nothing()
+    .returning(reservations.c.order_id)
+)
+LOCK_STOCK = (
+    select(stock.c.product_id, stock.c.on_hand)
+    .where(stock.c.product_id == any_(ids()))
+    .order_by(stock.c.product_id)
+    .with_for_update()
+)
+LOCK_HELD = (
+    select(reservation_lines.c.order_id, reservation_lines.c.product_id, reservation_lines.c.quantity)
+    .join(reservations)
+    .where(reservation_lines.c.order_id == any_(ids()), reservations.c.status == "reserved")
+    .order_by(reservation_lines.c.order_id, reservation_lines.c.product_id)
+    .with_for_update()
+)
+_moved = arrays(stock, "product_id", "on_hand")
+CHANGE_STOCK = (
+    update(stock)
+    .where(stock.c.product_id == _moved.c.product_id)
+    .values(on_hand=stock.c.on_hand + _moved.c.on_hand)
+)
+_held = arrays(reservation_lines, *reservation_lines.c.keys())
+KEEP_LINES = insert(reservation_lines).from_select(_held.c.keys(), select(_held))
+_closed = arrays(reservations, *reservations.c.keys())
+CLOSE = (
+    update(reservations)
+    .where(reservations.c.order_id == _closed.c.order_id)
+    .values(status=_closed.c.status, changed_at=_closed.c.changed_at)
+)
 
 
 @inventory.on(OrderPlaced)
 async def reserve(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
     """Serves the orders as they come; one whose cancellation overtook it gets nothing."""
-    fresh = await open_reservations(db, orders)
+    fresh = await open_reservations(db, orders, "reserved")
     wanted = {
         order.order_id: total((line.product_id, line.quantity) for line in order.lines) for order in fresh
     }
@@ -76,18 +113,18 @@ async def reserve(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
 async def release(cancelled: Sequence[OrderCancelled], db: AsyncConnection) -> None:
     """Puts back what was reserved; an order not heard of yet is marked, so that nothing will be reserved for it."""
     by_id = {order.order_id: order for order in cancelled}
-    await db.execute(open_once, [reservation(order, "void") for _, order in sorted(by_id.items())])
+    await open_reservations(db, list(by_id.values()), "void")
     held = await lock_held(db, by_id)
     await change_stock(db, total(line for units in held.values() for line in units.items()))
     await close(db, "released", {order_id: by_id[order_id].time for order_id in held})
     await publish(db, [released(by_id[order_id], units) for order_id, units in held.items()])
 
 
-async def open_reservations(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> list[OrderPlaced]:
-    """The orders that had no row yet; it is theirs now, whatever else arrives at the same time."""
+async def open_reservations(db: AsyncConnection, orders: Sequence[AnOrder], status: str) -> list[AnOrder]:
+    """Returns the orders that had no row yet; it is theirs now, whatever else arrives at the same time."""
     by_id = {order.order_id: order for order in orders}
-    rows = [reservation(order, "reserved") for _, order in sorted(by_id.items())]
-    new = set((await db.execute(open_once.returning(reservations.c.order_id), rows)).scalars())
+    rows = [reservation(order, status) for _, order in sorted(by_id.items())]
+    new = set((await db.execute(OPEN_ONCE, as_arrays(rows))).scalars())
     return [order for order_id, order in by_id.items() if order_id in new]
 
 
@@ -97,45 +134,38 @@ def reservation(order: OrderPlaced | OrderCancelled, status: str) -> dict[str, o
 
 async def lock_stock(db: AsyncConnection, product_ids: Iterable[str]) -> dict[str, int]:
     """Units on hand, the rows locked in the order of their ids so that nobody deadlocks."""
-    wanted = select(stock.c.product_id, stock.c.on_hand).where(stock.c.product_id.in_(sorted(product_ids)))
-    rows = await db.execute(wanted.order_by(stock.c.product_id).with_for_update())
+    rows = await db.execute(LOCK_STOCK, {"ids": sorted(product_ids)})
     return dict(rows.all())
 
 
 async def lock_held(db: AsyncConnection, order_ids: Iterable[str]) -> dict[str, dict[str, int]]:
     """The units held for each of the orders; one that holds nothing is left out."""
-    line = reservation_lines.c
-    holding = (
-        select(line.order_id, line.product_id, line.quantity)
-        .join(reservations)
-        .where(line.order_id.in_(sorted(order_ids)), reservations.c.status == "reserved")
-        .order_by(line.order_id, line.product_id)
-        .with_for_update()
-    )
     held: dict[str, dict[str, int]] = {}
-    for order_id, product_id, quantity in await db.execute(holding):
+    for order_id, product_id, quantity in await db.execute(LOCK_HELD, {"ids": sorted(order_ids)}):
         held.setdefault(order_id, {})[product_id] = quantity
     return held
 
 
 async def change_stock(db: AsyncConnection, change: Units) -> None:
     if change:
-        moved = update(stock).where(stock.c.product_id == bindparam("id"))
-        rows = [{"id": product_id, "units": change[product_id]} for product_id in sorted(change)]
-        await db.execute(moved.values(on_hand=stock.c.on_hand + bindparam("units")), rows)
+        rows = [{"product_id": product_id, "on_hand": change[product_id]} for product_id in sorted(change)]
+        await db.execute(CHANGE_STOCK, as_arrays(rows))
 
 
 async def keep_lines(db: AsyncConnection, held: Mapping[str, Units]) -> None:
-    if held:
-        lines = [(order_id, *line) for order_id, units in held.items() for line in units.items()]
-        rows = [dict(zip(("order_id", "product_id", "quantity"), line, strict=True)) for line in lines]
-        await db.execute(insert(reservation_lines), rows)
+    lines = [
+        {"order_id": order_id, "product_id": product_id, "quantity": quantity}
+        for order_id, units in held.items()
+        for product_id, quantity in units.items()
+    ]
+    if lines:
+        await db.execute(KEEP_LINES, as_arrays(lines))
 
 
 async def close(db: AsyncConnection, status: str, times: Mapping[str, datetime]) -> None:
     if times:
-        rows = [{"id": order_id, "status": status, "changed_at": at} for order_id, at in times.items()]
-        await db.execute(update(reservations).where(reservations.c.order_id == bindparam("id")), rows)
+        rows = [{"order_id": id, "status": status, "changed_at": times[id]} for id in sorted(times)]
+        await db.execute(CLOSE, as_arrays(rows))
 
 
 def answer(order: OrderPlaced, allocation: Allocation) -> StockReserved | StockRejected:

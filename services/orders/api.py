@@ -9,17 +9,21 @@ from sqlalchemy import Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.api import Db, Problem, create_api
+from chassis.arrays import arrays, as_arrays
 from chassis.clock import now
 from chassis.idempotency import Once, in_group
 from chassis.outbox import publish
 from services.orders.bodies import Line, NewOrder, OrderPage, OrderShown, Product
 from services.orders.domain import AlreadyDecided, Status, cancel
 from services.orders.placing import PlacedOrder, PriceList, PriceReader, place
-from services.orders.service import UnknownOrder, lock, order_lines, order_rows, orders, products, save
+from services.orders.service import STATE, UnknownOrder, lock, order_lines, order_rows, orders, products, save
 
 app = create_api(orders)
 
-INSERT_ORDERS, INSERT_LINES = insert(order_rows), insert(order_lines)
+_orders = arrays(order_rows, *STATE, "payment_method", "placed_at")
+INSERT_ORDERS = insert(order_rows).from_select(_orders.c.keys(), select(_orders))
+_lines = arrays(order_lines, *order_lines.c.keys())
+INSERT_LINES = insert(order_lines).from_select(_lines.c.keys(), select(_lines))
 
 
 async def price_list(request: Request) -> PriceList:
@@ -48,8 +52,8 @@ async def place_order(new: NewOrder, once: Once, prices: Prices) -> Response:
 
 async def store(placed: Sequence[PlacedOrder], db: AsyncConnection) -> None:
     """Writes orders that were placed at the same time, and publishes that they were."""
-    await db.execute(INSERT_ORDERS, [order.row() for order in placed])
-    await db.execute(INSERT_LINES, [line for order in placed for line in order.lines()])
+    await db.execute(INSERT_ORDERS, as_arrays([order.row() for order in placed]))
+    await db.execute(INSERT_LINES, as_arrays([line for order in placed for line in order.lines()]))
     await publish(db, [order.event for order in placed])
 
 

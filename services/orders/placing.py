@@ -1,7 +1,7 @@
 """Places an order: checked against the price list and priced from it, before anything is written."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -31,14 +31,19 @@ class PlacedOrder:
 
     def row(self) -> dict[str, Any]:
         terms = {"payment_method": self.event.payment_method, "placed_at": self.event.time}
-        return asdict(self.order) | terms
+        return vars(self.order) | terms
 
     def lines(self) -> Iterator[dict[str, Any]]:
         for line in self.event.lines:
-            yield {"order_id": self.event.order_id, **asdict(line)}
+            yield {
+                "order_id": self.event.order_id,
+                "product_id": line.product_id,
+                "quantity": line.quantity,
+                "unit_price_cents": line.unit_price_cents,
+            }
 
     def shown(self) -> OrderShown:
-        return OrderShown.model_validate(self.row() | {"lines": [asdict(line) for line in self.event.lines]})
+        return OrderShown.model_validate(self.row() | {"lines": list(self.lines())})
 
 
 def place(new: NewOrder, prices: PriceList) -> PlacedOrder:

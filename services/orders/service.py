@@ -1,13 +1,14 @@
 """Orders owns an order's life and decides it once payment and stock have both spoken, in whatever order they do."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TypeVar
 
-from sqlalchemy import Column, ForeignKey, Index, Table, bindparam, select, text, update
+from sqlalchemy import Column, ForeignKey, Index, Table, any_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, Boolean, DateTime, Integer, Text
 
+from chassis.arrays import arrays, as_arrays, ids
 from chassis.clock import milliseconds
 from chassis.failures import PermanentFailure
 from chassis.outbox import publish
@@ -70,7 +71,26 @@ order_lines = Table(
 )
 
 E = TypeVar("E", bound=Event)
-STATE = [order_rows.c[field.name] for field in fields(Order)]
+STATE = [field.name for field in fields(Order)]
+
+LOCK = (
+    select(*(order_rows.c[name] for name in STATE))
+    .where(order_rows.c.order_id == any_(ids()))
+    .order_by(order_rows.c.order_id)
+    .with_for_update()
+)
+_changed = arrays(order_rows, *STATE)
+SAVE = (
+    update(order_rows)
+    .where(order_rows.c.order_id == _changed.c.order_id)
+    .values({name: _changed.c[name] for name in STATE if name != "order_id"})
+)
+_noted = arrays(order_rows, "order_id", "fraud_score", "flagged")
+NOTE_VERDICTS = (
+    update(order_rows)
+    .where(order_rows.c.order_id == _noted.c.order_id)
+    .values(fraud_score=_noted.c.fraud_score, flagged=_noted.c.flagged)
+)
 
 
 class UnknownOrder(PermanentFailure):
@@ -101,8 +121,8 @@ async def hear_shipments(shipped: Sequence[OrderShipped], db: AsyncConnection) -
 async def note_verdicts(verdicts: Sequence[FraudAssessed], db: AsyncConnection) -> None:
     """Recorded whenever it comes; it decides nothing."""
     await lock(db, [verdict.order_id for verdict in verdicts])
-    noted = [{"id": v.order_id, "fraud_score": v.score, "flagged": v.suspicious} for v in verdicts]
-    await db.execute(update(order_rows).where(order_rows.c.order_id == bindparam("id")), noted)
+    noted = [{"order_id": v.order_id, "fraud_score": v.score, "flagged": v.suspicious} for v in verdicts]
+    await db.execute(NOTE_VERDICTS, as_arrays(noted))
 
 
 async def revise(db: AsyncConnection, facts: Sequence[E], hear: Callable[[Order, E], Order]) -> None:
@@ -116,9 +136,8 @@ async def revise(db: AsyncConnection, facts: Sequence[E], hear: Callable[[Order,
 async def lock(db: AsyncConnection, order_ids: Iterable[str]) -> dict[str, Order]:
     """The orders, their rows locked until the transaction ends; in the order of their ids, so nobody deadlocks."""
     wanted = sorted(set(order_ids))
-    known = select(*STATE).where(order_rows.c.order_id.in_(wanted)).order_by(order_rows.c.order_id)
-    rows = await db.execute(known.with_for_update())
-    found = {row.order_id: Order(**row._mapping) for row in rows}
+    rows = await db.execute(LOCK, {"ids": wanted})
+    found = {row.order_id: Order(**dict(zip(STATE, row, strict=True))) for row in rows}
     if missing := [order_id for order_id in wanted if order_id not in found]:
         raise UnknownOrder(f"no such order: {', '.join(missing)}")
     return found
@@ -128,8 +147,7 @@ async def save(db: AsyncConnection, before: Mapping[str, Order], after: Mapping[
     """Writes what changed and publishes what was decided."""
     changed = [order for order_id, order in after.items() if order != before[order_id]]
     if changed:
-        rows = [{"id": order.order_id, **asdict(order)} for order in changed]
-        await db.execute(update(order_rows).where(order_rows.c.order_id == bindparam("id")), rows)
+        await db.execute(SAVE, as_arrays([vars(order) for order in changed]))
     decided = [order for order in changed if before[order.order_id].status == "placed" != order.status]
     await publish(db, [decision(order) for order in decided])
 

@@ -1,13 +1,14 @@
 """Payments holds one payment per order: a card is authorized at once, an invoice waits until somebody pays it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 
-from sqlalchemy import Column, Identity, Index, Table, bindparam, insert, select, update
+from sqlalchemy import Column, Identity, Index, Table, any_, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Text
 
+from chassis.arrays import arrays, as_arrays, ids
 from chassis.clock import milliseconds
 from chassis.outbox import publish
 from chassis.service import Service
@@ -43,21 +44,39 @@ movements = Table(
     Index("movements_order_id", "order_id"),
 )
 
+COLUMNS = [field.name for field in fields(Payment)]
 TERMS = ("payment_method", "amount_cents", "currency")
-opened = upsert(payment_rows)
-open_once = opened.on_conflict_do_update(
+
+_asked = arrays(payment_rows, *COLUMNS)
+_open = upsert(payment_rows).from_select(COLUMNS, select(_asked))
+OPEN_ONCE = _open.on_conflict_do_update(
     index_elements=["order_id"],
-    set_={name: opened.excluded[name] for name in TERMS},
+    set_={name: _open.excluded[name] for name in TERMS},
     where=payment_rows.c.payment_method.is_(None),
 ).returning(payment_rows.c.order_id, payment_rows.c.status)
-void_unheard = upsert(payment_rows).on_conflict_do_nothing(index_elements=["order_id"])
+_void = arrays(payment_rows, "order_id", "payment_id", "customer_id", "status", "changed_at")
+VOID_UNHEARD = upsert(payment_rows).from_select(_void.c.keys(), select(_void)).on_conflict_do_nothing()
+LOCK = (
+    select(*(payment_rows.c[name] for name in COLUMNS))
+    .where(payment_rows.c.order_id == any_(ids()), payment_rows.c.payment_method.is_not(None))
+    .order_by(payment_rows.c.order_id)
+    .with_for_update()
+)
+_changed = arrays(payment_rows, "order_id", "status", "changed_at")
+SAVE = (
+    update(payment_rows)
+    .where(payment_rows.c.order_id == _changed.c.order_id)
+    .values(status=_changed.c.status, changed_at=_changed.c.changed_at)
+)
+_moved = arrays(movements, "order_id", "kind", "amount_cents", "moved_at")
+MOVE = insert(movements).from_select(_moved.c.keys(), select(_moved))
 
 
 @payments.on(OrderPlaced)
 async def authorize(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
     """Opens a payment per order and asks the issuer about cards; an order cancelled already is not charged."""
     asked = {order.order_id: request(order) for order in orders}
-    rows = await db.execute(open_once, [asdict(asked[order_id]) for order_id in sorted(asked)])
+    rows = await db.execute(OPEN_ONCE, as_arrays([vars(asked[order_id]) for order_id in sorted(asked)]))
     await settle(db, [asked[row.order_id] for row in rows if row.status in ("authorized", "declined")])
 
 
@@ -78,9 +97,8 @@ def request(order: OrderPlaced) -> Payment:
 async def refund(cancelled: Sequence[OrderCancelled], db: AsyncConnection) -> None:
     """Gives back what was authorized; an order not heard of yet is marked, so that it will never be charged."""
     times = {order.order_id: order.time for order in cancelled}
-    await db.execute(
-        void_unheard, [void(order) for order in sorted(cancelled, key=lambda order: order.order_id)]
-    )
+    unheard = [void(order) for order in sorted(cancelled, key=lambda order: order.order_id)]
+    await db.execute(VOID_UNHEARD, as_arrays(unheard))
     before = [payment for payment in await lock(db, times) if payment.status in ("pending", "authorized")]
     await save(db, [undo(payment, times[payment.order_id]) for payment in before])
 
@@ -97,19 +115,15 @@ def void(order: OrderCancelled) -> dict[str, object]:
 
 async def lock(db: AsyncConnection, order_ids: Iterable[str]) -> list[Payment]:
     """The payments whose terms are known, their rows locked, in the order of their ids so that nobody deadlocks."""
-    columns = [payment_rows.c[field.name] for field in fields(Payment)]
-    known = payment_rows.c.order_id.in_(sorted(order_ids)), payment_rows.c.payment_method.is_not(None)
-    rows = await db.execute(
-        select(*columns).where(*known).order_by(payment_rows.c.order_id).with_for_update()
-    )
-    return [Payment(**row._mapping) for row in rows]
+    rows = await db.execute(LOCK, {"ids": sorted(order_ids)})
+    return [Payment(**dict(zip(COLUMNS, row, strict=True))) for row in rows]
 
 
 async def save(db: AsyncConnection, changed: Sequence[Payment]) -> None:
     """Writes the new status of each payment and settles it."""
     if changed:
-        rows = [{"id": p.order_id, "status": p.status, "changed_at": p.changed_at} for p in changed]
-        await db.execute(update(payment_rows).where(payment_rows.c.order_id == bindparam("id")), rows)
+        rows = [{"order_id": p.order_id, "status": p.status, "changed_at": p.changed_at} for p in changed]
+        await db.execute(SAVE, as_arrays(rows))
         await settle(db, changed)
 
 
@@ -117,7 +131,7 @@ async def settle(db: AsyncConnection, changed: Sequence[Payment]) -> None:
     """Moves the money of each payment and says what became of it; what waits or is voided moves and says nothing."""
     moving = [payment for payment in changed if payment.status in ("authorized", "refunded")]
     if moving:
-        await db.execute(insert(movements), [movement(payment) for payment in moving])
+        await db.execute(MOVE, as_arrays([movement(payment) for payment in moving]))
     await publish(db, [fact(payment) for payment in changed if payment.status not in ("pending", "voided")])
 
 

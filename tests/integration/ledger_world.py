@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from fastavro import schemaless_reader
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, text
 from sqlalchemy.engine import URL
 
 from chassis.database import Database
@@ -21,12 +21,11 @@ from fanout.ledger.audit import audit
 from fanout.ledger.report import Report
 from schemas import EVENTS, Event
 from schemas.files import parsed_schema
-from services.orders.api import call_off, store
+from services.orders.api import call_off
 from services.orders.bodies import NewOrder
-from services.orders.placing import place
-from services.orders.service import products
 from services.payments.api import NewPayment, settle_invoice
 from tests.databases import administer, named_url
+from tests.integration import facts
 
 SERVICES = (
     "analytics",
@@ -60,11 +59,7 @@ class World:
             card_token=card,
             lines=[{"product_id": product, "quantity": quantity}],
         )
-        async with self.databases["orders"].transaction() as db:
-            prices = {row.product_id: row for row in await db.execute(select(products))}
-            order = place(new, prices)
-            await store([order], db)
-        return order.event.order_id
+        return await facts.place_order(self.databases["orders"], new)
 
     async def cancel(self, order_id: str) -> None:
         async with self.databases["orders"].transaction() as db:

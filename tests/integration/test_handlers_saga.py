@@ -11,7 +11,7 @@ from chassis.api import Problem
 from chassis.database import Database
 from chassis.service import load
 from schemas import Event
-from services.orders.api import accept, call_off
+from services.orders.api import call_off
 from services.orders.bodies import NewOrder
 from services.payments.api import NewPayment, settle_invoice
 from tests.integration import facts
@@ -126,8 +126,7 @@ async def place(
         "card_token": card_token,
         "lines": [{"product_id": product_id, "quantity": 2}],
     }
-    async with system.databases["orders"].transaction() as db:
-        return (await accept(NewOrder.model_validate(order), db)).order_id
+    return await facts.place_order(system.databases["orders"], NewOrder.model_validate(order))
 
 
 async def cancel(system: Saga, order_id: str) -> None:
