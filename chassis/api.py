@@ -26,6 +26,9 @@ from chassis.service import Service
 
 __all__ = ["Db", "Problem", "create_api", "serve"]
 
+LOCK_TIMEOUT = "500ms"
+"""Who waits for a row longer than this is answered 503, within the second that a POST may take."""
+
 log = structlog.get_logger()
 
 
@@ -73,7 +76,11 @@ Db = Annotated[AsyncConnection, Depends(_read_only)]
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.database = Database(read_settings().database_url, application=app.title)
+    url, settings = (
+        read_settings().database_url,
+        {"lock_timeout": LOCK_TIMEOUT} if app.state.limits_time else {},
+    )
+    app.state.database = Database(url, application=app.title, settings=settings)
     yield
     await app.state.database.close()
 

@@ -34,13 +34,23 @@ class Database:
     the active one, which is then told by NOTIFY.
     """
 
-    def __init__(self, url: str, pool_size: int = 10, application: str = "fanout") -> None:
+    def __init__(
+        self,
+        url: str,
+        pool_size: int = 10,
+        application: str = "fanout",
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`settings` are Postgres' own, for every session, such as `lock_timeout`."""
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
-            connect_args={"timeout": 5, "server_settings": {"application_name": application, "jit": "off"}},
+            connect_args={
+                "timeout": 5,
+                "server_settings": {"application_name": application, "jit": "off", **(settings or {})},
+            },
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self.wake_relay: Callable[[], bool] = lambda: False

@@ -64,8 +64,7 @@ class GroupCommit(Generic[T, R]):
     async def submit(self, database: Database, item: T, apart: Hashable = None) -> R:
         """Returns the item's answer once it is committed; raises Overloaded, or what its own write raises.
 
-        Two items with the same `apart` (not None) are never in one group: the later one sees the effect of the
-        earlier. Groups are formed in the order of arrival.
+        Groups are formed in the order of arrival. Two items with the same `apart` (not None) are never in one group.
         """
         member: _Member[T, R] = _Member(item, apart)
         self._waiting.append(member)

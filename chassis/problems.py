@@ -44,11 +44,11 @@ class Problem(Exception):
 
 def answer_with_problems(app: FastAPI) -> None:
     app.add_middleware(LimitBody)
+    app.add_middleware(AnswerFailures)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Overloaded, _overloaded)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def problem(
@@ -87,11 +87,37 @@ async def _overloaded(_: Request, __: Exception) -> JSONResponse:
     return problem(503, "overloaded", OVERLOADED, {"Retry-After": RETRY_AFTER_SECONDS})
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+class AnswerFailures:
+    """Answers 503 or 500 for what no handler foresaw.
+
+    Starlette would raise it again after its answer, and uvicorn would then close a connection on which the client
+    may just be sending the next request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except Exception as error:
+            if has_begun or scope["type"] != "http":
+                raise
+            await _unexpected(scope, error)(scope, receive, send)
+
+
+def _unexpected(scope: Scope, error: Exception) -> JSONResponse:
     if classify(error) is not FailureClass.PERMANENT:
         detail = "The database did not answer in time. Try again with the same Idempotency-Key."
         return problem(503, "temporarily unavailable", detail, {"Retry-After": RETRY_AFTER_SECONDS})
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
     return problem(500, "internal error", "Something broke here; the log of this service says what.")
 
 

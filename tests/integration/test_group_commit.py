@@ -1,0 +1,260 @@
+"""Requests that share a transaction: each gets its own answer, and no member harms another."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import BaseModel
+from sqlalchemy import CheckConstraint, Column, Integer, Table, Text, func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.api import create_api
+from chassis.database import Database
+from chassis.group_commit import LARGEST_GROUP, GroupCommit, Overloaded
+from chassis.idempotency import Once, idempotency_keys, in_group
+from chassis.outbox import outbox, publish
+from chassis.service import Service
+from schemas import OrderConfirmed
+from tests.integration.conftest import NewDatabase
+
+service = Service("fraud")
+notes = Table(
+    "notes",
+    service.metadata,
+    Column("note_id", Text, primary_key=True),
+    Column("amount", Integer, CheckConstraint("amount > 0"), nullable=False),
+)
+app = create_api(service)
+groups: list[int] = []
+
+
+class Note(BaseModel):
+    note_id: str
+    amount: int
+
+
+async def write(written: Sequence[Note], db: AsyncConnection) -> None:
+    groups.append(len(written))
+    await db.execute(insert(notes), [note.model_dump() for note in written])
+    await publish(
+        db,
+        [
+            OrderConfirmed(
+                order_id=note.note_id,
+                order_version=1,
+                customer_id="c",
+                total_cents=1,
+                currency="EUR",
+                occurred_at=1_700_000_000_000,
+            )
+            for note in written
+        ],
+    )
+
+
+together = in_group(app, write)
+
+
+@app.post("/notes", status_code=201)
+async def add(note: Note, once: Once) -> dict[str, Any]:
+    done = once.in_group(together, note, note, about=note.note_id, answer=note)
+    return await done  # type: ignore[return-value]  # a response passes through FastAPI as it is
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
+    database = await new_database("fraud")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(notes.create)
+    app.state.database = database
+    groups.clear()
+    yield database
+
+
+@pytest.fixture
+async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+async def post(client: httpx.AsyncClient, note_id: str, amount: int = 1, key: str = "") -> httpx.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    return await client.post("/notes", json={"note_id": note_id, "amount": amount}, headers=headers)
+
+
+async def count(database: Database, table: Table) -> int:
+    async with database.transaction() as db:
+        return await db.scalar(select(func.count()).select_from(table)) or 0
+
+
+async def test_requests_at_once_share_transactions_and_keep_their_order(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    answers = await asyncio.gather(*(post(client, f"{number:03}") for number in range(150)))
+    assert [answer.json()["note_id"] for answer in answers] == [f"{number:03}" for number in range(150)]
+    assert {answer.status_code for answer in answers} == {201}
+    assert sum(groups) == 150
+    assert len(groups) <= 6
+    assert max(groups) <= LARGEST_GROUP
+    async with database.transaction() as db:
+        ids = (await db.execute(select(outbox.c.aggregate_id).order_by(outbox.c.id))).scalars().all()
+    assert sorted(ids) == [f"{number:03}" for number in range(150)]
+
+
+async def test_groups_are_formed_in_the_order_of_arrival(database: Database) -> None:
+    written: list[list[int]] = []
+
+    async def note(db: AsyncConnection, items: Sequence[int]) -> Sequence[int]:
+        written.append(list(items))
+        return items
+
+    group = GroupCommit(note)
+    assert await asyncio.gather(*(group.submit(database, n) for n in range(250))) == list(range(250))
+    assert [n for items in sorted(written) for n in items] == list(range(250))
+
+
+async def test_a_member_that_breaks_a_constraint_fails_alone(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    amounts = [0 if number % 7 == 3 else 1 for number in range(30)]
+    answers = await asyncio.gather(
+        *(post(client, f"{number:03}", amount, key=f"k{number}") for number, amount in enumerate(amounts))
+    )
+    assert [answer.status_code for answer in answers] == [201 if amount else 500 for amount in amounts]
+    assert await count(database, notes) == await count(database, outbox) == sum(amounts)
+    assert await count(database, idempotency_keys) == sum(amounts), "a refused member keeps no key"
+
+
+async def test_a_member_with_a_value_that_postgres_refuses_fails_alone(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    answers = await asyncio.gather(
+        post(client, "good"), post(client, "nul\x00"), post(client, "large", 2**40), post(client, "also-good")
+    )
+    assert [answer.status_code for answer in answers] == [201, 500, 500, 201]
+    assert await count(database, notes) == 2
+
+
+async def test_one_key_many_times_at_once_among_others_is_one_effect(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    same = [post(client, "same", key="k") for _ in range(20)]
+    others = [post(client, f"other-{number}", key=f"k{number}") for number in range(20)]
+    answers = await asyncio.gather(*(each for pair in zip(same, others, strict=True) for each in pair))
+    assert {answer.status_code for answer in answers} == {201}
+    replayed = [answer.headers.get("Idempotent-Replayed") for answer in answers[::2]]
+    assert replayed.count(None) == 1
+    assert {answer.text for answer in answers[::2]} == {answers[0].text}
+    assert await count(database, notes) == 21
+
+
+async def test_one_key_at_once_with_two_bodies_is_one_effect_and_a_refusal(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    for number in range(5):
+        key = f"key-{number}"
+        answers = await asyncio.gather(
+            post(client, f"a{number}", key=key), post(client, f"b{number}", key=key)
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, 422]
+    assert await count(database, notes) == 5
+
+
+async def test_one_key_in_two_processes_waits_for_the_first_to_commit(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    """Another process holds the key in an open transaction, which ends in a rollback and then in a commit."""
+    async with database.engine.connect() as other:
+        begun = await other.begin()
+        claim = "INSERT INTO idempotency_keys VALUES ('k', '\\x00', 201, '{}')"
+        await other.execute(text(claim))
+        asking = asyncio.create_task(post(client, "mine", key="k"))
+        await waits_for_a_lock(database)
+        await begun.rollback()
+        assert (await asking).status_code == 201
+    async with database.engine.connect() as other:
+        begun = await other.begin()
+        await other.execute(text(claim.replace("'k'", "'k2'")))
+        asking = asyncio.create_task(post(client, "late", key="k2"))
+        await waits_for_a_lock(database)
+        await begun.commit()
+        assert (await asking).status_code == 422
+    assert await count(database, notes) == 1
+
+
+async def waits_for_a_lock(database: Database) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with asyncio.timeout(5):
+        while True:
+            async with database.transaction() as db:
+                if await db.scalar(waiting):
+                    return
+
+
+async def test_each_member_continues_its_own_trace(client: httpx.AsyncClient, database: Database) -> None:
+    traces = {f"n{number}": f"00-{number:032x}-{7:016x}-01" for number in range(1, 30)}
+    await asyncio.gather(
+        *(
+            client.post("/notes", json={"note_id": note_id, "amount": 1}, headers={"traceparent": trace})
+            for note_id, trace in traces.items()
+        )
+    )
+    async with database.transaction() as db:
+        rows = (await db.execute(select(outbox.c.aggregate_id, outbox.c.headers))).all()
+    assert len(rows) == len(traces)
+    for note_id, headers in rows:
+        assert traces[note_id][:36] in headers
+
+
+async def test_a_database_that_is_away_is_not_asked_again_for_each_member(database: Database) -> None:
+    tries = 0
+
+    async def fail(db: AsyncConnection, items: Sequence[int]) -> Sequence[int]:
+        nonlocal tries
+        tries += 1
+        raise ConnectionResetError("Postgres has ended")
+
+    group = GroupCommit(fail)
+    ended = await asyncio.gather(*(group.submit(database, n) for n in range(50)), return_exceptions=True)
+    assert {type(error) for error in ended} == {ConnectionResetError}
+    assert tries <= 2
+
+
+async def test_who_waited_too_long_is_refused_and_nothing_of_it_is_done(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.group_commit.GIVE_UP_SECONDS", 0.05)
+    written: list[str] = []
+
+    async def slow(db: AsyncConnection, items: Sequence[str]) -> Sequence[str]:
+        written.extend(items)
+        await db.execute(text("SELECT pg_sleep(0.2)"))
+        return items
+
+    group = GroupCommit(slow)
+    first = []
+    for name in ("first", "second"):
+        first.append(asyncio.create_task(group.submit(database, name)))
+        while name not in written:
+            await asyncio.sleep(0.001)
+    late = asyncio.create_task(group.submit(database, "late"))
+    with pytest.raises(Overloaded):
+        await late
+    assert await asyncio.gather(*first) == ["first", "second"] == written
+
+
+async def test_an_answer_that_never_arrived_is_given_again(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    key = "k"
+    lost = asyncio.create_task(post(client, "note", key=key))
+    async with asyncio.timeout(5):
+        while not await count(database, idempotency_keys):
+            pass
+    lost.cancel()
+    again = await post(client, "note", key=key)
+    assert (again.status_code, again.json()) == (201, {"note_id": "note", "amount": 1})
+    assert await count(database, notes) == 1
