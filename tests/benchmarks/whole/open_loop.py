@@ -10,24 +10,23 @@ import gc
 import json
 import sys
 import time
-from asyncio import Transport
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from math import ceil
 from random import Random
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import uvloop
 
 from fanout.load.mix import PLENTIFUL
+from tests.benchmarks.whole.connections import Customers, Order
 
 CUSTOMERS = 500
 LATE_SECONDS = 1.0
 IN_TIME_SECONDS = 0.05
 ANSWER_SECONDS = 15.0
-KEEP_ALIVE_SECONDS = 3.0
 
 
 @dataclass
@@ -78,137 +77,10 @@ async def offer(url: str, rate: float, count: int, connections: int, grace: floa
     return Offered(**json.loads(output))
 
 
-@dataclass(slots=True)
-class Order:
-    request: bytes
-    due: float
-    sent: float = 0.0
-    answered: float = 0.0
-    outcome: str = ""
-
-
-@dataclass
-class Customers:
-    """All orders of one run and the connections they are sent over."""
-
-    host: str
-    port: int
-    most: int
-    orders: Sequence[Order]
-    idle: list["Connection"] = field(default_factory=list)
-    waiting: deque[Order] = field(default_factory=deque)
-    open: int = 0
-    left: int = 0
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-    connecting: set[asyncio.Task[None]] = field(default_factory=set)
-
-    def send(self, order: Order) -> None:
-        while self.idle:
-            connection = self.idle.pop()
-            if connection.is_fresh():
-                connection.send(order)
-                return
-            connection.close()
-        if self.open < self.most:
-            self.open += 1
-            order.sent = time.perf_counter()
-            task = asyncio.create_task(self._connect(order))
-            self.connecting.add(task)
-            task.add_done_callback(self.connecting.discard)
-        else:
-            self.waiting.append(order)
-
-    async def _connect(self, order: Order) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            _, made = await loop.create_connection(lambda: Connection(self), self.host, self.port)
-        except OSError:
-            self.open -= 1
-            self.finish(order, "not connected")
-        else:
-            made.send(order, order.sent)
-
-    def finish(self, order: Order, outcome: str) -> None:
-        order.answered, order.outcome = time.perf_counter(), outcome
-        self.left -= 1
-        if not self.left:
-            self.done.set()
-
-    def free(self, connection: "Connection") -> None:
-        if self.waiting:
-            connection.send(self.waiting.popleft())
-        else:
-            self.idle.append(connection)
-
-    def lost(self, connection: "Connection") -> None:
-        if connection in self.idle:
-            self.idle.remove(connection)
-        self.open -= 1
-        if self.waiting:
-            self.send(self.waiting.popleft())
-
-
-class Connection(asyncio.Protocol):
-    def __init__(self, customers: Customers) -> None:
-        self._customers = customers
-        self._transport: Transport | None = None
-        self._order: Order | None = None
-        self._received = b""
-        self._used = 0.0
-        self._closed = False
-
-    def is_fresh(self) -> bool:
-        """Whether the server certainly keeps it open still."""
-        return time.perf_counter() - self._used < KEEP_ALIVE_SECONDS
-
-    def close(self) -> None:
-        assert self._transport
-        self._closed = True
-        self._transport.close()
-        self._customers.lost(self)
-
-    def send(self, order: Order, sent: float = 0.0) -> None:
-        order.sent = sent or time.perf_counter()
-        self._order = order
-        assert self._transport
-        self._transport.write(order.request)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, end, body = self._received.partition(b"\r\n\r\n")
-        if not end:
-            return
-        lower = head.lower()
-        length = int(lower.partition(b"content-length:")[2].partition(b"\r\n")[0])
-        if len(body) < length:
-            return
-        self._received = b""
-        self._used = time.perf_counter()
-        status = head[9:12].decode()
-        if status == "503" and b"\r\nretry-after:" not in lower:
-            status = "503 without Retry-After"
-        order, self._order = self._order, None
-        if order:
-            self._customers.finish(order, status)
-        if b"connection: close" in lower:
-            self.close()
-        else:
-            self._customers.free(self)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._order:
-            self._customers.finish(self._order, "reset")
-        if not self._closed:
-            self._customers.lost(self)
-
-
 async def run(url: str, rate: float, count: int, connections: int, grace: float) -> Offered:
     host, port = url.removeprefix("http://").split(":")
-    requests = [request(number) for number in range(count)]
-    gc.disable()
+    random = Random(1)
+    requests = [request(random) for _ in range(count)]
     began, start, cpu = time.time(), time.perf_counter(), time.process_time()
     orders = [Order(made, start + (number / rate if rate else 0)) for number, made in enumerate(requests)]
     customers = Customers(host, int(port), connections, orders, left=count)
@@ -234,7 +106,7 @@ async def _wait(customers: Customers, seconds: float) -> None:
         return
 
 
-def request(number: int, random: Random = Random(1)) -> bytes:  # noqa: B008  the same orders in every run
+def request(random: Random) -> bytes:
     body = json.dumps(
         {
             "customer_id": f"c{random.randrange(CUSTOMERS)}",
@@ -284,5 +156,6 @@ def _spread(seconds: Sequence[float]) -> list[float]:
 
 
 if __name__ == "__main__":
+    gc.disable()
     settings: dict[str, Any] = json.loads(sys.argv[1])
     print(json.dumps(asdict(uvloop.run(run(**settings)))))
