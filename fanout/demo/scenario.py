@@ -46,7 +46,12 @@ async def play(addresses: Addresses, orders: int, rate: float, tell: Tell) -> Pl
     killing = asyncio.create_task(_kill(addresses, middle))
     try:
         load = await place_orders(
-            addresses.apis, list(islice(purchases(SEED), orders)), rate, PATIENCE, watch
+            addresses.apis,
+            list(islice(purchases(SEED), orders)),
+            rate,
+            patient=True,
+            patience=PATIENCE,
+            watch=watch,
         )
         return Played(load, await killing)
     finally:

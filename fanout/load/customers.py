@@ -1,20 +1,19 @@
 """Places orders over REST and pays the invoices; what the load command, the demo and the system tests share."""
 
+from asyncio import Task, TaskGroup
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
-import httpx
-
-from fanout.load.asking import ask
+from fanout.load.asking import Answer, ask
+from fanout.load.http import Client
 from fanout.load.mix import Purchase
-from fanout.load.pace import AT_ONCE, at_rate
+from fanout.load.pace import at_rate
 from fanout.load.report import LoadReport, Placement
 
 PATIENCE = 30.0
-_TIMEOUT = httpx.Timeout(10.0, pool=None)
-_LIMITS = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+PAYMENTS_AT_ONCE = 20
 
 Watch = Callable[[Placement], None]
 
@@ -23,40 +22,49 @@ async def place_orders(
     apis: Mapping[str, str],
     purchases: Sequence[Purchase],
     rate: float,
+    *,
+    patient: bool = False,
     patience: float = PATIENCE,
     watch: Watch = lambda placement: None,
 ) -> LoadReport:
     """Places the purchases at `rate` per second on `apis["orders"]` and pays invoices on `apis["payments"]`.
 
-    Nothing is given up before `patience` seconds; `watch` hears of every order when all is said about it.
+    An order is sent when it is due, whatever became of earlier ones; paying never holds one back. With `patient`
+    what is refused or fails is asked again for `patience` seconds. `watch` hears of every order once it is answered.
     """
     start = perf_counter()
-    async with httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS) as client:
+    paying: list[tuple[int, Task[Answer]]] = []
+    async with (
+        Client(apis["orders"]) as orders,
+        Client(apis["payments"], at_once=PAYMENTS_AT_ONCE) as payments,
+        TaskGroup() as group,
+    ):
 
-        async def serve(purchase: Purchase, due: float) -> Placement:
-            placement = await _place(client, apis, purchase, due, patience)
+        async def pay(order: Mapping[str, Any]) -> Answer:
+            # 404 means that payments has not heard of the order yet.
+            return await ask(payments, "/payments", payment_body(order), patience, patient, not_yet=(404,))
+
+        async def place(numbered: tuple[int, Purchase], due: float) -> Placement:
+            number, purchase = numbered
+            answer = await ask(orders, "/orders", order_body(purchase), patience, patient)
+            placement = Placement(
+                purchase,
+                answer.state,
+                perf_counter() - due,
+                order_id=answer.body.get("order_id"),
+                problem=answer.problem,
+            )
             watch(placement)
+            if purchase.kind == "invoice" and answer.state == "ok":
+                paying.append((number, group.create_task(pay(answer.body))))
             return placement
 
-        placements = await at_rate(rate, purchases, serve)
-    return LoadReport(placements, perf_counter() - start)
-
-
-async def _place(
-    client: httpx.AsyncClient, apis: Mapping[str, str], purchase: Purchase, due: float, patience: float
-) -> Placement:
-    answer = await ask(client, f"{apis['orders']}/orders", order_body(purchase), patience)
-    placement = Placement(purchase, answer.state, perf_counter() - due, problem=answer.problem)
-    if answer.state != "ok":
-        return placement
-    placement = replace(placement, order_id=answer.body["order_id"])
-    if purchase.kind != "invoice":
-        return placement
-    # 404 means that payments has not heard of the order yet.
-    paid = await ask(
-        client, f"{apis['payments']}/payments", payment_body(answer.body), patience, not_yet=(404,)
-    )
-    return replace(placement, paid=paid.state, problem=paid.problem)
+        placements = await at_rate(rate, list(enumerate(purchases)), place)
+        seconds = perf_counter() - start
+    for number, task in paying:
+        paid = task.result()
+        placements[number] = replace(placements[number], paid=paid.state, problem=paid.problem)
+    return LoadReport(placements, seconds)
 
 
 def order_body(purchase: Purchase) -> dict[str, Any]:

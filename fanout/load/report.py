@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any, get_args
 
 from fanout.load.asking import State
 from fanout.load.mix import Purchase
@@ -23,6 +24,8 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
+    """`seconds` runs until the last order was answered, whether or not its invoice was paid by then."""
+
     placements: Sequence[Placement]
     seconds: float
 
@@ -53,15 +56,28 @@ class LoadReport:
         count = len(self.placements)
         lines = [
             f"{count} orders in {self.seconds:.1f} s ({count / max(self.seconds, 0.001):.1f}/s): "
-            + ", ".join(f"{state} {self.outcomes[state]}" for state in ("ok", "failed", "unknown")),
-            f"answered within {self.latency(0.5) * 1000:.0f} ms (p50), {self.latency(0.99) * 1000:.0f} ms (p99)",
+            + ", ".join(f"{state} {self.outcomes[state]}" for state in get_args(State)),
+            f"accepted within {self.latency(0.5) * 1000:.0f} ms (p50), {self.latency(0.99) * 1000:.0f} ms (p99)",
         ]
         if self.payments:
             lines.append(
                 f"invoices: {', '.join(f'{state} {n}' for state, n in sorted(self.payments.items()))}"
             )
-        problems = Counter(placement.problem for placement in self.placements if placement.problem)
-        return lines + [f"{times} times {problem}" for problem, times in problems.most_common(3)]
+        return lines + [f"{times} times {problem}" for problem, times in self._problems()]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "orders": {state: self.outcomes[state] for state in get_args(State)},
+            "invoices": {state: self.payments[state] for state in get_args(State)},
+            "seconds": round(self.seconds, 3),
+            "p50_ms": round(self.latency(0.5) * 1000, 1),
+            "p99_ms": round(self.latency(0.99) * 1000, 1),
+            "complete": self.complete,
+            "problems": dict(self._problems()),
+        }
+
+    def _problems(self) -> list[tuple[str, int]]:
+        return Counter(placement.problem for placement in self.placements if placement.problem).most_common(3)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -30,7 +30,7 @@ async def poison(addresses: Addresses) -> dict[str, Any]:
     """The message that was cut, as it should have been. It is an order of our own, unless others order just now."""
     one_mug = next(purchase for purchase in purchases(seed=2) if purchase.kind == "card")
     async with cut_in_half(addresses.databases["inventory"]) as whole:
-        placed = await place_orders(addresses.apis, [one_mug], rate=1)
+        placed = await place_orders(addresses.apis, [one_mug], rate=1, patient=True)
         if not placed.complete:
             raise FanoutError(f"no order could be placed to poison: {'; '.join(placed.lines())}")
         try:

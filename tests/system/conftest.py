@@ -67,7 +67,9 @@ class System:
         return found
 
     async def load(self, count: int, rate: float, seed: int = 1) -> LoadReport:
-        return await place_orders(self.stack.addresses.apis, list(islice(_plain(seed), count)), rate)
+        """Every order is placed, whatever dies meanwhile: what fails is asked again."""
+        wanted = list(islice(_plain(seed), count))
+        return await place_orders(self.stack.addresses.apis, wanted, rate, patient=True)
 
     async def query(self, service: str, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self.connect(service) as connection:

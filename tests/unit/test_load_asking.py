@@ -1,71 +1,110 @@
-"""An order is asked for until there is an answer, always with the same Idempotency-Key."""
+"""What becomes of one POST, and when it is asked again: always with the same Idempotency-Key."""
 
-import httpx
+import socket
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
 import pytest
 
 from fanout.load.asking import Answer, ask
+from fanout.load.http import Client
+from tests.unit.scripted_api import CLOSE, SILENCE, Reply, Request, scripted_api
 
-Reply = httpx.Response | Exception
+CREATED = Reply(201, {"order_id": "o1"})
+REFUSED = Reply(503, {"title": "busy"}, {"Retry-After": "1"})
 
 
-class Api:
+class Script:
     """Gives the replies one after the other, the last one for ever."""
 
     def __init__(self, *replies: Reply) -> None:
         self._replies = list(replies)
         self.keys: list[str] = []
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: Request) -> Reply:
         self.keys.append(request.headers["idempotency-key"])
-        reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
 
 
-async def asked(api: Api, patience: float = 5, not_yet: tuple[int, ...] = ()) -> Answer:
-    async with httpx.AsyncClient(transport=httpx.MockTransport(api)) as client:
-        return await ask(client, "http://api/orders", {"a": 1}, patience, not_yet)
+async def asked(
+    script: Callable[[Request], Awaitable[Reply]],
+    patience: float = 5,
+    patient: bool = True,
+    not_yet: tuple[int, ...] = (),
+) -> Answer:
+    async with scripted_api(script) as url, Client(url, timeout=0.2) as client:
+        return await ask(client, "/orders", {"a": 1}, patience, patient, not_yet)
 
 
-def created() -> httpx.Response:
-    return httpx.Response(201, json={"order_id": "o1"})
+def unused_url() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
 async def test_the_first_answer_is_taken() -> None:
-    api = Api(created())
-    assert await asked(api) == Answer("ok", {"order_id": "o1"})
-    assert len(api.keys) == 1
+    script = Script(CREATED)
+    assert await asked(script) == Answer("ok", {"order_id": "o1"})
+    assert len(script.keys) == 1
 
 
-@pytest.mark.parametrize(
-    "trouble", [httpx.ReadTimeout("slow"), httpx.ConnectError("down"), httpx.Response(503)]
-)
-async def test_trouble_is_asked_again_with_the_same_key(trouble: Reply) -> None:
-    api = Api(trouble, created())
-    assert (await asked(api)).state == "ok"
-    assert len(api.keys) == 2 and len(set(api.keys)) == 1
+@pytest.mark.parametrize("trouble", [SILENCE, CLOSE, Reply(500), Reply(503)], ids=str)
+async def test_a_patient_customer_asks_again_with_the_same_key(trouble: Reply) -> None:
+    script = Script(trouble, CREATED)
+    assert (await asked(script)).state == "ok"
+    assert len(script.keys) == 2 and len(set(script.keys)) == 1
 
 
-async def test_a_refusal_is_not_asked_again() -> None:
-    api = Api(httpx.Response(422, text="no such product"))
-    answer = await asked(api)
-    assert (answer.state, answer.problem, len(api.keys)) == ("failed", "422: no such product", 1)
+@pytest.mark.parametrize("trouble", [SILENCE, CLOSE, Reply(500), Reply(503)], ids=str)
+async def test_an_impatient_customer_does_not_know_what_became_of_it(trouble: Reply) -> None:
+    script = Script(trouble, CREATED)
+    assert (await asked(script, patient=False)).state == "unknown"
+    assert len(script.keys) == 1
 
 
-async def test_a_status_that_means_not_yet_is_asked_again() -> None:
-    assert (await asked(Api(httpx.Response(404), created()), not_yet=(404,))).state == "ok"
+async def test_an_impatient_customer_takes_a_refusal_as_an_outcome() -> None:
+    script = Script(REFUSED, CREATED)
+    answer = await asked(script, patient=False)
+    assert (answer.state, len(script.keys)) == ("refused", 1)
 
 
-@pytest.mark.parametrize("trouble", [httpx.ReadTimeout("slow"), httpx.Response(500)])
+async def test_a_patient_customer_comes_back_after_the_time_it_was_told() -> None:
+    script, start = Script(REFUSED, CREATED), perf_counter()
+    assert (await asked(script)).state == "ok"
+    assert perf_counter() - start >= 1
+    assert len(script.keys) == 2 and len(set(script.keys)) == 1
+
+
+async def test_what_is_refused_until_patience_ends_is_refused() -> None:
+    assert (await asked(Script(REFUSED), patience=0.5)).state == "refused"
+
+
+async def test_a_bad_request_is_not_asked_again() -> None:
+    script = Script(Reply(422, {"title": "no such product"}))
+    answer = await asked(script)
+    assert (answer.state, answer.problem, len(script.keys)) == (
+        "failed",
+        '422: {"title": "no such product"}',
+        1,
+    )
+
+
+@pytest.mark.parametrize("patient", [True, False])
+async def test_a_status_that_means_not_yet_is_asked_again(patient: bool) -> None:
+    assert (await asked(Script(Reply(404), CREATED), patient=patient, not_yet=(404,))).state == "ok"
+
+
+@pytest.mark.parametrize("trouble", [SILENCE, Reply(500)], ids=str)
 async def test_what_may_have_arrived_ends_unknown(trouble: Reply) -> None:
-    assert (await asked(Api(trouble), patience=0.2)).state == "unknown"
+    assert (await asked(Script(trouble), patience=0.3)).state == "unknown"
 
 
-async def test_what_never_arrived_ends_failed() -> None:
-    assert (await asked(Api(httpx.ConnectError("down")), patience=0.2)).state == "failed"
+@pytest.mark.parametrize("patient", [True, False])
+async def test_what_was_never_sent_ends_failed(patient: bool) -> None:
+    async with Client(unused_url()) as client:
+        answer = await ask(client, "/orders", {}, 0.2, patient)
+    assert answer.state == "failed" and "not connected" in answer.problem
 
 
 async def test_one_doubt_outlasts_later_refusals() -> None:
-    api = Api(httpx.ReadTimeout("slow"), httpx.ConnectError("down"))
-    assert (await asked(api, patience=0.5)).state == "unknown"
+    assert (await asked(Script(SILENCE, REFUSED), patience=0.5)).state == "unknown"

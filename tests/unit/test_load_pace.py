@@ -5,6 +5,7 @@ from time import perf_counter
 
 import pytest
 
+from fanout.load.asking import State
 from fanout.load.mix import Purchase
 from fanout.load.pace import at_rate
 from fanout.load.report import LoadReport, Placement, percentile
@@ -52,3 +53,11 @@ def test_a_load_is_complete_when_all_is_placed_and_paid() -> None:
 def test_only_accepted_orders_count_into_the_latency() -> None:
     report = LoadReport([Placement(PURCHASE, "ok", 0.01, "o1"), Placement(PURCHASE, "failed", 9.0)], 1.0)
     assert report.latency(0.99) == 0.01
+
+
+def test_the_report_counts_every_outcome() -> None:
+    states: list[State] = ["ok", "refused", "refused", "unknown"]
+    report = LoadReport([Placement(PURCHASE, state, 0.01) for state in states], 1.0)
+    assert "ok 1, refused 2, failed 0, unknown 1" in report.lines()[0]
+    assert report.as_json()["orders"] == {"ok": 1, "refused": 2, "failed": 0, "unknown": 1}
+    assert not report.complete

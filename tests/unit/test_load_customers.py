@@ -1,0 +1,102 @@
+"""Orders are placed open-loop: nothing that happens to one of them, or to an invoice, holds back the next."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+
+from fanout.load.customers import place_orders
+from fanout.load.mix import Purchase
+from fanout.load.report import LoadReport, Placement
+from tests.unit.scripted_api import Reply, Request, scripted_api
+
+INVOICE = Purchase("invoice", "customer-001", (("mug", 1),), None)
+CARD = Purchase("card", "customer-001", (("mug", 1),), "tok_visa")
+UNKNOWN_YET = Reply(404, {"title": "unknown order"})
+WAITING_INVOICES = 200
+
+
+def accepted(numbers: "count[int]") -> Reply:
+    return Reply(201, {"order_id": f"o{next(numbers)}", "total_cents": 100, "currency": "EUR"})
+
+
+async def placed(
+    purchases: list[Purchase],
+    orders: Callable[[Request], Reply],
+    payments: Callable[[Request], Reply],
+    patient: bool = False,
+    watch: Callable[[Placement], None] = lambda placement: None,
+) -> LoadReport:
+    async def answer_orders(request: Request) -> Reply:
+        return orders(request)
+
+    async def answer_payments(request: Request) -> Reply:
+        return payments(request)
+
+    async with scripted_api(answer_orders) as orders_url, scripted_api(answer_payments) as payments_url:
+        apis = {"orders": orders_url, "payments": payments_url}
+        return await place_orders(apis, purchases, 1_000, patient=patient, watch=watch)
+
+
+async def test_an_order_is_not_held_back_while_200_invoices_wait() -> None:
+    numbers, last_was_placed = count(), asyncio.Event()
+
+    def take(request: Request) -> Reply:
+        if request.body["payment_method"] == "card":
+            last_was_placed.set()
+        return accepted(numbers)
+
+    def not_known_before_the_last_order(request: Request) -> Reply:
+        return Reply(201, {}) if last_was_placed.is_set() else UNKNOWN_YET
+
+    report = await asyncio.wait_for(
+        placed([INVOICE] * WAITING_INVOICES + [CARD], take, not_known_before_the_last_order), 20
+    )
+    assert report.complete
+    assert report.payments == {"ok": WAITING_INVOICES}
+
+
+async def test_an_order_is_not_held_back_while_300_orders_have_no_answer() -> None:
+    numbers, last_was_sent = count(), asyncio.Event()
+
+    async def answer_when_all_are_there(request: Request) -> Reply:
+        if request.body["customer_id"] == "last":
+            last_was_sent.set()
+        await last_was_sent.wait()
+        return accepted(numbers)
+
+    last = Purchase("card", "last", (("mug", 1),), "tok_visa")
+    async with scripted_api(answer_when_all_are_there) as url:
+        report = await place_orders({"orders": url, "payments": url}, [CARD] * 300 + [last], 1_000)
+    assert report.outcomes == {"ok": 301}
+
+
+@pytest.mark.parametrize(("patient", "outcomes"), [(False, {"ok": 2, "refused": 1}), (True, {"ok": 3})])
+async def test_a_refused_order_is_placed_only_by_a_patient_customer(
+    patient: bool, outcomes: dict[str, int]
+) -> None:
+    numbers, refused_keys, keys = count(), set[str](), list[str]()
+
+    def refuse_the_first(request: Request) -> Reply:
+        keys.append(request.headers["idempotency-key"])
+        if not refused_keys:
+            refused_keys.add(keys[-1])
+            return Reply(503, {"title": "busy"}, {"Retry-After": "1"})
+        return accepted(numbers)
+
+    report = await placed([CARD] * 3, refuse_the_first, lambda _: UNKNOWN_YET, patient)
+    assert report.outcomes == outcomes
+    assert report.complete is patient
+    assert keys.count(*refused_keys) == (2 if patient else 1)
+
+
+async def test_an_order_is_told_of_before_its_invoice_is_paid() -> None:
+    numbers, heard = count(), list[Placement]()
+
+    def pay_when_heard(request: Request) -> Reply:
+        return Reply(201, {}) if heard else UNKNOWN_YET
+
+    report = await placed([INVOICE], lambda _: accepted(numbers), pay_when_heard, watch=heard.append)
+    assert [placement.paid for placement in heard] == [None]
+    assert [placement.paid for placement in report.placements] == ["ok"]
