@@ -2,6 +2,7 @@
 
 On the running stack's Postgres (`fanout up`), in a database of its own. First a backlog is sent, then messages
 that are written at a steady rate. Postgres counts with the backends that serve the sender, not those that write.
+Wait some minutes between runs: ext4 makes new files ten times slower where many were deleted a moment ago.
 """
 
 import argparse

@@ -1,7 +1,9 @@
 """How messages share a session, a round, and the senders there are."""
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
@@ -59,14 +61,21 @@ async def test_messages_are_sent_in_the_order_in_which_they_were_written(
 
 
 async def test_messages_that_come_one_by_one_share_a_round(
-    database: Database, server: MailServer, taken: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    database: Database, server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "GATHERING_SECONDS", 2)
+    began: list[float] = []
+    take = sender.take
+
+    async def timed(database: Database, at_once: int) -> list[Message]:
+        began.append(time.monotonic())
+        return await take(database, at_once)
+
+    monkeypatch.setattr(sender, "take", timed)
     async with server.listening(), sending(database, server):
-        for number in range(10):
+        for number in range(3):
             await tell(database, f"c-{number}")
-        await until(lambda: all_decided(database))
-    assert len(taken) <= 2
+            await until(lambda: all_decided(database))
+    assert all(later - earlier >= sender.GATHERING_SECONDS for earlier, later in pairwise(began))
 
 
 async def test_a_round_takes_more_when_many_are_waiting_and_the_server_is_quick(
