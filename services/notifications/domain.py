@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from email.base64mime import body_encode
+from email.header import Header
 from email.headerregistry import Address
-from email.message import EmailMessage
+from email.utils import format_datetime
 
 SENDER = Address("Fanout", "orders", "fanout.example")
 CUSTOMERS = "customers.example"
 MESSAGE_IDS = "notifications.fanout.example"
+LONGEST_LINE = 900
+"""Characters; RFC 5322, 2.1.1 allows 998 with the name of a header."""
 
 SUBJECTS = {
     "order_placed": "We have your order",
@@ -35,17 +39,52 @@ class Message:
     body: str
 
 
-def email(message: Message, at: datetime) -> EmailMessage:
-    """Raises ValueError for what cannot be a header, such as a customer id with a line break in it."""
-    mail = EmailMessage()
-    mail["From"] = SENDER
-    mail["To"] = Address(username=message.customer_id, domain=CUSTOMERS)
-    mail["Subject"] = SUBJECTS.get(message.kind, "About your order")
-    mail["Date"] = at
-    mail["Message-ID"] = f"<{message.message_id}@{MESSAGE_IDS}>"
-    mail["X-Order-ID"] = message.order_id
-    mail.set_content(message.body)
-    return mail
+@dataclass(frozen=True, slots=True)
+class Email:
+    """`content` is ASCII with lines ended by \\n."""
+
+    recipient: str
+    content: str
+
+
+def email(message: Message, at: datetime) -> Email:
+    """Raises ValueError for what cannot be a header, such as a customer id with a line break in it.
+
+    The lines are put together here, as `email.message.EmailMessage` needs 0.5 ms for a mail.
+    """
+    recipient = Address(username=message.customer_id, domain=CUSTOMERS).addr_spec
+    if not recipient.isascii():
+        raise ValueError(f"an address in other letters than ASCII: {recipient}")
+    encoding, body = _encoded(message.body)
+    headers = {
+        "From": str(SENDER),
+        "To": recipient,
+        "Subject": SUBJECTS.get(message.kind, "About your order"),
+        "Date": format_datetime(at),
+        "Message-ID": f"<{message.message_id}@{MESSAGE_IDS}>",
+        "X-Order-ID": message.order_id,
+        "MIME-Version": "1.0",
+        "Content-Type": 'text/plain; charset="utf-8"',
+        "Content-Transfer-Encoding": encoding,
+    }
+    lines = [f"{name}: {_header(name, value)}" for name, value in headers.items()]
+    return Email(recipient, "\n".join([*lines, "", body]))
+
+
+def _header(name: str, value: str) -> str:
+    """One line if possible; folded with encoded words (RFC 2047) if it is long or not ASCII."""
+    if not value.isprintable():
+        raise ValueError(f"{name} has a line break or another control character in it: {value!r}")
+    if value.isascii() and len(value) <= LONGEST_LINE:
+        return value
+    return Header(value, "utf-8", header_name=name).encode()
+
+
+def _encoded(body: str) -> tuple[str, str]:
+    """The transfer encoding of a body, and the body in it."""
+    if body.isascii() and all(len(line) <= LONGEST_LINE for line in body.splitlines()):
+        return "7bit", body
+    return "base64", body_encode(body.encode())
 
 
 def placed(order_id: str, total_cents: int, currency: str) -> str:

@@ -1,23 +1,17 @@
-"""The way to the mail server: one connection, kept while it works, and what the server's answers mean."""
+"""The way to the mail server: one session, kept while it works, and what the server's answers mean."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.policy import SMTP
 from typing import Literal
-
-import aiosmtplib
-from aiosmtplib import SMTPDataError, SMTPException, SMTPRecipientRefused
 
 from chassis.failures import InfrastructureFailure
 from services.notifications.domain import MESSAGE_IDS, SENDER, Message, email
+from services.notifications.smtp import Reply, Session
 
 CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 30.0
 GOODBYE_SECONDS = 1.0
-SERVER_CLOSES = 421
-WHOLE_LINES = SMTP.clone(max_line_length=200)
-"""A Message-ID of 80 characters stays on the line of its name."""
 
 Outcome = Literal["sent", "refused", "later", "unreached"]
 
@@ -37,45 +31,50 @@ class Answer:
 class Post:
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
-        self._server = aiosmtplib.SMTP(
-            hostname=host, port=int(port), timeout=ANSWER_SECONDS, local_hostname=MESSAGE_IDS
-        )
+        self._host, self._port = host, int(port)
+        self._session: Session | None = None
 
     async def open(self) -> None:
-        if not self._server.is_connected:
-            try:
-                await self._server.connect(timeout=CONNECT_SECONDS)
-                await self._server.ehlo(timeout=CONNECT_SECONDS)
-            except (SMTPException, OSError) as error:
-                raise MailServerAway(str(error)) from error
+        """Makes sure that the server is there, so that a session it ended meanwhile costs no message a try."""
+        if self._session is not None:
+            with suppress(OSError):
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await self._session.ask("NOOP")
+                    return
+            self.hang_up()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                self._session = await Session.connect(self._host, self._port, MESSAGE_IDS)
+        except OSError as error:
+            raise MailServerAway(f"no mail server at {self._host}:{self._port}: {error}") from error
 
     async def hand_over(self, message: Message) -> Answer:
-        """When it raises, the server may have taken the message or not."""
+        """When it raises, the server may have taken the message or not. The session must be open."""
+        assert self._session is not None
         try:
             mail = email(message, datetime.now(UTC))
-            await self._server.sendmail(SENDER.addr_spec, str(mail["To"]), mail.as_bytes(policy=WHOLE_LINES))
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            return _verdict(error.recipients[0])
-        except SMTPDataError as error:
-            return _verdict(error)
+            reply = await self._session.deliver(SENDER.addr_spec, mail.recipient, mail.content)
         except ValueError as error:
             return Answer("refused", f"not written as an e-mail: {error}")
-        except (SMTPException, OSError) as error:
+        except OSError as error:
             raise MailServerAway(str(error)) from error
-        return Answer("sent")
+        return _verdict(reply)
 
     def hang_up(self) -> None:
-        self._server.close()
+        if self._session is not None:
+            self._session.abort()
+            self._session = None
 
     async def close(self) -> None:
-        with suppress(SMTPException, OSError):
-            await self._server.quit(timeout=GOODBYE_SECONDS)
+        if self._session is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._session.quit()
         self.hang_up()
 
 
-def _verdict(refusal: SMTPDataError | SMTPRecipientRefused) -> Answer:
+def _verdict(reply: Reply) -> Answer:
     """RFC 5321, 4.2.1: 4yz may work later, 5yz never will."""
-    words = f"{refusal.code} {refusal.message}"
-    if refusal.code == SERVER_CLOSES:
-        raise MailServerAway(words)
-    return Answer("refused" if refusal.code >= 500 else "later", words)
+    if not reply.is_refusal:
+        return Answer("sent")
+    return Answer("refused" if reply.code >= 500 else "later", str(reply))

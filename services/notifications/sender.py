@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from sqlalchemy import text
@@ -18,7 +20,9 @@ from services.notifications.domain import Message
 from services.notifications.post import Answer, Post
 
 AT_ONCE = 50
-IDLE_SECONDS = 0.5
+AT_ONCE_AT_MOST = 500
+GATHERING_SECONDS = 0.5
+"""Between rounds, unless more is waiting than one takes: mails that come one by one share a round."""
 ROUND_SECONDS = 1.0
 """Nothing new is handed over after this, so that a crash repeats no more than a second's work."""
 UNANSWERED_SECONDS = 30.0
@@ -37,12 +41,20 @@ TAKE = text("""
     RETURNING messages.id, message_id, order_id, customer_id, kind, body
 """)
 
-WRITE_DOWN = {
+CHANGES = {
     "sent": "sent_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL",
-    "refused": "refused_at = clock_timestamp(), attempts = attempts + 1, last_error = :words",
+    "refused": "refused_at = clock_timestamp(), attempts = attempts + 1, last_error = words",
     "later": "next_try_at = clock_timestamp() + interval '1 second' * power(2, least(attempts, 6)), "
-    "attempts = attempts + 1, last_error = :words",
+    "attempts = attempts + 1, last_error = words",
     "unreached": "next_try_at = clock_timestamp()",
+}
+WRITE_DOWN = {
+    outcome: text(f"""
+        UPDATE messages SET {changes}
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:words AS text[])) AS answer (id, words)
+        WHERE messages.id = answer.id AND sent_at IS NULL
+    """)
+    for outcome, changes in CHANGES.items()
 }
 
 UNREACHED = Answer("unreached")
@@ -51,23 +63,33 @@ UNKNOWN = Answer("later", "the server did not say whether it took the message")
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """How many messages were handed over, and whether others may be waiting."""
+
+    answered: int
+    may_be_more: bool
+
+
 async def send(database: Database, settings: Settings, stop: asyncio.Event) -> None:
     if not settings.smtp:
         log.warning("no_mail_is_sent", reason="FANOUT_SMTP is not set")
         return
-    post = Post(settings.smtp)
+    post, at_once = Post(settings.smtp), AT_ONCE
     with suppress(Stopped):
         while True:
-            found = await through_outages(lambda: one_round(database, post, stop), stop, "mail", _waits)
-            await pause(0 if found else IDLE_SECONDS, stop)
+            work = partial(one_round, database, post, at_once, stop)
+            done = await through_outages(work, stop, "mail", _waits)
+            await pause(0 if done.may_be_more else GATHERING_SECONDS, stop)
+            at_once = min(max(AT_ONCE, 2 * done.answered), AT_ONCE_AT_MOST)
     await post.close()
 
 
-async def one_round(database: Database, post: Post, stop: asyncio.Event) -> bool:
-    """Whether there was anything to send. No transaction is open while the mail server is being talked to."""
-    batch = await take(database)
+async def one_round(database: Database, post: Post, at_once: int, stop: asyncio.Event) -> Round:
+    """No transaction is open while the mail server is being talked to."""
+    batch = await take(database, at_once)
     if not batch:
-        return False
+        return Round(answered=0, may_be_more=False)
     answers = {message.id: UNREACHED for message in batch}
     try:
         await hand_over(post, batch, answers, stop)
@@ -76,12 +98,13 @@ async def one_round(database: Database, post: Post, stop: asyncio.Event) -> bool
         raise
     finally:
         await through_outages(lambda: write_down(database, answers), stop, "mail", _waits)
-    return True
+    answered = sum(answer is not UNREACHED for answer in answers.values())
+    return Round(answered, may_be_more=len(batch) == at_once or answered < len(batch))
 
 
-async def take(database: Database) -> list[Message]:
+async def take(database: Database, at_once: int) -> list[Message]:
     async with database.transaction() as db:
-        rows = await db.execute(TAKE, {"at_once": AT_ONCE, "seconds": LEASE_SECONDS})
+        rows = await db.execute(TAKE, {"at_once": at_once, "seconds": LEASE_SECONDS})
         return sorted((Message(*row) for row in rows), key=lambda message: message.id)
 
 
@@ -116,16 +139,10 @@ async def _hurry(stop: asyncio.Event, limit: asyncio.Timeout) -> None:
 
 async def write_down(database: Database, answers: Mapping[int, Answer]) -> None:
     async with database.transaction() as db:
-        for outcome, changes in WRITE_DOWN.items():
-            rows = [
-                {"id": id, "words": answer.words}
-                for id, answer in answers.items()
-                if answer.outcome == outcome
-            ]
-            if rows:
-                await db.execute(
-                    text(f"UPDATE messages SET {changes} WHERE id = :id AND sent_at IS NULL"), rows
-                )
+        for outcome, statement in WRITE_DOWN.items():
+            words = {id: answer.words for id, answer in answers.items() if answer.outcome == outcome}
+            if words:
+                await db.execute(statement, {"ids": list(words), "words": list(words.values())})
 
 
 def _waits(error: Exception) -> bool:

@@ -22,9 +22,14 @@ HOST = "127.0.0.1"
 
 
 class MailServer:
-    """`answers` are given to a recipient instead of 250; `hangs_up_on` breaks the connection off in DATA."""
+    """`answers` are given to a recipient instead of 250; `hangs_up_on` breaks the connection off in DATA.
 
-    def __init__(self) -> None:
+    `answer_to_sender` is given to MAIL; `pipelining` is announced.
+    """
+
+    def __init__(self, pipelining: bool = True) -> None:
+        self.pipelining = pipelining
+        self.answer_to_sender = "250 OK"
         self.taken: list[EmailMessage] = []
         self.asked: Counter[str] = Counter()
         self.answers: dict[str, str] = {}
@@ -49,7 +54,13 @@ class MailServer:
     async def handle_EHLO(self, server: Any, session: Any, envelope: Any, name: str, said: Any) -> Any:
         session.host_name = name
         self.connections.add(session.peer)
-        return said
+        greeting, *extensions = said
+        return [greeting, *(["250-PIPELINING"] if self.pipelining else []), *extensions]
+
+    async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        if self.answer_to_sender.startswith("250"):
+            envelope.mail_from = address
+        return self.answer_to_sender
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
         customer = address.partition("@")[0]

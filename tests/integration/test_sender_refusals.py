@@ -16,9 +16,9 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
     yield await new_database("notifications")
 
 
-@pytest.fixture
-def server() -> MailServer:
-    return MailServer()
+@pytest.fixture(params=[True, False], ids=["pipelining", "one by one"])
+def server(request: pytest.FixtureRequest) -> MailServer:
+    return MailServer(pipelining=request.param)
 
 
 async def test_a_recipient_refused_for_good_is_noted_and_not_asked_for_again(
@@ -103,6 +103,23 @@ async def test_a_server_that_closes_its_service_is_away_and_nobody_is_refused(
         await until(lambda: asked(server, "c-1"))
         assert not await facts.fetch(database, text("SELECT 1 FROM messages WHERE refused_at IS NOT NULL"))
         server.answers.clear()
+        await until(lambda: sent(database, "c-1", "c-2"))
+    assert (await rows(database))["c-2"]["attempts"] == 1
+
+
+@pytest.mark.parametrize("answer", ["550 5.7.1 no relaying", "451 4.3.0 busy"])
+async def test_a_server_that_refuses_the_sender_is_away_and_nobody_is_refused(
+    database: Database, server: MailServer, answer: str
+) -> None:
+    server.answer_to_sender = answer
+    await tell(database, "c-1", "c-2")
+
+    async def tried() -> bool:
+        return bool((await rows(database))["c-1"]["attempts"])
+
+    async with server.listening(), sending(database, server):
+        await until(tried)
+        server.answer_to_sender = "250 OK"
         await until(lambda: sent(database, "c-1", "c-2"))
     assert (await rows(database))["c-2"]["attempts"] == 1
 

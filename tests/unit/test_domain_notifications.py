@@ -2,6 +2,10 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from email import message_from_string
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any
 
 import pytest
 
@@ -48,17 +52,25 @@ def test_money_is_never_rounded(cents: int, text: str) -> None:
     assert money(cents, "EUR") == text
 
 
+def read(message: Message) -> EmailMessage:
+    """What the customer's mail reader makes of it."""
+    mail = message_from_string(email(message, NOON).content, policy=default)
+    assert isinstance(mail, EmailMessage) and not mail.defects
+    return mail
+
+
 def test_an_email_is_plain_text_with_the_ids_of_its_message() -> None:
-    assert email(MESSAGE, NOON).as_string().splitlines() == [
+    assert email(MESSAGE, NOON).recipient == "c-1@customers.example"
+    assert email(MESSAGE, NOON).content.splitlines() == [
         "From: Fanout <orders@fanout.example>",
         "To: c-1@customers.example",
         "Subject: Your order is on its way",
         "Date: Sun, 01 Mar 2026 12:00:00 +0000",
         "Message-ID: <m-1@notifications.fanout.example>",
         "X-Order-ID: o-1",
+        "MIME-Version: 1.0",
         'Content-Type: text/plain; charset="utf-8"',
         "Content-Transfer-Encoding: 7bit",
-        "MIME-Version: 1.0",
         "",
         "On its way.",
     ]
@@ -66,23 +78,37 @@ def test_an_email_is_plain_text_with_the_ids_of_its_message() -> None:
 
 def test_every_kind_has_a_subject_of_its_own_and_an_unknown_one_has_some() -> None:
     assert len(set(SUBJECTS.values())) == len(SUBJECTS)
-    assert email(replace(MESSAGE, kind="unheard_of"), NOON)["Subject"] == "About your order"
+    assert read(replace(MESSAGE, kind="unheard_of"))["Subject"] == "About your order"
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        replace(MESSAGE, customer_id=EXTRA_HEADER),
-        replace(MESSAGE, order_id=EXTRA_HEADER),
-        replace(MESSAGE, message_id=EXTRA_HEADER),
-    ],
-)
-def test_no_id_can_add_a_header(message: Message) -> None:
+@pytest.mark.parametrize("odd", [EXTRA_HEADER, "x\rBcc: y", "x\nBcc: y", "x\n\nbody", "\x00", "x\u2028y"])
+@pytest.mark.parametrize("field", ["customer_id", "order_id", "message_id"])
+def test_no_id_can_add_a_header(field: str, odd: str) -> None:
+    changed: dict[str, Any] = {field: odd}
     with pytest.raises(ValueError):
-        email(message, NOON)
+        email(replace(MESSAGE, **changed), NOON)
 
 
 @pytest.mark.parametrize("customer", ["a, b", "a@b", "<a>", 'a"b'])
 def test_an_odd_customer_id_is_still_one_address(customer: str) -> None:
-    (address,) = email(replace(MESSAGE, customer_id=customer), NOON)["To"].addresses
+    (address,) = read(replace(MESSAGE, customer_id=customer))["To"].addresses
     assert (address.username, address.domain) == (customer, "customers.example")
+
+
+def test_a_customer_id_that_is_no_ascii_is_no_address() -> None:
+    with pytest.raises(ValueError, match="ASCII"):
+        email(replace(MESSAGE, customer_id="zoë"), NOON)
+
+
+@pytest.mark.parametrize("order_id", ["bestellung-ä", "o" * 2000, "ä " * 600])
+def test_an_order_id_in_any_letters_and_of_any_length_is_told_in_short_ascii_lines(order_id: str) -> None:
+    message = replace(MESSAGE, order_id=order_id)
+    assert read(message)["X-Order-ID"] == order_id
+    assert all(line.isascii() and len(line) <= 998 for line in email(message, NOON).content.split("\n"))
+
+
+@pytest.mark.parametrize("body", ["Zwölf Äpfel für 3 €.", "x" * 5000, "one\ntwo\n"])
+def test_a_body_in_any_letters_and_of_any_length_arrives_in_short_ascii_lines(body: str) -> None:
+    message = replace(MESSAGE, body=body)
+    assert read(message).get_content().rstrip("\n") == body.rstrip("\n")
+    assert all(line.isascii() and len(line) <= 998 for line in email(message, NOON).content.split("\n"))

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from chassis import telemetry
+from chassis.logs import configure_logging
 from fanout.addresses import running
 from tests.benchmarks.whole import apart, bare_posts, flood, others, rates, raw_rows, statements
 from tests.benchmarks.whole.ground import Ground
@@ -87,6 +87,6 @@ if __name__ == "__main__":
     if given.list:
         print("\n".join(f"{row.name:12} {row.what}" for row in ROWS))
         sys.exit()
-    telemetry.configure_logging("benchmark", "benchmark", "WARNING")
+    configure_logging("benchmark", "benchmark", "WARNING")
     chosen = [row for row in ROWS if not given.only or row.name in given.only]
     asyncio.run(main(chosen, given.rounds, given.scale, given.json))

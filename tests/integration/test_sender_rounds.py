@@ -1,0 +1,103 @@
+"""How messages share a session, a round, and the senders there are."""
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+
+from chassis.database import Database
+from services.notifications import sender
+from services.notifications.domain import Message
+from tests.integration.conftest import NewDatabase
+from tests.integration.mail_server import MailServer, all_decided, sending, tell, until
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
+    yield await new_database("notifications")
+
+
+@pytest.fixture
+def server() -> MailServer:
+    return MailServer()
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Of each round that had messages, how many it was to take and how many it took."""
+    rounds: list[tuple[int, int]] = []
+    take = sender.take
+
+    async def noted(database: Database, at_once: int) -> list[Message]:
+        batch = await take(database, at_once)
+        if batch:
+            rounds.append((at_once, len(batch)))
+        return batch
+
+    monkeypatch.setattr(sender, "take", noted)
+    return rounds
+
+
+async def test_two_senders_share_the_messages_and_repeat_none(database: Database, server: MailServer) -> None:
+    customers = [f"c-{number}" for number in range(200)]
+    await tell(database, *customers)
+    async with server.listening(), sending(database, server), sending(database, server):
+        await until(lambda: all_decided(database))
+    assert server.asked == Counter(customers)
+    assert len(server.connections) == 2
+
+
+async def test_messages_are_sent_in_the_order_in_which_they_were_written(
+    database: Database, server: MailServer
+) -> None:
+    customers = [f"c-{number}" for number in range(120)]
+    await tell(database, *customers)
+    async with server.listening(), sending(database, server):
+        await until(lambda: all_decided(database))
+    assert [mail["To"].partition("@")[0] for mail in server.taken] == customers
+    assert len(server.connections) == 1
+
+
+async def test_messages_that_come_one_by_one_share_a_round(
+    database: Database, server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[float] = []
+    take = sender.take
+
+    async def timed(database: Database, at_once: int) -> list[Message]:
+        began.append(time.monotonic())
+        return await take(database, at_once)
+
+    monkeypatch.setattr(sender, "take", timed)
+    async with server.listening(), sending(database, server):
+        for number in range(3):
+            await tell(database, f"c-{number}")
+            await until(lambda: all_decided(database))
+    assert all(later - earlier >= sender.GATHERING_SECONDS for earlier, later in pairwise(began))
+
+
+async def test_a_round_takes_more_when_many_are_waiting_and_the_server_is_quick(
+    database: Database, server: MailServer, taken: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "ROUND_SECONDS", 30)
+    monkeypatch.setattr(sender, "AT_ONCE", 2)
+    monkeypatch.setattr(sender, "AT_ONCE_AT_MOST", 10)
+    await tell(database, *(f"c-{number}" for number in range(26)))
+    async with server.listening(), sending(database, server):
+        await until(lambda: all_decided(database))
+    assert taken == [(2, 2), (4, 4), (8, 8), (10, 10), (10, 2)]
+
+
+async def test_a_round_takes_few_when_the_server_is_slow(
+    database: Database, server: MailServer, taken: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "ROUND_SECONDS", 0.1)
+    monkeypatch.setattr(sender, "AT_ONCE", 3)
+    server.delay = 0.2
+    await tell(database, *(f"c-{number}" for number in range(6)))
+    async with server.listening(), sending(database, server):
+        await until(lambda: all_decided(database))
+    assert {at_once for at_once, _ in taken} == {3}
+    assert server.asked == Counter(f"c-{number}" for number in range(6))
