@@ -25,7 +25,7 @@ REBUILD_SECONDS = 1.0
 CLOSE_SECONDS = 3.0
 LANE_STOP_SECONDS = 3.0
 COMMIT_SECONDS = 2.0
-COMMIT_EVERY_SECONDS = 0.25
+COMMIT_EVERY_SECONDS = 1.0
 """Offsets only spare a successor some repeats, so many transactions share one commit of them."""
 EXIT_CLIENT_HANGS = 70
 

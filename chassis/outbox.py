@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -113,7 +114,9 @@ def dump_headers(headers: Headers) -> str:
 
 
 def load_headers(stored: str) -> list[tuple[str, bytes | None]]:
-    return [(name, None if value is None else value.encode("latin-1")) for name, value in json.loads(stored)]
+    return [
+        (name, None if value is None else value.encode("latin-1")) for name, value in orjson.loads(stored)
+    ]
 
 
 async def _insert(db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
