@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Column, Index, Insert, Table, insert, select
+from sqlalchemy import CheckConstraint, Column, Index, Table, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Integer, Text
 
-from chassis.arrays import arrays, as_arrays
 from chassis.service import Service
+from chassis.statements import Statement, arrays
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped, PaymentProcessed
 
 analytics = Service("analytics", read_model=True)
@@ -47,9 +47,9 @@ sales = Table(
 )
 
 
-def _insert(table: Table) -> Insert:
-    given = arrays(table, *table.c.keys())
-    return insert(table).from_select(given.c.keys(), select(given))
+def _insert(table: Table) -> Statement:
+    given = arrays(table)
+    return Statement(insert(table).from_select(given.c.keys(), select(given)))
 
 
 INSERT_STEPS, INSERT_LINES, INSERT_SALES = map(_insert, (steps, order_lines, sales))
@@ -58,40 +58,30 @@ PAYMENT_STEPS = {"authorized": "paid", "declined": "declined"}
 
 @analytics.on(OrderPlaced)
 async def count_placed(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
-    await db.execute(
-        INSERT_STEPS, as_arrays([step(order.order_id, "placed", order.time) for order in orders])
-    )
+    await INSERT_STEPS.of_rows(db, [step(order.order_id, "placed", order.time) for order in orders])
     if lines := [line for order in orders for line in lines_of(order)]:
-        await db.execute(INSERT_LINES, as_arrays(lines))
+        await INSERT_LINES.of_rows(db, lines)
 
 
 @analytics.on(PaymentProcessed)
 async def count_payments(payments: Sequence[PaymentProcessed], db: AsyncConnection) -> None:
-    await db.execute(
-        INSERT_STEPS, as_arrays([step(p.order_id, PAYMENT_STEPS[p.outcome], p.time) for p in payments])
-    )
+    await INSERT_STEPS.of_rows(db, [step(p.order_id, PAYMENT_STEPS[p.outcome], p.time) for p in payments])
 
 
 @analytics.on(OrderConfirmed)
 async def count_sales(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
-    await db.execute(
-        INSERT_STEPS, as_arrays([step(order.order_id, "confirmed", order.time) for order in orders])
-    )
-    await db.execute(INSERT_SALES, as_arrays([sale(order) for order in orders]))
+    await INSERT_STEPS.of_rows(db, [step(order.order_id, "confirmed", order.time) for order in orders])
+    await INSERT_SALES.of_rows(db, [sale(order) for order in orders])
 
 
 @analytics.on(OrderCancelled)
 async def count_cancelled(orders: Sequence[OrderCancelled], db: AsyncConnection) -> None:
-    await db.execute(
-        INSERT_STEPS, as_arrays([step(order.order_id, "cancelled", order.time) for order in orders])
-    )
+    await INSERT_STEPS.of_rows(db, [step(order.order_id, "cancelled", order.time) for order in orders])
 
 
 @analytics.on(OrderShipped)
 async def count_shipped(orders: Sequence[OrderShipped], db: AsyncConnection) -> None:
-    await db.execute(
-        INSERT_STEPS, as_arrays([step(order.order_id, "shipped", order.time) for order in orders])
-    )
+    await INSERT_STEPS.of_rows(db, [step(order.order_id, "shipped", order.time) for order in orders])
 
 
 def step(order_id: str, name: str, at: datetime) -> dict[str, object]:

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Column, Table, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.types import JSON, DateTime, Text
 
-from chassis.arrays import arrays, as_arrays
 from chassis.clock import milliseconds
 from chassis.outbox import publish
 from chassis.service import Service
+from chassis.statements import Statement, arrays
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped
 from services.fulfillment.domain import label
 
@@ -35,13 +33,14 @@ shipments = Table(
 )
 
 
-def collect(*names: str) -> ReturningInsert[Any]:
+def collect(*names: str) -> Statement:
     """Returns a statement that adds these columns to the rows of orders, and returns the rows, locked."""
     columns = ("order_id", "customer_id", *names)
     given = arrays(shipments, *columns)
     new = insert(shipments).from_select(columns, select(given))
     added = {name: new.excluded[name] for name in columns[1:]}
-    return new.on_conflict_do_update(index_elements=["order_id"], set_=added).returning(*shipments.c)
+    collected = new.on_conflict_do_update(index_elements=["order_id"], set_=added)
+    return Statement(collected.returning(*shipments.c))
 
 
 COLLECT = {
@@ -49,7 +48,7 @@ COLLECT = {
     for names in (("contents", "placed_at"), ("confirmed_at",), ("cancelled_at",))
 }
 _shipped = arrays(shipments, "order_id", "shipment_id", "tracking_code", "shipped_at")
-SHIP = (
+SHIP = Statement(
     update(shipments)
     .where(shipments.c.order_id == _shipped.c.order_id)
     .values({name: _shipped.c[name] for name in ("shipment_id", "tracking_code", "shipped_at")})
@@ -84,14 +83,14 @@ def contents(order: OrderPlaced) -> list[dict[str, object]]:
 async def gather(db: AsyncConnection, news: Sequence[dict[str, object]]) -> None:
     """One row per order collects what arrives, in any order; the event that completes it ships it."""
     by_id = {str(row["order_id"]): row for row in news}
-    collected = await db.execute(COLLECT[frozenset(news[0])], as_arrays([by_id[id] for id in sorted(by_id)]))
+    collected = await COLLECT[frozenset(news[0])].of_rows(db, [by_id[id] for id in sorted(by_id)])
     shipped = [
         hand_over(row.order_id, row.customer_id, max(row.placed_at, row.confirmed_at))
         for row in collected
         if row.placed_at and row.confirmed_at and not (row.cancelled_at or row.shipped_at)
     ]
     if shipped:
-        await db.execute(SHIP, as_arrays([stamp(order) for order in shipped]))
+        await SHIP.of_rows(db, [stamp(order) for order in shipped])
         await publish(db, shipped)
 
 

@@ -10,9 +10,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import DateTime, Integer, Text
 
-from chassis.arrays import arrays, as_arrays, ids
 from chassis.outbox import publish
 from chassis.service import Service
+from chassis.statements import Statement, arrays, ids
 from schemas import (
     OrderCancelled,
     OrderPlaced,
@@ -54,20 +54,20 @@ reservation_lines = Table(
     CheckConstraint("quantity > 0", name="quantity_is_positive"),
 )
 
-_asked = arrays(reservations, *reservations.c.keys())
-OPEN_ONCE = (
+_asked = arrays(reservations)
+OPEN_ONCE = Statement(
     upsert(reservations)
     .from_select(_asked.c.keys(), select(_asked))
     .on_conflict_do_nothing()
     .returning(reservations.c.order_id)
 )
-LOCK_STOCK = (
+LOCK_STOCK = Statement(
     select(stock.c.product_id, stock.c.on_hand)
     .where(stock.c.product_id == any_(ids()))
     .order_by(stock.c.product_id)
     .with_for_update()
 )
-LOCK_HELD = (
+LOCK_HELD = Statement(
     select(reservation_lines.c.order_id, reservation_lines.c.product_id, reservation_lines.c.quantity)
     .join(reservations)
     .where(reservation_lines.c.order_id == any_(ids()), reservations.c.status == "reserved")
@@ -75,15 +75,15 @@ LOCK_HELD = (
     .with_for_update()
 )
 _moved = arrays(stock, "product_id", "on_hand")
-CHANGE_STOCK = (
+CHANGE_STOCK = Statement(
     update(stock)
     .where(stock.c.product_id == _moved.c.product_id)
     .values(on_hand=stock.c.on_hand + _moved.c.on_hand)
 )
-_held = arrays(reservation_lines, *reservation_lines.c.keys())
-KEEP_LINES = insert(reservation_lines).from_select(_held.c.keys(), select(_held))
-_closed = arrays(reservations, *reservations.c.keys())
-CLOSE = (
+_held = arrays(reservation_lines)
+KEEP_LINES = Statement(insert(reservation_lines).from_select(_held.c.keys(), select(_held)))
+_closed = arrays(reservations)
+CLOSE = Statement(
     update(reservations)
     .where(reservations.c.order_id == _closed.c.order_id)
     .values(status=_closed.c.status, changed_at=_closed.c.changed_at)
@@ -124,7 +124,7 @@ async def open_reservations(db: AsyncConnection, orders: Sequence[AnOrder], stat
     """Returns the orders that had no row yet; it is theirs now, whatever else arrives at the same time."""
     by_id = {order.order_id: order for order in orders}
     rows = [reservation(order, status) for _, order in sorted(by_id.items())]
-    new = set((await db.execute(OPEN_ONCE, as_arrays(rows))).scalars())
+    new = {row.order_id for row in await OPEN_ONCE.of_rows(db, rows)}
     return [order for order_id, order in by_id.items() if order_id in new]
 
 
@@ -134,14 +134,14 @@ def reservation(order: OrderPlaced | OrderCancelled, status: str) -> dict[str, o
 
 async def lock_stock(db: AsyncConnection, product_ids: Iterable[str]) -> dict[str, int]:
     """Units on hand, the rows locked in the order of their ids so that nobody deadlocks."""
-    rows = await db.execute(LOCK_STOCK, {"ids": sorted(product_ids)})
-    return dict(rows.all())
+    rows = await LOCK_STOCK(db, ids=sorted(product_ids))
+    return {row.product_id: row.on_hand for row in rows}
 
 
 async def lock_held(db: AsyncConnection, order_ids: Iterable[str]) -> dict[str, dict[str, int]]:
     """The units held for each of the orders; one that holds nothing is left out."""
     held: dict[str, dict[str, int]] = {}
-    for order_id, product_id, quantity in await db.execute(LOCK_HELD, {"ids": sorted(order_ids)}):
+    for order_id, product_id, quantity in await LOCK_HELD(db, ids=sorted(order_ids)):
         held.setdefault(order_id, {})[product_id] = quantity
     return held
 
@@ -149,7 +149,7 @@ async def lock_held(db: AsyncConnection, order_ids: Iterable[str]) -> dict[str, 
 async def change_stock(db: AsyncConnection, change: Units) -> None:
     if change:
         rows = [{"product_id": product_id, "on_hand": change[product_id]} for product_id in sorted(change)]
-        await db.execute(CHANGE_STOCK, as_arrays(rows))
+        await CHANGE_STOCK.of_rows(db, rows)
 
 
 async def keep_lines(db: AsyncConnection, held: Mapping[str, Units]) -> None:
@@ -159,13 +159,13 @@ async def keep_lines(db: AsyncConnection, held: Mapping[str, Units]) -> None:
         for product_id, quantity in units.items()
     ]
     if lines:
-        await db.execute(KEEP_LINES, as_arrays(lines))
+        await KEEP_LINES.of_rows(db, lines)
 
 
 async def close(db: AsyncConnection, status: str, times: Mapping[str, datetime]) -> None:
     if times:
         rows = [{"order_id": id, "status": status, "changed_at": times[id]} for id in sorted(times)]
-        await db.execute(CLOSE, as_arrays(rows))
+        await CLOSE.of_rows(db, rows)
 
 
 def answer(order: OrderPlaced, allocation: Allocation) -> StockReserved | StockRejected:

@@ -9,10 +9,10 @@ from sqlalchemy import Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.api import Db, Problem, create_api
-from chassis.arrays import arrays, as_arrays
 from chassis.clock import now
 from chassis.idempotency import Once, in_group
 from chassis.outbox import publish
+from chassis.statements import Statement, arrays
 from services.orders.bodies import Line, NewOrder, OrderPage, OrderShown, Product
 from services.orders.domain import AlreadyDecided, Status, cancel
 from services.orders.placing import PlacedOrder, PriceList, PriceReader, place
@@ -21,9 +21,9 @@ from services.orders.service import STATE, UnknownOrder, lock, order_lines, orde
 app = create_api(orders)
 
 _orders = arrays(order_rows, *STATE, "payment_method", "placed_at")
-INSERT_ORDERS = insert(order_rows).from_select(_orders.c.keys(), select(_orders))
-_lines = arrays(order_lines, *order_lines.c.keys())
-INSERT_LINES = insert(order_lines).from_select(_lines.c.keys(), select(_lines))
+INSERT_ORDERS = Statement(insert(order_rows).from_select(_orders.c.keys(), select(_orders)))
+_lines = arrays(order_lines)
+INSERT_LINES = Statement(insert(order_lines).from_select(_lines.c.keys(), select(_lines)))
 
 
 async def price_list(request: Request) -> PriceList:
@@ -52,8 +52,8 @@ async def place_order(new: NewOrder, once: Once, prices: Prices) -> Response:
 
 async def store(placed: Sequence[PlacedOrder], db: AsyncConnection) -> None:
     """Writes orders that were placed at the same time, and publishes that they were."""
-    await db.execute(INSERT_ORDERS, as_arrays([order.row() for order in placed]))
-    await db.execute(INSERT_LINES, as_arrays([line for order in placed for line in order.lines()]))
+    await INSERT_ORDERS.of_rows(db, [order.row() for order in placed])
+    await INSERT_LINES.of_rows(db, [line for order in placed for line in order.lines()])
     await publish(db, [order.event for order in placed])
 
 

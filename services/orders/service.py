@@ -8,11 +8,11 @@ from sqlalchemy import Column, ForeignKey, Index, Table, any_, select, text, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, Boolean, DateTime, Integer, Text
 
-from chassis.arrays import arrays, as_arrays, ids
 from chassis.clock import milliseconds
 from chassis.failures import PermanentFailure
 from chassis.outbox import publish
 from chassis.service import Service
+from chassis.statements import Statement, arrays, ids
 from schemas import (
     FraudAssessed,
     OrderCancelled,
@@ -73,20 +73,20 @@ order_lines = Table(
 E = TypeVar("E", bound=Event)
 STATE = [field.name for field in fields(Order)]
 
-LOCK = (
+LOCK = Statement(
     select(*(order_rows.c[name] for name in STATE))
     .where(order_rows.c.order_id == any_(ids()))
     .order_by(order_rows.c.order_id)
     .with_for_update()
 )
 _changed = arrays(order_rows, *STATE)
-SAVE = (
+SAVE = Statement(
     update(order_rows)
     .where(order_rows.c.order_id == _changed.c.order_id)
     .values({name: _changed.c[name] for name in STATE if name != "order_id"})
 )
 _noted = arrays(order_rows, "order_id", "fraud_score", "flagged")
-NOTE_VERDICTS = (
+NOTE_VERDICTS = Statement(
     update(order_rows)
     .where(order_rows.c.order_id == _noted.c.order_id)
     .values(fraud_score=_noted.c.fraud_score, flagged=_noted.c.flagged)
@@ -122,7 +122,7 @@ async def note_verdicts(verdicts: Sequence[FraudAssessed], db: AsyncConnection) 
     """Recorded whenever it comes; it decides nothing."""
     await lock(db, [verdict.order_id for verdict in verdicts])
     noted = [{"order_id": v.order_id, "fraud_score": v.score, "flagged": v.suspicious} for v in verdicts]
-    await db.execute(NOTE_VERDICTS, as_arrays(noted))
+    await NOTE_VERDICTS.of_rows(db, noted)
 
 
 async def revise(db: AsyncConnection, facts: Sequence[E], hear: Callable[[Order, E], Order]) -> None:
@@ -136,8 +136,8 @@ async def revise(db: AsyncConnection, facts: Sequence[E], hear: Callable[[Order,
 async def lock(db: AsyncConnection, order_ids: Iterable[str]) -> dict[str, Order]:
     """The orders, their rows locked until the transaction ends; in the order of their ids, so nobody deadlocks."""
     wanted = sorted(set(order_ids))
-    rows = await db.execute(LOCK, {"ids": wanted})
-    found = {row.order_id: Order(**dict(zip(STATE, row, strict=True))) for row in rows}
+    rows = await LOCK(db, ids=wanted)
+    found = {row.order_id: Order(**row) for row in rows}
     if missing := [order_id for order_id in wanted if order_id not in found]:
         raise UnknownOrder(f"no such order: {', '.join(missing)}")
     return found
@@ -147,7 +147,7 @@ async def save(db: AsyncConnection, before: Mapping[str, Order], after: Mapping[
     """Writes what changed and publishes what was decided."""
     changed = [order for order_id, order in after.items() if order != before[order_id]]
     if changed:
-        await db.execute(SAVE, as_arrays([vars(order) for order in changed]))
+        await SAVE.of_rows(db, [vars(order) for order in changed])
     decided = [order for order in changed if before[order.order_id].status == "placed" != order.status]
     await publish(db, [decision(order) for order in decided])
 

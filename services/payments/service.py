@@ -8,10 +8,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Text
 
-from chassis.arrays import arrays, as_arrays, ids
 from chassis.clock import milliseconds
 from chassis.outbox import publish
 from chassis.service import Service
+from chassis.statements import Statement, arrays, ids
 from schemas import OrderCancelled, OrderPlaced, PaymentProcessed, PaymentRefunded
 from services.payments.domain import Payment, open_payment, payment_id, undo
 
@@ -49,34 +49,38 @@ TERMS = ("payment_method", "amount_cents", "currency")
 
 _asked = arrays(payment_rows, *COLUMNS)
 _open = upsert(payment_rows).from_select(COLUMNS, select(_asked))
-OPEN_ONCE = _open.on_conflict_do_update(
-    index_elements=["order_id"],
-    set_={name: _open.excluded[name] for name in TERMS},
-    where=payment_rows.c.payment_method.is_(None),
-).returning(payment_rows.c.order_id, payment_rows.c.status)
+OPEN_ONCE = Statement(
+    _open.on_conflict_do_update(
+        index_elements=["order_id"],
+        set_={name: _open.excluded[name] for name in TERMS},
+        where=payment_rows.c.payment_method.is_(None),
+    ).returning(payment_rows.c.order_id, payment_rows.c.status)
+)
 _void = arrays(payment_rows, "order_id", "payment_id", "customer_id", "status", "changed_at")
-VOID_UNHEARD = upsert(payment_rows).from_select(_void.c.keys(), select(_void)).on_conflict_do_nothing()
-LOCK = (
+VOID_UNHEARD = Statement(
+    upsert(payment_rows).from_select(_void.c.keys(), select(_void)).on_conflict_do_nothing()
+)
+LOCK = Statement(
     select(*(payment_rows.c[name] for name in COLUMNS))
     .where(payment_rows.c.order_id == any_(ids()), payment_rows.c.payment_method.is_not(None))
     .order_by(payment_rows.c.order_id)
     .with_for_update()
 )
 _changed = arrays(payment_rows, "order_id", "status", "changed_at")
-SAVE = (
+SAVE = Statement(
     update(payment_rows)
     .where(payment_rows.c.order_id == _changed.c.order_id)
     .values(status=_changed.c.status, changed_at=_changed.c.changed_at)
 )
 _moved = arrays(movements, "order_id", "kind", "amount_cents", "moved_at")
-MOVE = insert(movements).from_select(_moved.c.keys(), select(_moved))
+MOVE = Statement(insert(movements).from_select(_moved.c.keys(), select(_moved)))
 
 
 @payments.on(OrderPlaced)
 async def authorize(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
     """Opens a payment per order and asks the issuer about cards; an order cancelled already is not charged."""
     asked = {order.order_id: request(order) for order in orders}
-    rows = await db.execute(OPEN_ONCE, as_arrays([vars(asked[order_id]) for order_id in sorted(asked)]))
+    rows = await OPEN_ONCE.of_rows(db, [vars(asked[order_id]) for order_id in sorted(asked)])
     await settle(db, [asked[row.order_id] for row in rows if row.status in ("authorized", "declined")])
 
 
@@ -98,7 +102,7 @@ async def refund(cancelled: Sequence[OrderCancelled], db: AsyncConnection) -> No
     """Gives back what was authorized; an order not heard of yet is marked, so that it will never be charged."""
     times = {order.order_id: order.time for order in cancelled}
     unheard = [void(order) for order in sorted(cancelled, key=lambda order: order.order_id)]
-    await db.execute(VOID_UNHEARD, as_arrays(unheard))
+    await VOID_UNHEARD.of_rows(db, unheard)
     before = [payment for payment in await lock(db, times) if payment.status in ("pending", "authorized")]
     await save(db, [undo(payment, times[payment.order_id]) for payment in before])
 
@@ -115,15 +119,15 @@ def void(order: OrderCancelled) -> dict[str, object]:
 
 async def lock(db: AsyncConnection, order_ids: Iterable[str]) -> list[Payment]:
     """The payments whose terms are known, their rows locked, in the order of their ids so that nobody deadlocks."""
-    rows = await db.execute(LOCK, {"ids": sorted(order_ids)})
-    return [Payment(**dict(zip(COLUMNS, row, strict=True))) for row in rows]
+    rows = await LOCK(db, ids=sorted(order_ids))
+    return [Payment(**row) for row in rows]
 
 
 async def save(db: AsyncConnection, changed: Sequence[Payment]) -> None:
     """Writes the new status of each payment and settles it."""
     if changed:
         rows = [{"order_id": p.order_id, "status": p.status, "changed_at": p.changed_at} for p in changed]
-        await db.execute(SAVE, as_arrays(rows))
+        await SAVE.of_rows(db, rows)
         await settle(db, changed)
 
 
@@ -131,7 +135,7 @@ async def settle(db: AsyncConnection, changed: Sequence[Payment]) -> None:
     """Moves the money of each payment and says what became of it; what waits or is voided moves and says nothing."""
     moving = [payment for payment in changed if payment.status in ("authorized", "refunded")]
     if moving:
-        await db.execute(MOVE, as_arrays([movement(payment) for payment in moving]))
+        await MOVE.of_rows(db, [movement(payment) for payment in moving])
     await publish(db, [fact(payment) for payment in changed if payment.status not in ("pending", "voided")])
 
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from asyncpg import CheckViolationError
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from chassis.database import Database
 from chassis.failures import FailureClass, classify
@@ -136,7 +136,7 @@ async def test_an_order_and_its_cancellation_at_the_same_moment_hold_nothing(dat
 
 @pytest.mark.parametrize("quantity", [0, -5])
 async def test_an_order_for_less_than_one_unit_is_refused_for_good(quantity: int, database: Database) -> None:
-    with pytest.raises(IntegrityError) as refusal:
+    with pytest.raises(CheckViolationError) as refusal:
         await facts.deliver(database, inventory, facts.order_placed("o-1", {LIMITED: quantity}))
     assert classify(refusal.value) is FailureClass.PERMANENT
     assert await on_hand(database) == IN_STOCK
