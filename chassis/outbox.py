@@ -36,7 +36,7 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("event_id", Uuid, nullable=False, unique=True),
+    Column("event_id", Uuid, nullable=False),
     Column("topic", Text, nullable=False),
     Column("type", Text),
     Column("aggregate_id", Text),
@@ -49,9 +49,8 @@ outbox = Table(
     Column("published_at", DateTime(timezone=True)),
     Column("kafka_partition", Integer),
     Column("kafka_offset", BigInteger),
-    UniqueConstraint("topic", "aggregate_id", "aggregate_version", name="outbox_one_fact_per_version"),
+    UniqueConstraint("aggregate_id", "topic", "aggregate_version", name="outbox_one_fact_per_version"),
     Index("outbox_unpublished", "id", postgresql_where=text("published_at IS NULL")),
-    Index("outbox_aggregate", "aggregate_id"),
 )
 
 

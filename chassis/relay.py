@@ -1,13 +1,9 @@
 """Outbox to Kafka, in id order, at least once: a row counts as sent when its own delivery report came back good."""
 
 import asyncio
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import asyncpg
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from sqlalchemy.engine import make_url
 
 from chassis import telemetry
@@ -17,6 +13,7 @@ from chassis.database import OUTBOX_CHANNEL
 from chassis.outbox import load_headers
 from chassis.record import EVENT_TYPES
 from chassis.registry import Registry
+from chassis.relay_producer import OrderedProducer, Outgoing
 
 BATCH = 1_000
 BATCH_BYTES = 2**23
@@ -25,20 +22,6 @@ STANDBY_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 ADVISORY_LOCK = 0x66616E6F7574
 """One active relay per database; a crash of its session frees the lock."""
-
-PRODUCER = {
-    "enable.idempotence": True,
-    # A gap is a fatal error: without this, a message that timed out is skipped and sent later, out of order.
-    "enable.gapless.guarantee": True,
-    "acks": "all",
-    # Where Java and aiokafka put a key; librdkafka's default differs.
-    "partitioner": "murmur2_random",
-    "delivery.timeout.ms": 10_000,
-    "linger.ms": 2,
-    "message.max.bytes": 2_097_152,
-    "reconnect.backoff.max.ms": 1_000,
-    "log_level": 4,
-}
 
 # A thousand dead letters can be a gigabyte. One row there is always, however large.
 NEXT_ROWS = """
@@ -56,23 +39,17 @@ MARK_SENT = """
     FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS sent (id, partition, position) WHERE outbox.id = sent.id
 """
 
+SESSION = {
+    # Every statement looks rows up by key; without this, a planner that has no statistics yet reads the whole table.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    # A lost mark means that a row is sent again, which is harmless; so no turn waits for the disk.
+    "synchronous_commit": "off",
+}
+
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    id: int
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, str | bytes | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    id: int
-    partition: int
-    offset: int
 
 
 class Relay:
@@ -81,9 +58,19 @@ class Relay:
     def __init__(self, service: str, database_url: str, kafka: Broker, registry: Registry) -> None:
         self._service = service
         self._dsn = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
-        self._kafka = kafka
         self._registry = registry
-        self._producer: Producer | None = None
+        self._producer = OrderedProducer(kafka)
+        self._awake = asyncio.Event()
+        self._is_active = False
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this relay is the one that sends, of all that run for this database."""
+        return self._is_active
+
+    def wake(self) -> None:
+        """Says that rows were committed. Harmless on standby; without it the relay finds them within a second."""
+        self._awake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -94,23 +81,29 @@ class Relay:
                 await _wait(RETRY_SECONDS, stop)
 
     async def _session(self, stop: asyncio.Event) -> None:
-        connection = await asyncpg.connect(
-            self._dsn, timeout=5, server_settings={"application_name": f"{self._service}-relay"}
-        )
-        rung = asyncio.Event()
+        settings = SESSION | {"application_name": f"{self._service}-relay"}
+        connection = await asyncpg.connect(self._dsn, timeout=5, server_settings=settings)
+        stopping = asyncio.create_task(self._wake_on(stop))
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ADVISORY_LOCK):
                 if await _wait(STANDBY_SECONDS, stop):
                     return
-            await connection.add_listener(OUTBOX_CHANNEL, lambda *_: rung.set())
-            self._producer = self._producer or self._new_producer()
+            await connection.add_listener(OUTBOX_CHANNEL, lambda *_: self.wake())
+            self._producer.connect()
+            self._is_active = True
             log.info("relay_active")
             while not stop.is_set():
-                rung.clear()
+                self._awake.clear()
                 if not await self._move(connection, stop):
-                    await _wait(SAFETY_POLL_SECONDS, rung, stop)
+                    await _wait(SAFETY_POLL_SECONDS, self._awake)
         finally:
+            self._is_active = False
+            stopping.cancel()
             connection.terminate()
+
+    async def _wake_on(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self.wake()
 
     async def _move(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:
         """Whether it was as much as goes at once, so that there may be more."""
@@ -118,7 +111,7 @@ class Relay:
         if not rows:
             return False
         outgoing = [await self._outgoing(row) for row in rows]
-        sent = await asyncio.to_thread(self._send, outgoing, stop)
+        sent = await asyncio.to_thread(self._producer.send, outgoing, stop)
         await connection.execute(
             MARK_SENT,
             [report.id for report in sent],
@@ -137,63 +130,15 @@ class Relay:
             value = frame(schema_id, value)
         return Outgoing(row["id"], row["topic"], row["key"], value, [*load_headers(row["headers"])])
 
-    def _new_producer(self) -> Producer:
-        return Producer(PRODUCER | self._kafka.for_librdkafka(), logger=logging.getLogger("librdkafka"))
-
-    def _send(self, outgoing: Sequence[Outgoing], stop: asyncio.Event) -> list[Sent]:
-        """Runs in a thread. After any failure the producer is thrown away, and with it all it still holds."""
-        sent: list[Sent] = []
-        failed: list[str] = []
-        producer = self._producer = self._producer or self._new_producer()
-        try:
-            for message in outgoing:
-                _produce(producer, message, sent, failed, stop)
-            while len(producer) and not failed and not stop.is_set():
-                producer.poll(0.1)
-        except KafkaException as error:
-            failed.append(str(error))
-        if len(sent) < len(outgoing):
-            producer.purge()
-            producer.poll(0)
-            self._producer = None
-            log.warning(
-                "delivery_failed",
-                undelivered=len(outgoing) - len(sent),
-                error=failed[0] if failed else "stopping",
-            )
-        return sent
-
 
 def _bytes(row: asyncpg.Record) -> int:
     return len(row["payload"] or b"") + len(row["headers"])
 
 
-def _produce(
-    producer: Producer, message: Outgoing, sent: list[Sent], failed: list[str], stop: asyncio.Event
-) -> None:
-    def report(error: KafkaError | None, delivered: Message) -> None:
-        if error is not None:
-            failed.append(str(error))
-            return
-        sent.append(Sent(message.id, delivered.partition() or 0, delivered.offset() or 0))
-
-    while not failed and not stop.is_set():
-        try:
-            producer.produce(
-                message.topic, message.value, message.key, on_delivery=report, headers=message.headers
-            )
-            producer.poll(0)
-            return
-        except BufferError:
-            producer.poll(0.1)
-
-
-async def _wait(seconds: float, *events: asyncio.Event) -> bool:
-    """Whether one of them came within that time."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
+async def _wait(seconds: float, event: asyncio.Event) -> bool:
+    """Returns True if the event came within that time."""
     try:
-        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return bool(done)
-    finally:
-        for wait in waits:
-            wait.cancel()
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
