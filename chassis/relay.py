@@ -1,55 +1,44 @@
-"""Outbox to Kafka, in id order, at least once: a row counts as sent when its own delivery report came back good."""
+"""Outbox to Kafka, in id order, at least once: a row counts as sent when its own delivery report came back good.
+
+A row that Kafka refuses as it is, or that cannot be read, is set aside. What else goes wrong is waited for.
+"""
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any
 
 import asyncpg
 import structlog
-from sqlalchemy.engine import make_url
+from confluent_kafka import KafkaException
 
-from chassis import telemetry
-from chassis.avro import frame
+from chassis import relay_rows, telemetry
 from chassis.broker import Broker
 from chassis.database import OUTBOX_CHANNEL
-from chassis.outbox import load_headers
-from chassis.record import EVENT_TYPES
 from chassis.registry import Registry
-from chassis.relay_producer import OrderedProducer, Outgoing
+from chassis.relay_framing import framed
+from chassis.relay_outcome import Refused
+from chassis.relay_producer import OrderedProducer
+from chassis.relay_rows import Backlog
+from chassis.relay_session import connect
+from chassis.relay_terms import RENEW_SECONDS, become_active, renew
 
-BATCH = 1_000
-BATCH_BYTES = 2**23
 SAFETY_POLL_SECONDS = 1.0
 STANDBY_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-ADVISORY_LOCK = 0x66616E6F7574
-"""One active relay per database; a crash of its session frees the lock."""
-
-# A thousand dead letters can be a gigabyte. One row there is always, however large.
-NEXT_ROWS = """
-    SELECT * FROM (
-        SELECT id, topic, type, key, payload, schema_version, headers,
-            coalesce(sum(coalesce(octet_length(payload), 0) + octet_length(headers)) OVER before_it, 0) AS bytes_before
-        FROM outbox WHERE published_at IS NULL
-        WINDOW before_it AS (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-        ORDER BY id LIMIT $1
-    ) AS unpublished
-    WHERE bytes_before < $2 ORDER BY id
-"""
-MARK_SENT = """
-    UPDATE outbox SET published_at = clock_timestamp(), kafka_partition = sent.partition, kafka_offset = sent.position
-    FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS sent (id, partition, position) WHERE outbox.id = sent.id
-"""
-
-SESSION = {
-    # Every statement looks rows up by key; without this, a planner that has no statistics yet reads the whole table.
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-    # A lost mark means that a row is sent again, which is harmless; so no turn waits for the disk.
-    "synchronous_commit": "off",
-}
+TRY_AGAIN_SECONDS = 30.0
+SEND_SECONDS = 6.0
+"""So long after its term was renewed a relay hands messages to Kafka's client; with their lifetime of 10 s all of
+them are given up before another relay can begin a term, 20 s after."""
+NOT_READY_SECONDS = 15.0
+STUCK_SECONDS = 60.0
 
 log = structlog.get_logger()
+
+
+class NotDelivered(Exception):
+    """Kafka is away, or refuses whatever this process sends; all rows are still there."""
 
 
 class Relay:
@@ -57,16 +46,40 @@ class Relay:
 
     def __init__(self, service: str, database_url: str, kafka: Broker, registry: Registry) -> None:
         self._service = service
-        self._dsn = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._database_url = database_url
         self._registry = registry
         self._producer = OrderedProducer(kafka)
         self._awake = asyncio.Event()
         self._is_active = False
+        self._backlog = Backlog()
+        self._last_attempt = self._last_success = monotonic()
+        self._renewed = self._tried_again = 0.0
+        self._failure = ""
 
     @property
     def is_active(self) -> bool:
         """Whether this relay is the one that sends, of all that run for this database."""
         return self._is_active
+
+    @property
+    def is_alive(self) -> bool:
+        """False when neither a turn nor a failure has ended for so long that the relay must be stuck."""
+        return monotonic() - self._last_attempt < STUCK_SECONDS
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it sends what there is, or is on standby and would notice if it had to."""
+        return monotonic() - self._last_success < NOT_READY_SECONDS
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """What `/health/ready` shows of it."""
+        shown = {
+            "active": self._is_active,
+            "unsent": self._backlog.unsent,
+            "set_aside": self._backlog.set_aside,
+        }
+        return shown | ({"failure": self._failure} if self._failure else {})
 
     def wake(self) -> None:
         """Says that rows were committed. Harmless on standby; without it the relay finds them within a second."""
@@ -77,62 +90,94 @@ class Relay:
             try:
                 await self._session(stop)
             except Exception as error:  # last resort of this loop: whatever it was, the rows are still there
-                log.warning("relay_interrupted", error=f"{type(error).__name__}: {error}"[:300])
+                self._last_attempt, self._failure = monotonic(), f"{type(error).__name__}: {error}"[:300]
+                log.warning("relay_interrupted", error=self._failure)
                 await _wait(RETRY_SECONDS, stop)
 
     async def _session(self, stop: asyncio.Event) -> None:
-        settings = SESSION | {"application_name": f"{self._service}-relay"}
-        connection = await asyncpg.connect(self._dsn, timeout=5, server_settings=settings)
+        connection = await connect(self._database_url, self._service)
         stopping = asyncio.create_task(self._wake_on(stop))
         try:
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ADVISORY_LOCK):
+            while (term := await become_active(connection)) is None:
+                self._succeeded()
                 if await _wait(STANDBY_SECONDS, stop):
                     return
+            self._set_active(True)
+            log.info("relay_active", term=term)
             await connection.add_listener(OUTBOX_CHANNEL, lambda *_: self.wake())
             self._producer.connect()
-            self._is_active = True
-            log.info("relay_active")
+            self._renewed = 0.0
             while not stop.is_set():
                 self._awake.clear()
-                if not await self._move(connection, stop):
+                await self._keep_term(connection, term)
+                is_full = await self._move(connection, stop)
+                self._succeeded()
+                if not is_full:
                     await _wait(SAFETY_POLL_SECONDS, self._awake)
         finally:
-            self._is_active = False
+            self._set_active(False)
             stopping.cancel()
             connection.terminate()
+
+    async def _keep_term(self, connection: asyncpg.Connection, term: int) -> None:
+        """Every few seconds: renews the term, measures the backlog, and tries again what may work by now."""
+        if (now := monotonic()) - self._renewed < RENEW_SECONDS:
+            return
+        await renew(connection, term)
+        self._renewed = now
+        self._backlog = await relay_rows.measure(connection)
+        telemetry.outbox_measured(self._service, self._backlog)
+        if self._backlog.set_aside and now - self._tried_again > TRY_AGAIN_SECONDS:
+            self._tried_again = now
+            await self._try_again(connection)
+
+    async def _move(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:
+        """Sends a batch; returns whether it was full, so that more rows may be waiting."""
+        rows, is_full = await relay_rows.next_rows(connection)
+        if not rows:
+            return False
+        batch = await framed(rows, self._registry)
+        outcome = await asyncio.to_thread(self._producer.send, batch, stop, self._renewed + SEND_SECONDS)
+        if outcome.sent:
+            await relay_rows.mark_sent(connection, outcome.sent)
+            telemetry.RELAYED.labels(self._service).inc(len(outcome.sent))
+        if outcome.refused:
+            await relay_rows.set_aside(connection, outcome.refused)
+            _log_refused(outcome.refused)
+        if outcome.failure:
+            raise NotDelivered(outcome.failure)
+        return is_full or len(outcome.sent) + len(outcome.refused) < len(rows)
+
+    async def _try_again(self, connection: asyncpg.Connection) -> None:
+        missed = await relay_rows.topics_missed(connection)
+        try:
+            known = missed & await asyncio.to_thread(self._producer.topics) if missed else missed
+        except KafkaException as error:
+            raise NotDelivered(str(error)) from error
+        if rows := await relay_rows.try_again(connection, known):
+            log.info("rows_tried_again", rows=rows)
+
+    def _succeeded(self) -> None:
+        self._last_attempt = self._last_success = monotonic()
+        self._failure = ""
+
+    def _set_active(self, is_active: bool) -> None:
+        self._is_active = is_active
+        telemetry.RELAY_ACTIVE.labels(self._service).set(is_active)
+        if not is_active:
+            telemetry.outbox_measured(self._service, Backlog())
 
     async def _wake_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self.wake()
 
-    async def _move(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:
-        """Whether it was as much as goes at once, so that there may be more."""
-        rows = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES)
-        if not rows:
-            return False
-        outgoing = [await self._outgoing(row) for row in rows]
-        sent = await asyncio.to_thread(self._producer.send, outgoing, stop)
-        await connection.execute(
-            MARK_SENT,
-            [report.id for report in sent],
-            [report.partition for report in sent],
-            [report.offset for report in sent],
-        )
-        telemetry.RELAYED.labels(self._service).inc(len(sent))
-        if len(sent) < len(outgoing):
-            raise ConnectionError(f"{len(outgoing) - len(sent)} of {len(outgoing)} events not delivered")
-        return len(rows) == BATCH or rows[-1]["bytes_before"] + _bytes(rows[-1]) >= BATCH_BYTES
 
-    async def _outgoing(self, row: asyncpg.Record) -> Outgoing:
-        value = row["payload"]
-        if row["type"] is not None:
-            schema_id = await self._registry.schema_id(EVENT_TYPES[row["type"]], row["schema_version"])
-            value = frame(schema_id, value)
-        return Outgoing(row["id"], row["topic"], row["key"], value, [*load_headers(row["headers"])])
-
-
-def _bytes(row: asyncpg.Record) -> int:
-    return len(row["payload"] or b"") + len(row["headers"])
+def _log_refused(refused: Sequence[Refused]) -> None:
+    """Writes one line for each topic and kind of error."""
+    for (topic, error_type), rows in Counter((row.topic, row.error_type) for row in refused).items():
+        first = next(row for row in refused if (row.topic, row.error_type) == (topic, error_type))
+        what = {"topic": topic, "error_type": error_type, "error": first.error_message[:300]}
+        log.error("rows_set_aside", **what, rows=rows, first_id=first.id)
 
 
 async def _wait(seconds: float, event: asyncio.Event) -> bool:
