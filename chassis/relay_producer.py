@@ -9,13 +9,13 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from chassis.broker import Broker
+from chassis.letter_size import LARGEST_BYTES
 from chassis.relay_outcome import Outcome, Outgoing, Refused, Sent, refused
 
 LIFETIME_SECONDS = 10.0
 """A message that Kafka has not confirmed by then is given up, and never sent later."""
 NO_TOPIC_SECONDS = 3.0
 """A topic that Kafka has not known for so long does not exist."""
-LARGEST_BYTES = 2_097_152
 POLL_SECONDS = 0.1
 
 CONFIG = {

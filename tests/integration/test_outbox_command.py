@@ -7,9 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from click.testing import Result
 from sqlalchemy import insert
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from chassis.database import Database
 from chassis.outbox import outbox
