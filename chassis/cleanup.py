@@ -35,7 +35,8 @@ OLD = {
     "inbox": """SELECT consumer, event_id FROM inbox
         WHERE received_at < :before AND status = 'applied' LIMIT :at_once""",
     "outbox": """SELECT id FROM outbox
-        WHERE published_at < :before AND id < (SELECT min(id) FROM outbox) + :at_once""",
+        WHERE coalesce(published_at, discarded_at) < :before AND id < :at_once + (
+            SELECT min(id) FROM outbox WHERE coalesce(published_at, discarded_at) IS NOT NULL)""",
     "idempotency_keys": "SELECT key FROM idempotency_keys WHERE created_at < :before LIMIT :at_once",
 }
 """By table, the keys of rows that may go. A parked receipt stays, its letter may be redriven; so does what was

@@ -1,6 +1,8 @@
 -- What every worker may do with the chassis' tables. Its service's own tables are its own; it changes no table's shape.
 GRANT SELECT, INSERT, DELETE ON outbox TO {worker};
-GRANT UPDATE (published_at, kafka_partition, kafka_offset) ON outbox TO {worker};
+GRANT UPDATE (published_at, kafka_partition, kafka_offset, set_aside_at, error_type, error_message) ON outbox TO {worker};
+GRANT SELECT, INSERT ON relay_terms TO {worker};
+GRANT UPDATE (renewed_at) ON relay_terms TO {worker};
 GRANT SELECT, INSERT, DELETE ON inbox TO {worker};
 GRANT UPDATE (status, redrive) ON inbox TO {worker};
 GRANT SELECT, INSERT, UPDATE ON progress TO {worker};

@@ -1,7 +1,9 @@
 """What every process shows of itself: whether it lives, whether it can work, and its metrics."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -10,11 +12,14 @@ from starlette.routing import Route
 
 from chassis.database import Database
 
+NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
+
 
 def health_routes(
     database: Callable[[], Database],
     is_alive: Callable[[], bool] = lambda: True,
     is_ready: Callable[[], bool] = lambda: True,
+    details: Callable[[], Mapping[str, Any]] = dict,
 ) -> list[Route]:
     """`/health/live` is 503 when the process is stuck, `/health/ready` also while it or Postgres cannot work."""
 
@@ -22,7 +27,8 @@ def health_routes(
         return _answer(is_alive(), "alive", "stuck")
 
     async def ready(_: Request) -> Response:
-        return _answer(is_alive() and is_ready() and await database().is_reachable(), "ready", "not ready")
+        good = is_alive() and is_ready() and await database().is_reachable()
+        return _answer(good, "ready", "not ready", details())
 
     async def metrics(_: Request) -> Response:
         return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
@@ -30,5 +36,5 @@ def health_routes(
     return [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]
 
 
-def _answer(good: bool, word: str, otherwise: str) -> Response:
-    return JSONResponse({"status": word}) if good else JSONResponse({"status": otherwise}, 503)
+def _answer(good: bool, word: str, otherwise: str, details: Mapping[str, Any] = NO_DETAILS) -> Response:
+    return JSONResponse({"status": word if good else otherwise, **details}, 200 if good else 503)

@@ -32,11 +32,14 @@ from schemas import Event
 
 Headers = Sequence[tuple[str, bytes | None]]
 
+REFUSED = "set_aside_at IS NOT NULL AND discarded_at IS NULL"
+"""A row that cannot be sent, until somebody has it tried again or discards it."""
+
 outbox = Table(
     "outbox",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("event_id", Uuid, nullable=False, unique=True),
+    Column("event_id", Uuid, nullable=False),
     Column("topic", Text, nullable=False),
     Column("type", Text),
     Column("aggregate_id", Text),
@@ -49,9 +52,16 @@ outbox = Table(
     Column("published_at", DateTime(timezone=True)),
     Column("kafka_partition", Integer),
     Column("kafka_offset", BigInteger),
-    UniqueConstraint("topic", "aggregate_id", "aggregate_version", name="outbox_one_fact_per_version"),
-    Index("outbox_unpublished", "id", postgresql_where=text("published_at IS NULL")),
-    Index("outbox_aggregate", "aggregate_id"),
+    Column("set_aside_at", DateTime(timezone=True)),
+    Column("error_type", Text),
+    Column("error_message", Text),
+    Column("discarded_at", DateTime(timezone=True)),
+    Column("discarded_by", Text),
+    Column("discard_reason", Text),
+    UniqueConstraint("aggregate_id", "topic", "aggregate_version", name="outbox_one_fact_per_version"),
+    Index("outbox_unsent", "id", postgresql_where=text("published_at IS NULL AND set_aside_at IS NULL")),
+    Index("outbox_set_aside", "id", postgresql_where=text(REFUSED)),
+    Index("outbox_set_aside_key", "key", postgresql_where=text(REFUSED), postgresql_using="hash"),
 )
 
 COLUMNS = {

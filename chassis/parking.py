@@ -25,6 +25,7 @@ from chassis.database import metadata
 from chassis.failures import classify
 from chassis.inbox import mark_parked
 from chassis.labels import OUT, origin_of, storable, written
+from chassis.letter_size import fitted
 from chassis.outbox import Message, dump_headers, forward
 from chassis.record import Record
 from chassis.topics import dead_letter_topic
@@ -114,7 +115,8 @@ def _dead_letter(record: Record, row: Mapping[str, Any]) -> Message:
     }
     labels = written(OUT, {**row, **first_place, "redrive": record.redrive})
     topic = dead_letter_topic(origin.topic, row["consumer"])
-    return Message(topic, record.key, record.value, [*headers, *labels])
+    key, value, own = fitted(record.key, record.value, headers)
+    return Message(topic, key, value, [*own, *labels])
 
 
 def _place(record: Record) -> tuple[str, int, int]:

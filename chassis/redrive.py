@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.avro import encode
 from chassis.labels import BACK, Headers, Origin, written
+from chassis.letter_size import complete
 from chassis.outbox import Message, forward
 from chassis.topics import retry_topic
 from schemas import Event
@@ -59,7 +60,7 @@ def _completed(letter: Returned, event: Event) -> list[tuple[str, bytes | None]]
     ids = [value for name, value in letter.headers if name == "ce_id"]
     origin = letter.origin
     place = f"{origin.topic}/{origin.partition}/{origin.kafka_offset}"
-    own = [(name, value) for name, value in letter.headers if name not in ("ce_type", "ce_id")]
+    own = [(name, value) for name, value in complete(letter.headers) if name not in ("ce_type", "ce_id")]
     return [
         *own,
         ("ce_id", _uuid(ids[-1:]) or str(uuid5(NAMESPACE, place)).encode()),

@@ -1,78 +1,44 @@
-"""Outbox to Kafka, in id order, at least once: a row counts as sent when its own delivery report came back good."""
+"""Outbox to Kafka, in id order, at least once: a row counts as sent when its own delivery report came back good.
+
+A row that Kafka refuses as it is, or that cannot be read, is set aside. What else goes wrong is waited for.
+"""
 
 import asyncio
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any
 
 import asyncpg
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from sqlalchemy.engine import make_url
+from confluent_kafka import KafkaException
 
-from chassis import telemetry
-from chassis.avro import frame
+from chassis import relay_rows, telemetry
 from chassis.broker import Broker
 from chassis.database import OUTBOX_CHANNEL
-from chassis.outbox import load_headers
-from chassis.record import EVENT_TYPES
 from chassis.registry import Registry
+from chassis.relay_framing import framed
+from chassis.relay_outcome import Refused
+from chassis.relay_producer import OrderedProducer
+from chassis.relay_rows import Backlog
+from chassis.relay_session import connect
+from chassis.relay_terms import RENEW_SECONDS, become_active, renew
 
-BATCH = 1_000
-BATCH_BYTES = 2**23
 SAFETY_POLL_SECONDS = 1.0
 STANDBY_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-ADVISORY_LOCK = 0x66616E6F7574
-"""One active relay per database; a crash of its session frees the lock."""
-
-PRODUCER = {
-    "enable.idempotence": True,
-    # A gap is a fatal error: without this, a message that timed out is skipped and sent later, out of order.
-    "enable.gapless.guarantee": True,
-    "acks": "all",
-    # Where Java and aiokafka put a key; librdkafka's default differs.
-    "partitioner": "murmur2_random",
-    "delivery.timeout.ms": 10_000,
-    "linger.ms": 2,
-    "message.max.bytes": 2_097_152,
-    "reconnect.backoff.max.ms": 1_000,
-    "log_level": 4,
-}
-
-# A thousand dead letters can be a gigabyte. One row there is always, however large.
-NEXT_ROWS = """
-    SELECT * FROM (
-        SELECT id, topic, type, key, payload, schema_version, headers,
-            coalesce(sum(coalesce(octet_length(payload), 0) + octet_length(headers)) OVER before_it, 0) AS bytes_before
-        FROM outbox WHERE published_at IS NULL
-        WINDOW before_it AS (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-        ORDER BY id LIMIT $1
-    ) AS unpublished
-    WHERE bytes_before < $2 ORDER BY id
-"""
-MARK_SENT = """
-    UPDATE outbox SET published_at = clock_timestamp(), kafka_partition = sent.partition, kafka_offset = sent.position
-    FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS sent (id, partition, position) WHERE outbox.id = sent.id
-"""
+TRY_AGAIN_SECONDS = 30.0
+SEND_SECONDS = 6.0
+"""So long after its term was renewed a relay hands messages to Kafka's client; with their lifetime of 10 s all of
+them are given up before another relay can begin a term, 20 s after."""
+NOT_READY_SECONDS = 15.0
+STUCK_SECONDS = 60.0
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    id: int
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, str | bytes | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    id: int
-    partition: int
-    offset: int
+class NotDelivered(Exception):
+    """Kafka is away, or refuses whatever this process sends; all rows are still there."""
 
 
 class Relay:
@@ -80,128 +46,148 @@ class Relay:
 
     def __init__(self, service: str, database_url: str, kafka: Broker, registry: Registry) -> None:
         self._service = service
-        self._dsn = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
-        self._kafka = kafka
+        self._database_url = database_url
         self._registry = registry
-        self._producer: Producer | None = None
-        self._woken = asyncio.Event()
-        self.is_active = False
+        self._producer = OrderedProducer(kafka)
+        self._awake = asyncio.Event()
+        self._is_active = False
+        self._backlog = Backlog()
+        self._last_attempt = self._last_success = monotonic()
+        self._renewed = self._tried_again = 0.0
+        self._failure = ""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this relay is the one that sends, of all that run for this database."""
+        return self._is_active
+
+    @property
+    def is_alive(self) -> bool:
+        """False when neither a turn nor a failure has ended for so long that the relay must be stuck."""
+        return monotonic() - self._last_attempt < STUCK_SECONDS
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it sends what there is, or is on standby and would notice if it had to."""
+        return monotonic() - self._last_success < NOT_READY_SECONDS
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """What `/health/ready` shows of it."""
+        shown = {
+            "active": self._is_active,
+            "unsent": self._backlog.unsent,
+            "set_aside": self._backlog.set_aside,
+        }
+        return shown | ({"failure": self._failure} if self._failure else {})
 
     def wake(self) -> bool:
-        """Makes the relay look for rows now; returns False if another process has the active one."""
-        self._woken.set()
-        return self.is_active
+        """Says that rows were committed; returns False on standby, when another process has to be told.
+
+        Without it the relay finds them within a second.
+        """
+        self._awake.set()
+        return self._is_active
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 await self._session(stop)
             except Exception as error:  # last resort of this loop: whatever it was, the rows are still there
-                log.warning("relay_interrupted", error=f"{type(error).__name__}: {error}"[:300])
+                self._last_attempt, self._failure = monotonic(), f"{type(error).__name__}: {error}"[:300]
+                log.warning("relay_interrupted", error=self._failure)
                 await _wait(RETRY_SECONDS, stop)
 
     async def _session(self, stop: asyncio.Event) -> None:
-        connection = await asyncpg.connect(
-            self._dsn, timeout=5, server_settings={"application_name": f"{self._service}-relay"}
-        )
+        connection = await connect(self._database_url, self._service)
+        stopping = asyncio.create_task(self._wake_on(stop))
         try:
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ADVISORY_LOCK):
+            while (term := await become_active(connection)) is None:
+                self._succeeded()
                 if await _wait(STANDBY_SECONDS, stop):
                     return
-            await connection.add_listener(OUTBOX_CHANNEL, lambda *_: self._woken.set())
-            self._producer = self._producer or self._new_producer()
-            log.info("relay_active")
-            self.is_active = True
+            self._set_active(True)
+            log.info("relay_active", term=term)
+            await connection.add_listener(OUTBOX_CHANNEL, lambda *_: self.wake())
+            self._producer.connect()
+            self._renewed = 0.0
             while not stop.is_set():
-                self._woken.clear()
-                if not await self._move(connection, stop):
-                    await _wait(SAFETY_POLL_SECONDS, self._woken, stop)
+                self._awake.clear()
+                await self._keep_term(connection, term)
+                is_full = await self._move(connection, stop)
+                self._succeeded()
+                if not is_full:
+                    await _wait(SAFETY_POLL_SECONDS, self._awake)
         finally:
-            self.is_active = False
+            self._set_active(False)
+            stopping.cancel()
             connection.terminate()
 
+    async def _keep_term(self, connection: asyncpg.Connection, term: int) -> None:
+        """Every few seconds: renews the term, measures the backlog, and tries again what may work by now."""
+        if (now := monotonic()) - self._renewed < RENEW_SECONDS:
+            return
+        await renew(connection, term)
+        self._renewed = now
+        self._backlog = await relay_rows.measure(connection)
+        telemetry.outbox_measured(self._service, self._backlog)
+        if self._backlog.set_aside and now - self._tried_again > TRY_AGAIN_SECONDS:
+            self._tried_again = now
+            await self._try_again(connection)
+
     async def _move(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:
-        """Whether it was as much as goes at once, so that there may be more."""
-        rows = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES)
+        """Sends a batch; returns whether it was full, so that more rows may be waiting."""
+        rows, is_full = await relay_rows.next_rows(connection)
         if not rows:
             return False
-        outgoing = [await self._outgoing(row) for row in rows]
-        sent = await asyncio.to_thread(self._send, outgoing, stop)
-        await connection.execute(
-            MARK_SENT,
-            [report.id for report in sent],
-            [report.partition for report in sent],
-            [report.offset for report in sent],
-        )
-        telemetry.RELAYED.labels(self._service).inc(len(sent))
-        if len(sent) < len(outgoing):
-            raise ConnectionError(f"{len(outgoing) - len(sent)} of {len(outgoing)} events not delivered")
-        return len(rows) == BATCH or rows[-1]["bytes_before"] + _bytes(rows[-1]) >= BATCH_BYTES
+        batch = await framed(rows, self._registry)
+        outcome = await asyncio.to_thread(self._producer.send, batch, stop, self._renewed + SEND_SECONDS)
+        if outcome.sent:
+            await relay_rows.mark_sent(connection, outcome.sent)
+            telemetry.RELAYED.labels(self._service).inc(len(outcome.sent))
+        if outcome.refused:
+            await relay_rows.set_aside(connection, outcome.refused)
+            _log_refused(outcome.refused)
+        if outcome.failure:
+            raise NotDelivered(outcome.failure)
+        return is_full or len(outcome.sent) + len(outcome.refused) < len(rows)
 
-    async def _outgoing(self, row: asyncpg.Record) -> Outgoing:
-        value = row["payload"]
-        if row["type"] is not None:
-            schema_id = await self._registry.schema_id(EVENT_TYPES[row["type"]], row["schema_version"])
-            value = frame(schema_id, value)
-        return Outgoing(row["id"], row["topic"], row["key"], value, [*load_headers(row["headers"])])
-
-    def _new_producer(self) -> Producer:
-        return Producer(PRODUCER | self._kafka.for_librdkafka(), logger=logging.getLogger("librdkafka"))
-
-    def _send(self, outgoing: Sequence[Outgoing], stop: asyncio.Event) -> list[Sent]:
-        """Runs in a thread. After any failure the producer is thrown away, and with it all it still holds."""
-        sent: list[Sent] = []
-        failed: list[str] = []
-        producer = self._producer = self._producer or self._new_producer()
+    async def _try_again(self, connection: asyncpg.Connection) -> None:
+        missed = await relay_rows.topics_missed(connection)
         try:
-            for message in outgoing:
-                _produce(producer, message, sent, failed, stop)
-            while len(producer) and not failed and not stop.is_set():
-                producer.poll(0.1)
+            known = missed & await asyncio.to_thread(self._producer.topics) if missed else missed
         except KafkaException as error:
-            failed.append(str(error))
-        if len(sent) < len(outgoing):
-            producer.purge()
-            producer.poll(0)
-            self._producer = None
-            log.warning(
-                "delivery_failed",
-                undelivered=len(outgoing) - len(sent),
-                error=failed[0] if failed else "stopping",
-            )
-        return sent
+            raise NotDelivered(str(error)) from error
+        if rows := await relay_rows.try_again(connection, known):
+            log.info("rows_tried_again", rows=rows)
+
+    def _succeeded(self) -> None:
+        self._last_attempt = self._last_success = monotonic()
+        self._failure = ""
+
+    def _set_active(self, is_active: bool) -> None:
+        self._is_active = is_active
+        telemetry.RELAY_ACTIVE.labels(self._service).set(is_active)
+        if not is_active:
+            telemetry.outbox_measured(self._service, Backlog())
+
+    async def _wake_on(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self.wake()
 
 
-def _bytes(row: asyncpg.Record) -> int:
-    return len(row["payload"] or b"") + len(row["headers"])
+def _log_refused(refused: Sequence[Refused]) -> None:
+    """Writes one line for each topic and kind of error."""
+    for (topic, error_type), rows in Counter((row.topic, row.error_type) for row in refused).items():
+        first = next(row for row in refused if (row.topic, row.error_type) == (topic, error_type))
+        what = {"topic": topic, "error_type": error_type, "error": first.error_message[:300]}
+        log.error("rows_set_aside", **what, rows=rows, first_id=first.id)
 
 
-def _produce(
-    producer: Producer, message: Outgoing, sent: list[Sent], failed: list[str], stop: asyncio.Event
-) -> None:
-    def report(error: KafkaError | None, delivered: Message) -> None:
-        if error is not None:
-            failed.append(str(error))
-            return
-        sent.append(Sent(message.id, delivered.partition() or 0, delivered.offset() or 0))
-
-    while not failed and not stop.is_set():
-        try:
-            producer.produce(
-                message.topic, message.value, message.key, on_delivery=report, headers=message.headers
-            )
-            producer.poll(0)
-            return
-        except BufferError:
-            producer.poll(0.1)
-
-
-async def _wait(seconds: float, *events: asyncio.Event) -> bool:
-    """Whether one of them came within that time."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
+async def _wait(seconds: float, event: asyncio.Event) -> bool:
+    """Returns True if the event came within that time."""
     try:
-        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return bool(done)
-    finally:
-        for wait in waits:
-            wait.cancel()
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
+from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -13,6 +14,10 @@ BATCH_SECONDS = Histogram(
     "fanout_batch_duration_seconds", "One batch from first read to commit", ["consumer"]
 )
 RELAYED = Counter("fanout_relayed_events", "Outbox rows with a good delivery report", ["service"])
+RELAY_ACTIVE = Gauge("fanout_relay_active", "1 if this process' relay is the one that sends", ["service"])
+UNSENT = Gauge("fanout_outbox_unsent", "Outbox rows still to send, counted up to 10,000", ["service"])
+OLDEST_UNSENT = Gauge("fanout_outbox_oldest_unsent_seconds", "Age of the oldest of them", ["service"])
+SET_ASIDE = Gauge("fanout_outbox_set_aside", "Outbox rows that cannot be sent", ["service"])
 HOLDING = Gauge("fanout_consumer_holding", "Lanes that wait for a dependency to come back", ["consumer"])
 
 REFUSED = Counter("fanout_refused_requests", "POST requests answered 503 for want of time", ["reason"])
@@ -25,6 +30,23 @@ TRACEPARENT = re.compile(r"00-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2
 NO_CAUSES: Mapping[str, str] = MappingProxyType({})
 _causes: ContextVar[Mapping[str, str]] = ContextVar("causes", default=NO_CAUSES)
 """Per aggregate, the traceparent of the event or request that is being handled; "" stands for any."""
+
+
+class Measured(Protocol):
+    """What is measured of an outbox."""
+
+    @property
+    def unsent(self) -> int: ...
+    @property
+    def oldest_unsent_seconds(self) -> float: ...
+    @property
+    def set_aside(self) -> int: ...
+
+
+def outbox_measured(service: str, backlog: Measured) -> None:
+    UNSENT.labels(service).set(backlog.unsent)
+    OLDEST_UNSENT.labels(service).set(backlog.oldest_unsent_seconds)
+    SET_ASIDE.labels(service).set(backlog.set_aside)
 
 
 def set_causes(traceparents: Mapping[str, str]) -> None:

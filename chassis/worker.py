@@ -49,10 +49,18 @@ async def run(service: Service, settings: Settings) -> None:
     relay = Relay(service.name, settings.database_url, settings.broker, registry)
     database.wake_relay = relay.wake
 
-    health = health_routes(lambda: database, lambda: consumer.is_alive, lambda: consumer.is_ready)
+    def is_alive() -> bool:
+        return consumer.is_alive and relay.is_alive
+
+    health = health_routes(
+        lambda: database,
+        is_alive,
+        lambda: consumer.is_ready and relay.is_ready,
+        lambda: {"relay": relay.status},
+    )
     page = _health_page(health, settings)
     serving = asyncio.create_task(page.serve())
-    watching = asyncio.create_task(watchdog.watch(lambda: consumer.is_alive))
+    watching = asyncio.create_task(watchdog.watch(is_alive))
     log.info("worker_started", topics=service.topics)
     errands = [begun_again(errand, database, settings, stop) for errand in (cleanup.run, *service.errands)]
     await _until_all_end(consumer.run(stop), relay.run(stop), *errands)

@@ -33,6 +33,7 @@ COMMANDS = {
     "order": "fanout.timeline.command:command",
     "mailbox": "fanout.mailbox.command:command",
     "poison": "fanout.poison.command:command",
+    "outbox": "fanout.outbox:command",
     "dlq": "fanout.dlq.command:command",
     "load": "fanout.load.command:command",
     "demo": "fanout.demo.demo:command",

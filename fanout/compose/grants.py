@@ -1,6 +1,7 @@
 """What each login may do in a service's database: the API what its grants.sql says, the worker what all workers may.
 
-The operator reads. Nobody but the owner, whose password only setup has, changes the shape of a table.
+The operator reads, and decides about outbox rows that cannot be sent. Nobody but the owner, whose password only
+setup has, changes the shape of a table.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from fanout.compose.processes import OPERATOR, Process, apis, processes
 from fanout.errors import SetupFailed
 from fanout.stack.home import REPOSITORY
 
+DECIDED = ("set_aside_at", "error_type", "error_message", "discarded_at", "discarded_by", "discard_reason")
 CLEARED_BY_REPLAY = ("inbox", "progress", "parked", "starts", "cleanups")
 
 
@@ -48,8 +50,9 @@ def _of_api(service: str) -> str:
 
 
 def _of_operator(service: str) -> Iterator[str]:
-    """Only a read model is emptied and filled again."""
+    """Deals with outbox rows that cannot be sent. Only a read model is emptied and filled again."""
     yield f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {OPERATOR}"
+    yield f"GRANT UPDATE ({', '.join(DECIDED)}) ON outbox TO {OPERATOR}"
     found = load(service)
     if found.read_model:
         yield f"GRANT DELETE ON {', '.join([*found.metadata.tables, *CLEARED_BY_REPLAY])} TO {OPERATOR}"

@@ -8,6 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from chassis.letter_size import VALUE_OMITTED
+
 HEX_A_LINE = 64
 BECAME = {
     "parked": "parked, waits for somebody to decide",
@@ -75,6 +77,13 @@ def _content(letter: Letter) -> Iterator[str]:
         yield from json.dumps(letter["event"], indent=2, ensure_ascii=False).splitlines()
         return
     yield f"cannot be decoded: {letter['decode_error']}"
+    omitted = [header["value"] for header in letter["headers"] if header["name"] == VALUE_OMITTED]
+    if omitted:
+        yield (
+            f"its value of {omitted[-1]} bytes is too large for a dead letter and was left out: "
+            f"it is in the table parked of {letter['consumer']}'s database"
+        )
+        return
     if letter["value"] is None:
         yield "it has no value: a tombstone"
         return

@@ -89,7 +89,13 @@ def _as_json(lags: Iterable[Lag], relays: Iterable[Backlog]) -> dict[str, Any]:
             for lag in lags
         ],
         "relays": [
-            {"service": relay.service, "rows": relay.rows, "seconds": relay.seconds} for relay in relays
+            {
+                "service": relay.service,
+                "rows": relay.rows,
+                "seconds": relay.seconds,
+                "set_aside": relay.set_aside,
+            }
+            for relay in relays
         ],
     }
 
@@ -98,9 +104,9 @@ def _show(lags: Iterable[Lag], relays: Iterable[Backlog], console: Console) -> N
     groups = _table("group", "topic", "messages behind", "seconds behind")
     for lag in lags:
         groups.add_row(lag.group, lag.topic, str(lag.messages), _age(lag.seconds))
-    outboxes = _table("relay", "", "rows not yet in Kafka", "age of the oldest")
+    outboxes = _table("relay", "", "rows not yet in Kafka", "age of the oldest", "cannot be sent")
     for relay in relays:
-        outboxes.add_row(relay.service, "outbox", str(relay.rows), _age(relay.seconds))
+        outboxes.add_row(relay.service, "outbox", str(relay.rows), _age(relay.seconds), str(relay.set_aside))
     for table in (groups, outboxes):
         if table.row_count:
             console.print(table)

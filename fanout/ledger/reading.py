@@ -22,7 +22,7 @@ from fanout.databases import snapshot
 from fanout.ledger import rows
 from fanout.ledger.checkfile import Query
 from fanout.ledger.horizon import latest
-from fanout.ledger.records import Facts, Forwarded, Partition, Published, Reading, Receipts
+from fanout.ledger.records import Facts, Forwarded, Partition, Published, Reading, Receipts, RefusedRow
 
 Databases = Mapping[str, str]
 """Service -> `postgresql+asyncpg://…`."""
@@ -40,6 +40,7 @@ class Late:
     outbox: Sequence[Published]
     forwarded: Sequence[Forwarded]
     unpublished: int
+    refused: Sequence[RefusedRow]
     complete_since: datetime | None
     facts: Facts
     offenders: Mapping[str, Sequence[str]]
@@ -52,6 +53,7 @@ async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
         receipts=[consumer for part in early for consumer in part.receipts],
         outbox=[event for part in late for event in part.outbox],
         unpublished={service: part.unpublished for service, part in zip(databases, late, strict=True)},
+        refused=[row for part in late for row in part.refused],
         early=_merged(part.facts for part in early),
         late=_merged(part.facts for part in late),
         offenders={sentence: ids for part in late for sentence, ids in part.offenders.items()},
@@ -87,6 +89,7 @@ async def _late(service: str, url: str, queries: Sequence[Query]) -> Late:
             outbox=await rows.published(service, db),
             forwarded=await rows.forwarded(db),
             unpublished=await rows.unpublished(db),
+            refused=await rows.refused(service, db),
             complete_since=(await rows.cleaned(db, "outbox"))[0],
             facts=await rows.facts(db, _of(service, "fact", queries)),
             offenders={

@@ -42,6 +42,22 @@ class Forwarded(NamedTuple):
     vouched_for: UUID | None = None
 
 
+class RefusedRow(NamedTuple):
+    """An outbox row that cannot be sent, or that somebody discarded for that reason; `type` is an event's."""
+
+    service: str
+    id: int
+    topic: str
+    type: str | None
+    order_id: str | None
+    error: str
+    is_discarded: bool
+
+    def __str__(self) -> str:
+        what = f"{self.type} of {self.order_id}" if self.type and self.order_id else "a message"
+        return f"row {self.id} of the outbox of {self.service} ({what} for topic {self.topic})"
+
+
 class ParkedMessage(NamedTuple):
     event_id: UUID | None
     topic: str
@@ -90,5 +106,6 @@ class Reading:
     forwarded: Sequence[Forwarded] = ()
     reached: Mapping[Partition, int] = field(default_factory=dict)
     """The next offset of the one group that reads a topic beside a topic, of each of its partitions."""
+    refused: Sequence[RefusedRow] = ()
     complete_since: datetime | None = None
     """No outbox has lost a row of an event made after that."""

@@ -8,7 +8,7 @@ from chassis.topics import RETRY, retry_topic
 from fanout.ledger.accounts import Account, account, by_subscription
 from fanout.ledger.conservation import RULES, Verdict, judge
 from fanout.ledger.doubles import Double, doubled_events, doubled_facts
-from fanout.ledger.records import Forwarded, Partition, Reading
+from fanout.ledger.records import Forwarded, Partition, Reading, RefusedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class Report:
     doubles: Sequence[Double]
     verdicts: Sequence[Verdict]
     unpublished: Mapping[str, int]
+    refused: Sequence[RefusedRow] = ()
+    """Outbox rows that cannot be sent, and those that were discarded."""
     forwarded: int = 0
     """Dead letters that are not filed yet, and letters sent back that their consumer has not received."""
 
@@ -34,6 +36,11 @@ class Report:
         )
 
     @property
+    def set_aside(self) -> Sequence[RefusedRow]:
+        """Outbox rows that cannot be sent, and of which nobody has decided what is to become of them."""
+        return [row for row in self.refused if not row.is_discarded]
+
+    @property
     def on_the_way(self) -> int:
         """Deliveries that are still to come; if there are none, rows that the relay has still to send."""
         expected = sum(len(account.on_the_way) for account in self.accounts) + self.forwarded
@@ -46,12 +53,13 @@ class Report:
     @property
     def holds(self) -> bool:
         broken = any(verdict.offenders for verdict in self.verdicts)
-        return not broken and self.lost == 0 and self.applied_twice == 0
+        return not (broken or self.lost or self.applied_twice or self.set_aside)
 
     @property
     def conclusion(self) -> str:
         rest = "" if self.settled else f", on the way {self.on_the_way}"
-        return f"lost {self.lost}, applied twice {self.applied_twice}{rest}"
+        aside = f", cannot be sent {len(self.set_aside)}" if self.set_aside else ""
+        return f"lost {self.lost}, applied twice {self.applied_twice}{rest}{aside}"
 
     def _services(self) -> set[str]:
         return {account.consumer for account in self.accounts} | {double.service for double in self.doubles}
@@ -68,7 +76,8 @@ def assess(reading: Reading) -> Report:
     accounts = [account(receipts, topics, known, vouched, since) for receipts in reading.receipts]
     doubles = [*doubled_facts(reading.late), *doubled_events(reading.outbox)]
     verdicts = list(_verdicts(reading, accounts, doubles))
-    return Report(accounts, doubles, verdicts, reading.unpublished, len(list(_not_received(reading))))
+    forwarded = len(list(_not_received(reading)))
+    return Report(accounts, doubles, verdicts, reading.unpublished, reading.refused, forwarded)
 
 
 def _not_received(reading: Reading) -> Iterator[Forwarded]:
@@ -87,7 +96,7 @@ def _verdicts(reading: Reading, accounts: Sequence[Account], doubles: Sequence[D
         [f"{event_id} ({books.consumer})" for books in accounts for event_id in books.unfounded],
     )
     yield from (Verdict(sentence, ids) for sentence, ids in reading.offenders.items())
-    waiting = _open_orders(accounts)
+    waiting = _open_orders(accounts) | {row.order_id for row in reading.refused if row.order_id}
     yield from (judge(rule, reading.early, reading.late, waiting) for rule in RULES)
 
 
@@ -104,6 +113,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "holds": report.holds,
         "unpublished": dict(report.unpublished),
         "forwarded": report.forwarded,
+        "refused": [row._asdict() for row in report.refused],
         "consumers": [_account_json(account) for account in report.accounts],
         "checks": [
             {"check": verdict.sentence, "holds": not verdict.offenders, "pending": verdict.pending}

@@ -18,6 +18,7 @@ from fanout.ledger.records import (
     Partition,
     Published,
     Receipts,
+    RefusedRow,
     Subscription,
 )
 
@@ -28,9 +29,13 @@ _CHUNKS = {"yield_per": 5_000}
 
 _OUTBOX = """
     SELECT event_id, topic, type, aggregate_id, kafka_partition, kafka_offset
-    FROM outbox WHERE aggregate_id IS NOT NULL
+    FROM outbox WHERE aggregate_id IS NOT NULL AND discarded_at IS NULL
 """
-_UNPUBLISHED = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+_UNPUBLISHED = "SELECT count(*) FROM outbox WHERE published_at IS NULL AND discarded_at IS NULL"
+_REFUSED = """
+    SELECT id, topic, type, aggregate_id, concat_ws(': ', error_type, error_message), discarded_at IS NOT NULL
+    FROM outbox WHERE set_aside_at IS NOT NULL ORDER BY id
+"""
 _FORWARDED = """
     SELECT topic, kafka_partition, kafka_offset, CASE WHEN topic LIKE '%.retry' THEN headers END
     FROM outbox WHERE aggregate_id IS NULL AND kafka_offset IS NOT NULL
@@ -50,8 +55,13 @@ async def published(service: str, db: AsyncConnection) -> list[Published]:
 
 
 async def unpublished(db: AsyncConnection) -> int:
-    """Outbox rows, dead letters too, of which the relay has no delivery report."""
+    """Outbox rows, dead letters too, of which the relay has no delivery report, and which nobody discarded."""
     return sum([row[0] async for row in _rows(db, _UNPUBLISHED)])
+
+
+async def refused(service: str, db: AsyncConnection) -> list[RefusedRow]:
+    """Rows that cannot be sent, also those that were discarded."""
+    return [RefusedRow(service, *row) async for row in _rows(db, _REFUSED)]
 
 
 async def forwarded(db: AsyncConnection) -> list[Forwarded]:

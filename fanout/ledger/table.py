@@ -72,6 +72,11 @@ def _findings(report: Report) -> Iterable[str]:
     for service, rows in report.unpublished.items():
         if rows:
             yield f"{service}: {rows} rows of its outbox are not yet in Kafka"
+    for row in report.set_aside:
+        yield f"[red]{row} cannot be sent:[/] {escape(row.error)}: fanout outbox show {row.service} {row.id}"
+    for row in report.refused:
+        if row.is_discarded:
+            yield f"{row} was discarded: no consumer hears of it"
     if report.forwarded:
         yield f"{report.forwarded} dead letters are on their way, to be filed or back to their consumer"
 

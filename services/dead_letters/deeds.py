@@ -9,10 +9,11 @@ from sqlalchemy import Row, Select, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.labels import Origin
+from chassis.letter_size import VALUE_OMITTED, is_incomplete
 from chassis.outbox import load_headers
 from chassis.redrive import Returned, send_back
 from schemas import Event
-from services.dead_letters.domain import REDRIVES, Deed, Standing, bury, discard, redrive
+from services.dead_letters.domain import REDRIVES, Deed, Refused, Standing, bury, discard, redrive
 from services.dead_letters.search import TOPICS, Filter, matching
 from services.dead_letters.service import actions, letters, standing
 
@@ -57,6 +58,11 @@ async def redrive_one(
     """Raises Refused or NobodyReads. The correction, if there is one, goes in the place of the letter's value."""
     if letter.topic not in TOPICS:
         raise NobodyReads
+    if correction is None and is_incomplete(load_headers(letter.headers)):
+        raise Refused(
+            "its value was too large for a dead letter and was left out; it is in the table parked of "
+            f"{letter.consumer}'s database: send a correction, or discard it"
+        )
     after = redrive(standing(letter))
     await send_back(db, [returned(letter, after, correction)])
     await note(db, "redriven", [(letter, after)], reason, correction)
@@ -70,7 +76,10 @@ async def discard_one(letter: Row[Any], reason: Reason, db: AsyncConnection) -> 
 
 
 async def redrive_page(asked: Filter, span: Span, reason: Reason, db: AsyncConnection) -> list[int]:
-    wanted = matching(select(letters), asked).where(letters.c.topic.in_(TOPICS), letters.c.redrive < REDRIVES)
+    """Leaves out letters that have no way back: see `redrive_one`."""
+    is_whole = ~letters.c.headers.contains(f'"{VALUE_OMITTED}"')
+    has_way_back = letters.c.topic.in_(TOPICS), letters.c.redrive < REDRIVES, is_whole
+    wanted = matching(select(letters), asked).where(*has_way_back)
     rows = await next_parked(wanted, span, db)
     changed = [(row, redrive(standing(row))) for row in rows]
     await send_back(db, [returned(row, standing) for row, standing in changed])

@@ -13,8 +13,11 @@ Cell = tuple[str, str]
 """Table, or table.column for an update, and operation."""
 
 READ, ADD, DROP, EMPTY = "SELECT", "INSERT", "DELETE", "TRUNCATE"
+REFUSAL = {"set_aside_at", "error_type", "error_message"}
+DISCARD = {"discarded_at", "discarded_by", "discard_reason"}
 CHASSIS = {
     "outbox": {READ, ADD, DROP},
+    "relay_terms": {READ, ADD},
     "inbox": {READ, ADD, DROP},
     "progress": {READ, ADD},
     "parked": {READ, ADD},
@@ -24,7 +27,8 @@ CHASSIS = {
     "subscriptions": {READ},
 }
 CHASSIS_UPDATES = {
-    "outbox": {"published_at", "kafka_partition", "kafka_offset"},
+    "outbox": {"published_at", "kafka_partition", "kafka_offset", *REFUSAL},
+    "relay_terms": {"renewed_at"},
     "inbox": {"status", "redrive"},
     "progress": None,
     "starts": None,
@@ -82,6 +86,7 @@ def tries(tables: dict[str, dict[str, tuple[str, bool]]]) -> Iterator[tuple[Cell
 def granted(login: str, service: str, tables: dict[str, dict[str, tuple[str, bool]]]) -> set[Cell]:
     if login == "operator":
         cells = {(table, READ) for table in tables}
+        cells |= {(f"outbox.{name}", "UPDATE") for name in REFUSAL | DISCARD}
         if service == "analytics":
             own = set(tables) - set(CHASSIS) - {"chassis_version", "service_version"}
             cells |= {(table, DROP) for table in own | {"inbox", "progress", "parked", "starts", "cleanups"}}

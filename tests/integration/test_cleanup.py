@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
 
 from chassis import cleanup
 from chassis.cleanup import CLOCKS_DIFFER, cleanups, complete_since, forget
@@ -84,6 +84,18 @@ async def test_more_rows_than_one_transaction_takes_all_go(
         await db.execute(text("ALTER TABLE outbox ALTER COLUMN id RESTART WITH 1000"))
     await published(database, OLD, rows=25)
     assert await forget_before_noon(database) == {"inbox": 25, "outbox": 50}
+
+
+async def test_a_row_that_is_never_sent_keeps_no_sent_row(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "AT_ONCE", 10)
+    await published(database, None)
+    await published(database, OLD, rows=25)
+    assert await forget_before_noon(database) == {"outbox": 25}
+    async with database.transaction() as db:
+        await db.execute(update(outbox).values(set_aside_at=OLD, discarded_at=OLD))
+    assert await forget_before_noon(database) == {"outbox": 1}
 
 
 async def test_it_is_remembered_up_to_when_and_how_many(database: Database) -> None:

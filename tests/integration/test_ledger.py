@@ -102,3 +102,19 @@ async def test_a_world_at_work_is_never_accused(copied: Broken, honest: Honest) 
         assert (offenders(report), report.lost, report.applied_twice) == ({}, 0, 0)
     assert not all(report.settled for report in reports)
     assert (await world.audit()).settled
+
+
+async def test_a_row_that_cannot_be_sent_is_named_until_somebody_decides(copied: Broken) -> None:
+    world = await copied("orders")
+    await world.order()
+    refused = (
+        "UPDATE outbox SET set_aside_at = now(), error_type = 'MSG_SIZE_TOO_LARGE' WHERE published_at IS NULL"
+    )
+    await world.run("orders", refused)
+    report = await world.audit()
+    assert (report.holds, report.settled, len(report.set_aside)) == (False, False, 1)
+    assert report.conclusion == "lost 0, applied twice 0, on the way 6, cannot be sent 1"
+    await world.run("orders", "UPDATE outbox SET discarded_at = now() WHERE set_aside_at IS NOT NULL")
+    report = await world.audit()
+    assert (report.holds, report.settled, len(report.set_aside)) == (True, True, 0)
+    assert [row.is_discarded for row in report.refused] == [True]

@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "aiokafka": ("chassis/consumer.py",),
-    "confluent_kafka.Producer": ("chassis/relay.py",),
+    "confluent_kafka.Producer": ("chassis/relay_producer.py",),
     "fastapi": ("chassis/api.py", "chassis/problems.py", "chassis/idempotency.py", "services/*/api.py"),
     "alembic": ("chassis/migrations.py", "chassis/revisions/*", "services/*/migrations/*"),
 }

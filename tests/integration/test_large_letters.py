@@ -1,0 +1,91 @@
+"""A message too large for a dead letter: the letter says that its value was left out, and is redriven only with one."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chassis.database import Database
+from chassis.letter_size import LARGEST_BYTES, VALUE_OMITTED
+from chassis.outbox import load_headers, outbox
+from chassis.parking import Failed, park, parked
+from chassis.record import Record
+from tests.integration import facts
+from tests.integration.conftest import NewDatabase
+from tests.integration.desk import confirmed, rows
+from tests.integration.mailroom import WHY, file, kept, sent, served
+from tests.integration.relaying import Topics, kafka_topics, running, unsent, until
+
+__all__ = ["kafka_topics"]
+
+LARGE = LARGEST_BYTES - 100
+
+
+async def letter_of(database: Database, record: Record) -> Any:
+    async with database.transaction() as db:
+        await park(db, "fraud", [Failed(record, ValueError("too large"))])
+    [letter] = await rows(database, outbox)
+    return letter
+
+
+async def test_the_value_is_left_out_of_the_letter_and_kept_by_the_consumer(database: Database) -> None:
+    record = replace(confirmed("a", 0), value=bytes(LARGE))
+    letter = await letter_of(database, record)
+    headers = dict(load_headers(letter.headers))
+    assert (letter.key, letter.payload, headers[VALUE_OMITTED]) == (b"a", None, str(LARGE).encode())
+    assert headers["ce_id"] == dict(record.headers)["ce_id"]
+    assert [len(row.value) for row in await rows(database, parked)] == [LARGE]
+
+
+@pytest.mark.parametrize("size", [0, LARGEST_BYTES - 100_000])
+async def test_what_fits_is_left_as_it_is(database: Database, size: int) -> None:
+    letter = await letter_of(database, replace(confirmed("a", 0), value=bytes(size)))
+    assert len(letter.payload) == size
+    assert VALUE_OMITTED not in dict(load_headers(letter.headers))
+
+
+@pytest.mark.parametrize(
+    "huge",
+    [
+        {"value": bytes(LARGE)},
+        {"value": bytes(LARGEST_BYTES - 70_000)},
+        {"headers": [("h", bytes(LARGE))]},
+        {"headers": [("h" * 1000, b"")] * 2_000},
+        {"key": bytes(LARGE)},
+    ],
+    ids=["value", "just fits", "header", "header names", "key"],
+)
+async def test_every_letter_can_be_sent(
+    database: Database, kafka_topics: Topics, huge: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = kafka_topics.new(max_message_bytes=str(LARGEST_BYTES))
+    monkeypatch.setattr("chassis.parking.dead_letter_topic", lambda *_: topic)
+    await letter_of(database, replace(confirmed("a", 0), **huge))
+
+    async def is_sent() -> bool:
+        return await unsent(database) == 0
+
+    async with running(database, kafka_topics):
+        await until(is_sent)
+    assert len(kafka_topics.values(topic)) == 1
+
+
+async def test_a_letter_without_its_value_is_sent_back_only_as_a_correction(
+    database: Database, new_database: NewDatabase
+) -> None:
+    event = facts.order_confirmed("order-0")
+    record = replace(confirmed("order-0", 0), value=bytes(LARGE))
+    out = await letter_of(database, record)
+    letters = await new_database("dead_letters")
+    arrived = Record(out.topic, 0, 0, 0, out.key, out.payload, load_headers(out.headers))
+    await file(letters, arrived)
+    async with served(letters) as client:
+        refusal = await client.post("/letters/1/redrive", json=WHY)
+        assert refusal.status_code == 409
+        assert "left out" in refusal.json()["detail"] and "fraud's database" in refusal.json()["detail"]
+        assert (await client.post("/letters/redrive", json=WHY | {"all": True})).json()["letters"] == 0
+        corrected = await client.post("/letters/1/redrive", json=WHY | {"correction": event.to_record()})
+        assert corrected.is_success, corrected.text
+    [(message, headers, _)] = await sent(letters)
+    assert message.type == "OrderConfirmed" and VALUE_OMITTED not in headers
+    assert len(await kept(letters, outbox)) == 1

@@ -1,0 +1,76 @@
+"""The relay is part of its worker's health and metrics: what is unsent, what is set aside, and whether it works."""
+
+import pytest
+from prometheus_client import REGISTRY
+
+from chassis import relay, relay_terms
+from chassis.broker import Broker
+from chassis.database import Database
+from chassis.outbox import Message
+from tests.integration.conftest import NewDatabase
+from tests.integration.relaying import Topics, kafka_topics, running, until, write
+
+__all__ = ["kafka_topics"]
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase) -> Database:
+    return await new_database("fraud")
+
+
+def metric(name: str) -> float:
+    return REGISTRY.get_sample_value(f"fanout_{name}", {"service": "fraud"}) or 0.0
+
+
+async def test_the_active_relay_measures_its_outbox(
+    database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "RENEW_SECONDS", 0.0)
+    topic = kafka_topics.new()
+    rows = [Message(topic, b"k", value, []) for value in (bytes(3 * 2**20), b"waits", b"waits")]
+    await write(database, rows)
+
+    async def is_measured() -> bool:
+        figures = [metric("relay_active"), metric("outbox_unsent"), metric("outbox_set_aside")]
+        return figures == [1, 2, 1] and metric("outbox_oldest_unsent_seconds") > 0
+
+    async with running(database, kafka_topics) as sender:
+        await until(is_measured)
+        assert sender.status == {"active": True, "unsent": 2, "set_aside": 1}
+    assert metric("relay_active") == metric("outbox_unsent") == 0
+
+
+async def test_a_relay_that_cannot_send_is_not_ready_and_says_why(
+    database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "NOT_READY_SECONDS", 0.5)
+    monkeypatch.setattr("chassis.relay_producer.CONFIG", {"delivery.timeout.ms": 1_000, "linger.ms": 5})
+    kafka_topics.broker = Broker("127.0.0.1:1")
+    await write(database, [Message("somewhere", b"k", b"v", [])])
+    async with running(database, kafka_topics) as sender:
+
+        async def is_unready() -> bool:
+            return not sender.is_ready and "topic somewhere" in sender.status.get("failure", "")
+
+        await until(is_unready)
+        assert sender.is_alive, "it tries again and again"
+
+
+async def test_a_relay_on_standby_is_ready_as_long_as_it_can_ask(
+    database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "NOT_READY_SECONDS", 2.0)
+    async with running(database, kafka_topics) as one, running(database, kafka_topics) as other:
+
+        async def is_settled() -> bool:
+            return one.is_active != other.is_active
+
+        await until(is_settled)
+        assert one.is_ready and other.is_ready
+        monkeypatch.setattr(relay_terms, "ASK", "SELECT no_such_column")
+        standby = other if one.is_active else one
+
+        async def is_unready() -> bool:
+            return not standby.is_ready
+
+        await until(is_unready)
