@@ -104,9 +104,9 @@ async def test_a_redrive_count_on_an_ordinary_topic_is_not_believed(desk: Desk, 
 async def test_what_comes_back_as_a_type_that_nobody_here_listens_to_is_parked_again(
     desk: Desk, database: Database
 ) -> None:
-    stranger = record("OrderShipped", "a", 0, b"")
+    stranger = record("OrderPlaced", "a", 0, b"")
     await work(desk, database, stranger)
     assert await rows(database, parked) == []
     await work(desk, database, replace(stranger, topic="orders.fraud.retry"))
     [letter] = await rows(database, parked)
-    assert "OrderShipped, which this consumer does not listen to" in letter.error_message
+    assert "OrderPlaced, which this consumer does not listen to" in letter.error_message
