@@ -2,7 +2,7 @@
 GRANT SELECT, INSERT, DELETE ON outbox TO {worker};
 GRANT UPDATE (published_at, kafka_partition, kafka_offset) ON outbox TO {worker};
 GRANT SELECT, INSERT, DELETE ON inbox TO {worker};
-GRANT UPDATE (status, redrive) ON inbox TO {worker};
+GRANT UPDATE (status, redrive, received_at) ON inbox TO {worker};
 GRANT SELECT, INSERT, UPDATE ON progress TO {worker};
 GRANT SELECT, INSERT ON parked TO {worker};
 GRANT SELECT, INSERT, UPDATE, DELETE ON starts TO {worker};

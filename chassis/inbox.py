@@ -40,16 +40,21 @@ inbox = Table(
 _claim = text("""
     INSERT INTO inbox AS mine (consumer, event_id, status, redrive)
     SELECT :consumer, event_id, 'applied', redrive FROM unnest(:event_ids, :redrives) AS claims (event_id, redrive)
-    ON CONFLICT (consumer, event_id) DO UPDATE SET status = 'applied', redrive = excluded.redrive
+    ON CONFLICT (consumer, event_id) DO UPDATE
+        SET status = 'applied', redrive = excluded.redrive, received_at = clock_timestamp()
         WHERE mine.status = 'parked' AND excluded.redrive > mine.redrive
     RETURNING event_id
 """).bindparams(bindparam("event_ids", type_=ARRAY(Uuid)), bindparam("redrives", type_=ARRAY(SmallInteger)))
 
+# Returns also what was parked before, and changes it only if the redrive count is higher.
 _mark_parked = text("""
     INSERT INTO inbox AS mine (consumer, event_id, status, redrive)
     SELECT :consumer, event_id, 'parked', redrive FROM unnest(:event_ids, :redrives) AS ids (event_id, redrive)
-    ON CONFLICT (consumer, event_id) DO UPDATE SET redrive = excluded.redrive
-        WHERE mine.status = 'parked' AND excluded.redrive > mine.redrive
+    ON CONFLICT (consumer, event_id) DO UPDATE
+        SET redrive = greatest(mine.redrive, excluded.redrive),
+            received_at = CASE WHEN excluded.redrive > mine.redrive THEN clock_timestamp() ELSE mine.received_at END
+        WHERE mine.status = 'parked'
+    RETURNING event_id
 """).bindparams(bindparam("event_ids", type_=ARRAY(Uuid)), bindparam("redrives", type_=ARRAY(SmallInteger)))
 
 
@@ -64,10 +69,12 @@ async def claim(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID,
     return set((await db.execute(_claim, _columns(consumer, claims))).scalars())
 
 
-async def mark_parked(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> None:
-    """Remembers `(event id, redrive count)` pairs as parked, but for those that have been applied."""
-    if highest := dict(sorted(events)):
-        await db.execute(_mark_parked, _columns(consumer, highest))
+async def mark_parked(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> set[UUID]:
+    """Remembers `(event id, redrive count)` pairs as parked; returns their ids but for those that have been applied."""
+    highest = dict(sorted(events))
+    if not highest:
+        return set()
+    return set((await db.execute(_mark_parked, _columns(consumer, highest))).scalars())
 
 
 def _columns(consumer: str, redrives: Mapping[UUID, int]) -> dict[str, object]:
