@@ -54,6 +54,7 @@ order_rows = Table(
     Column("stock_at", DateTime(timezone=True)),
     Column("fraud_score", Integer),
     Column("flagged", Boolean),
+    Column("assessment_version", Integer, nullable=False, server_default="0"),
     Column("placed_at", DateTime(timezone=True), nullable=False),
     Column("decided_at", DateTime(timezone=True)),
     Column("shipped_at", DateTime(timezone=True)),
@@ -99,10 +100,15 @@ async def hear_shipments(shipped: Sequence[OrderShipped], db: AsyncConnection) -
 
 @orders.on(FraudAssessed)
 async def note_verdicts(verdicts: Sequence[FraudAssessed], db: AsyncConnection) -> None:
-    """Recorded whenever it comes; it decides nothing."""
+    """Records the latest version of each assessment, whenever it comes; it decides nothing."""
     await lock(db, [verdict.order_id for verdict in verdicts])
-    noted = [{"id": v.order_id, "fraud_score": v.score, "flagged": v.suspicious} for v in verdicts]
-    await db.execute(update(order_rows).where(order_rows.c.order_id == bindparam("id")), noted)
+    noted = [
+        {"id": v.order_id, "newer": v.assessment_version, "fraud_score": v.score, "flagged": v.suspicious}
+        for v in verdicts
+    ]
+    newer = bindparam("newer", type_=Integer)
+    is_older = (order_rows.c.order_id == bindparam("id")) & (order_rows.c.assessment_version < newer)
+    await db.execute(update(order_rows).where(is_older).values(assessment_version=newer), noted)
 
 
 async def revise(db: AsyncConnection, facts: Sequence[E], hear: Callable[[Order, E], Order]) -> None:
