@@ -92,3 +92,5 @@ class Reading:
     """The next offset of the one group that reads a topic beside a topic, of each of its partitions."""
     complete_since: datetime | None = None
     """No outbox has lost a row of an event made after that."""
+    waiting: Facts = field(default_factory=dict)
+    """What waits for a person -> how much of it there is, by consumer."""

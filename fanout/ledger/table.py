@@ -72,6 +72,12 @@ def _findings(report: Report) -> Iterable[str]:
     for service, rows in report.unpublished.items():
         if rows:
             yield f"{service}: {rows} rows of its outbox are not yet in Kafka"
+    for what, consumers in report.waiting.items():
+        if consumers:
+            number = ", ".join(f"{consumer} {count}" for consumer, count in sorted(consumers.items()))
+            yield f"{what}: {number}"
+    if report.unfinished_orders:
+        yield f"orders that wait for what is parked: {_some(report.unfinished_orders)}"
     if report.forwarded:
         yield f"{report.forwarded} dead letters are on their way, to be filed or back to their consumer"
 
@@ -81,7 +87,7 @@ def _verdict(verdict: Verdict) -> str:
     if verdict.offenders:
         return f"[red]violated[/]  {sentence}: {len(verdict.offenders)}, {_some(verdict.offenders)}"
     if verdict.pending:
-        return f"[yellow]pending[/]   {sentence}: {verdict.pending}"
+        return f"[yellow]pending[/]   {sentence}: {len(verdict.pending)}"
     return f"[green]ok[/]        {sentence}"
 
 
@@ -98,4 +104,4 @@ def _some(ids: Sequence[str]) -> str:
 def _colour(report: Report) -> str:
     if not report.holds:
         return "red"
-    return "green" if report.settled else "yellow"
+    return "green" if report.settled and not report.waits else "yellow"
