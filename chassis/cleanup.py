@@ -33,14 +33,15 @@ log = structlog.get_logger()
 
 OLD = {
     "inbox": """SELECT consumer, event_id FROM inbox
-        WHERE received_at < :before AND status = 'applied' LIMIT :at_once""",
+        WHERE received_at < :before AND status = 'applied' AND redrive = 0 LIMIT :at_once""",
     "outbox": """SELECT id FROM outbox
         WHERE coalesce(published_at, discarded_at) < :before AND id < :at_once + (
             SELECT min(id) FROM outbox WHERE coalesce(published_at, discarded_at) IS NOT NULL)""",
     "idempotency_keys": "SELECT key FROM idempotency_keys WHERE created_at < :before LIMIT :at_once",
 }
-"""By table, the keys of rows that may go. A parked receipt stays, its letter may be redriven; so does what was
-not sent yet. The relay sends in the order of ids, so the oldest outbox rows are at the beginning of the key."""
+"""By table, the keys of rows that may go. The receipt of an event that was ever parked stays: its dead letter is kept
+for ever and may be redriven again. So does what was not sent yet. The relay sends in the order of ids, so the oldest
+outbox rows are at the beginning of the key."""
 
 _FORGET = """
     WITH old AS ({old} FOR UPDATE SKIP LOCKED),

@@ -4,7 +4,7 @@ GRANT UPDATE (published_at, kafka_partition, kafka_offset, set_aside_at, error_t
 GRANT SELECT, INSERT ON relay_terms TO {worker};
 GRANT UPDATE (renewed_at) ON relay_terms TO {worker};
 GRANT SELECT, INSERT, DELETE ON inbox TO {worker};
-GRANT UPDATE (status, redrive) ON inbox TO {worker};
+GRANT UPDATE (status, redrive, received_at) ON inbox TO {worker};
 GRANT SELECT, INSERT, UPDATE ON progress TO {worker};
 GRANT SELECT, INSERT ON parked TO {worker};
 GRANT SELECT, INSERT, UPDATE, DELETE ON starts TO {worker};

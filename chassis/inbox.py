@@ -37,16 +37,21 @@ inbox = Table(
 CLAIM = """
     INSERT INTO inbox AS mine (consumer, event_id, status, redrive)
     SELECT $1, event_id, 'applied', redrive FROM unnest($2::uuid[], $3::smallint[]) AS claims (event_id, redrive)
-    ON CONFLICT (consumer, event_id) DO UPDATE SET status = 'applied', redrive = excluded.redrive
+    ON CONFLICT (consumer, event_id) DO UPDATE
+        SET status = 'applied', redrive = excluded.redrive, received_at = clock_timestamp()
         WHERE mine.status = 'parked' AND excluded.redrive > mine.redrive
     RETURNING event_id
 """
 
+# Returns also what was parked before, and changes it only if the redrive count is higher.
 MARK_PARKED = """
     INSERT INTO inbox AS mine (consumer, event_id, status, redrive)
     SELECT $1, event_id, 'parked', redrive FROM unnest($2::uuid[], $3::smallint[]) AS ids (event_id, redrive)
-    ON CONFLICT (consumer, event_id) DO UPDATE SET redrive = excluded.redrive
-        WHERE mine.status = 'parked' AND excluded.redrive > mine.redrive
+    ON CONFLICT (consumer, event_id) DO UPDATE
+        SET redrive = greatest(mine.redrive, excluded.redrive),
+            received_at = CASE WHEN excluded.redrive > mine.redrive THEN clock_timestamp() ELSE mine.received_at END
+        WHERE mine.status = 'parked'
+    RETURNING event_id
 """
 
 
@@ -61,10 +66,12 @@ async def claim(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID,
     return {row["event_id"] for row in await driver(db).fetch(CLAIM, consumer, *_columns(claims))}
 
 
-async def mark_parked(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> None:
-    """Remembers `(event id, redrive count)` pairs as parked, but for those that have been applied."""
-    if highest := dict(sorted(events)):
-        await driver(db).execute(MARK_PARKED, consumer, *_columns(highest))
+async def mark_parked(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> set[UUID]:
+    """Remembers `(event id, redrive count)` pairs as parked; returns their ids but for those that have been applied."""
+    highest = dict(sorted(events))
+    if not highest:
+        return set()
+    return {row["event_id"] for row in await driver(db).fetch(MARK_PARKED, consumer, *_columns(highest))}
 
 
 def _columns(redrives: Mapping[UUID, int]) -> tuple[list[UUID], list[int]]:

@@ -15,6 +15,7 @@ def client_settings(group: str, settings: Settings) -> dict[str, Any]:
         "client_id": settings.instance or f"{group}-worker",
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
         "session_timeout_ms": settings.session_timeout_ms,
         "heartbeat_interval_ms": settings.session_timeout_ms // 3,
         "rebalance_timeout_ms": settings.session_timeout_ms + 4_000,

@@ -72,16 +72,20 @@ class Failed:
 async def park(db: AsyncConnection, consumer: str, failed: Sequence[Failed]) -> list[Failed]:
     """Keeps the records and sends them to `<topic>.<consumer>.dlq`; returns those that were not there before.
 
-    One that was redriven and fails again goes there with the attempts of all its lives.
+    An event that was applied meanwhile, by a worker that lost the partition or died, is not parked. One that was
+    redriven and fails again goes there with the attempts of all its lives.
     """
+    ids = [(each.record.event_id, each.record.redrive) for each in failed]
+    unapplied = await mark_parked(
+        db, consumer, [(event_id, redrive) for event_id, redrive in ids if event_id]
+    )
+    failed = [each for each in failed if not each.record.event_id or each.record.event_id in unapplied]
     if not failed:
         return []
     rows = [_row(each) | {"consumer": consumer} for each in failed]
     statement = insert(parked).on_conflict_do_nothing().returning(*PLACE)
     new = {tuple(place) for place in await db.execute(statement, rows)}
     fresh = [(each, row) for each, row in zip(failed, rows, strict=True) if _place(each.record) in new]
-    ids = [(each.record.event_id, each.record.redrive) for each, _ in fresh]
-    await mark_parked(db, consumer, [(event_id, redrive) for event_id, redrive in ids if event_id])
     await forward(db, [_dead_letter(each.record, row) for each, row in fresh])
     return [each for each, _ in fresh]
 

@@ -10,7 +10,7 @@ import schemas
 from chassis.avro import decode
 from chassis.failures import PermanentFailure
 from chassis.registry import Registry
-from chassis.topics import RETRY
+from chassis.topics import RETRY, event_topic
 from schemas import Event
 
 REDRIVES = 10_000
@@ -86,17 +86,31 @@ async def read(
     Raises InfrastructureFailure while the registry is away.
     """
     try:
-        type_name = record.header("ce_type")
-        if not type_name:
-            raise PermanentFailure("missing header ce_type")
-        if type_name not in EVENT_TYPES:
-            raise PermanentFailure(f"unknown event type {type_name[:100]!r}")
+        type_name = _type_of(record)
         if type_name not in wanted:
             if record.topic.endswith(RETRY):
                 raise PermanentFailure(f"it came back as {type_name}, which this consumer does not listen to")
             return None
         if (event_id := record.event_id) is None:
             raise PermanentFailure("header ce_id is missing or not a UUID")
-        return Delivery(record, event_id, await decode(record.value, wanted[type_name], registry))
+        event = await decode(record.value, wanted[type_name], registry)
+        if record.key != event.key.encode():
+            raise PermanentFailure(
+                f"its key is {record.key!r:.100}, that of the event is {event.key[:100]!r}"
+            )
+        return Delivery(record, event_id, event)
     except PermanentFailure as failure:
         return Unreadable(record, failure)
+
+
+def _type_of(record: Record) -> str:
+    """Raises PermanentFailure for a type that is unknown or belongs to another topic."""
+    type_name = record.header("ce_type")
+    if not type_name:
+        raise PermanentFailure("missing header ce_type")
+    if type_name not in EVENT_TYPES:
+        raise PermanentFailure(f"unknown event type {type_name[:100]!r}")
+    home, topic = EVENT_TYPES[type_name].TOPIC, event_topic(record.topic)
+    if home != topic:
+        raise PermanentFailure(f"{type_name} belongs to the topic {home}, not to {topic}")
+    return type_name

@@ -20,7 +20,7 @@ _SILENCE = text("""
     ORDER BY next_received_at - received_at DESC
     LIMIT 1
 """)
-_SAID = text("SELECT aggregate_id, created_at FROM outbox WHERE type = :type")
+_SAID = text("SELECT aggregate_id, min(created_at) FROM outbox WHERE type = :type GROUP BY aggregate_id")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from time import time
@@ -17,9 +17,10 @@ from rich.table import Table
 from chassis.broker import Broker
 from fanout.addresses import running
 from fanout.errors import Unreachable
+from fanout.kafka_reader import reader
 from fanout.lag.backlog import Backlog, backlogs
-from fanout.lag.broker import Gap, Place, client, gaps
-from fanout.lag.oldest import times
+from fanout.lag.broker import Gap, Place, gaps
+from fanout.lag.oldest import oldest
 
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
@@ -34,6 +35,14 @@ class Lag:
     seconds: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """`unreadable` are the records that groups stand at and whose headers cannot be read."""
+
+    lags: Sequence[Lag] = ()
+    unreadable: Collection[Place] = ()
+
+
 def command(json_output: Json = False) -> None:
     """Show how far each group and relay is behind. Needs no worker to be alive.
 
@@ -41,32 +50,31 @@ def command(json_output: Json = False) -> None:
     """
     addresses = running()
     relays = asyncio.run(backlogs(addresses.databases))
-    lags, silence = _ask_kafka(addresses.broker, relays)
+    measured, silence = _ask_kafka(addresses.broker, relays)
     if json_output:
-        typer.echo(json.dumps(_as_json(lags, relays), indent=2))
+        typer.echo(json.dumps(_as_json(measured, relays), indent=2))
     else:
-        _show(lags, relays, Console())
+        _show(measured, relays, Console())
     if silence is not None:
         raise silence
 
 
-def _ask_kafka(kafka: Broker, relays: Iterable[Backlog]) -> tuple[list[Lag], Unreachable | None]:
+def _ask_kafka(kafka: Broker, relays: Iterable[Backlog]) -> tuple[Measurement, Unreachable | None]:
     """What the databases say is shown also while Kafka is away."""
     try:
         return measure(kafka, {pair for relay in relays for pair in relay.listening}), None
     except Unreachable as error:
-        return [], error
+        return Measurement(), error
 
 
-def measure(kafka: Broker, listening: Iterable[tuple[str, str]]) -> list[Lag]:
-    consumer = client(kafka)
+def measure(kafka: Broker, listening: Iterable[tuple[str, str]]) -> Measurement:
     try:
-        found = gaps(kafka, consumer, listening)
-        return summed(found, times(consumer, found), time())
+        with reader(kafka) as consumer:
+            found = gaps(kafka, consumer, listening)
+            first = oldest(consumer, found)
+            return Measurement(summed(found, first.made, time()), first.unreadable)
     except KafkaException as error:
         raise Unreachable("Kafka", kafka.address) from error
-    finally:
-        consumer.close()
 
 
 def summed(found: Sequence[Gap], made: Mapping[Place, float], now: float) -> list[Lag]:
@@ -82,12 +90,13 @@ def _line(group: str, topic: str, of: Sequence[Gap], made: Mapping[Place, float]
     )
 
 
-def _as_json(lags: Iterable[Lag], relays: Iterable[Backlog]) -> dict[str, Any]:
+def _as_json(measured: Measurement, relays: Iterable[Backlog]) -> dict[str, Any]:
     return {
         "groups": [
             {"group": lag.group, "topic": lag.topic, "messages": lag.messages, "seconds": lag.seconds}
-            for lag in lags
+            for lag in measured.lags
         ],
+        "unreadable": [place._asdict() for place in measured.unreadable],
         "relays": [
             {
                 "service": relay.service,
@@ -100,9 +109,9 @@ def _as_json(lags: Iterable[Lag], relays: Iterable[Backlog]) -> dict[str, Any]:
     }
 
 
-def _show(lags: Iterable[Lag], relays: Iterable[Backlog], console: Console) -> None:
+def _show(measured: Measurement, relays: Iterable[Backlog], console: Console) -> None:
     groups = _table("group", "topic", "messages behind", "seconds behind")
-    for lag in lags:
+    for lag in measured.lags:
         groups.add_row(lag.group, lag.topic, str(lag.messages), _age(lag.seconds))
     outboxes = _table("relay", "", "rows not yet in Kafka", "age of the oldest", "cannot be sent")
     for relay in relays:
@@ -110,6 +119,12 @@ def _show(lags: Iterable[Lag], relays: Iterable[Backlog], console: Console) -> N
     for table in (groups, outboxes):
         if table.row_count:
             console.print(table)
+    for place in measured.unreadable:
+        console.print(
+            f"{place.topic}, partition {place.partition}: the headers of the record at offset {place.offset} "
+            "cannot be read, a consumer may be held up by it",
+            soft_wrap=True,
+        )
 
 
 def _table(*headings: str) -> Table:

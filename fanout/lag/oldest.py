@@ -1,17 +1,42 @@
-"""When the first message that a group has not processed was made: its ce_time, else the record's own time."""
+"""Tells when the first message that a group has not processed was made: its ce_time, else the record's own time."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
-from fanout.lag.broker import TIMEOUT, Gap, Place
+from fanout.kafka_reader import TIMEOUT
+from fanout.lag.broker import Gap, Place
 
 
-def times(consumer: Consumer, gaps: Iterable[Gap]) -> dict[Place, float]:
-    """Unix time of the record each gap begins with; records that cannot be read in time are left out."""
-    return {place: at for places in _rounds(gaps) for place, at in _read(consumer, places)}
+@dataclass(frozen=True)
+class Oldest:
+    """Unix times of the records with which gaps begin, and the places of those whose headers cannot be read."""
+
+    made: Mapping[Place, float]
+    unreadable: Collection[Place]
+
+
+def oldest(consumer: Consumer, gaps: Iterable[Gap]) -> Oldest:
+    """Records that Kafka does not deliver in time are left out."""
+    made, unreadable = {}, []
+    for places in _rounds(gaps):
+        for place, message in _read(consumer, places):
+            headers = _headers(message)
+            if headers is None:
+                unreadable.append(place)
+            made[place] = made_at(headers, message.timestamp()[1])
+    return Oldest(made, unreadable)
+
+
+def _headers(message: Message) -> object:
+    """None where a name is not UTF-8: the client answers that with a SystemError."""
+    try:
+        return message.headers() or []
+    except (SystemError, UnicodeDecodeError):
+        return None
 
 
 def _rounds(gaps: Iterable[Gap]) -> list[set[Place]]:
@@ -26,7 +51,7 @@ def _rounds(gaps: Iterable[Gap]) -> list[set[Place]]:
     return [set(chosen.values()) for chosen in rounds]
 
 
-def _read(consumer: Consumer, places: Collection[Place]) -> Iterator[tuple[Place, float]]:
+def _read(consumer: Consumer, places: Collection[Place]) -> Iterator[tuple[Place, Message]]:
     consumer.assign([TopicPartition(*place) for place in places])
     asked = {(place.topic, place.partition): place for place in places}
     deadline = monotonic() + TIMEOUT
@@ -34,7 +59,7 @@ def _read(consumer: Consumer, places: Collection[Place]) -> Iterator[tuple[Place
         message = consumer.poll(0.2)
         place = asked.pop((message.topic() or "", message.partition() or 0), None) if message else None
         if message and place and not message.error():
-            yield place, made_at(message.headers(), message.timestamp()[1])
+            yield place, message
 
 
 def made_at(headers: object, timestamp_ms: int) -> float:

@@ -1,4 +1,4 @@
-"""Reads a service's checks.sql: `-- check: sentence` selects what is wrong, `-- fact: name` what is so."""
+"""Reads a service's checks.sql: `-- check:` selects what is wrong, `-- fact:` what is so, `-- waiting:` what waits."""
 
 import re
 from collections.abc import Iterator
@@ -8,15 +8,17 @@ from typing import Literal, cast
 
 from fanout.errors import FanoutError
 
-Kind = Literal["check", "fact"]
+Kind = Literal["check", "fact", "waiting"]
 
 SERVICES = Path(__file__).parents[2] / "services"
-_TITLE = re.compile(r"^--\s*(check|fact):\s*(.*\S)\s*$")
+_TITLE = re.compile(r"^--\s*(check|fact|waiting):\s*(.*\S)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One block. A check returns the offending ids, a fact one order id for each occurrence."""
+    """One block. A check returns the offending ids, a fact one order id for each occurrence, and `waiting` the name
+    of a consumer for each thing of it that waits for a person.
+    """
 
     service: str
     kind: Kind
@@ -57,7 +59,7 @@ def _blocks(service: str, text: str) -> Iterator[Query]:
             yield Query(service, cast(Kind, title[1]), title[2], _statement(lines))
         elif _statement(lines):
             raise FanoutError(
-                f"services/{service}/checks.sql: SQL before the first '-- check:' or '-- fact:'"
+                f"services/{service}/checks.sql: SQL before the first '-- check:', '-- fact:' or '-- waiting:'"
             )
         title, lines = found, []
 

@@ -34,11 +34,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`offenders` break the rule; `pending` may still come to keep it."""
+    """`offenders` break the rule; `pending` are orders that may still come to keep it."""
 
     sentence: str
     offenders: Sequence[str] = ()
-    pending: int = 0
+    pending: Sequence[str] = ()
 
 
 DECIDED = ("orders.confirmed", "orders.cancelled")
@@ -105,7 +105,7 @@ def judge(rule: Rule, early: Facts, late: Facts, open_orders: set[str]) -> Verdi
     if rule.holds is ALWAYS:
         return Verdict(rule.sentence, broken)
     offenders = [order for order in broken if order not in open_orders]
-    return Verdict(rule.sentence, offenders, pending=len(broken) - len(offenders))
+    return Verdict(rule.sentence, offenders, [order for order in broken if order in open_orders])
 
 
 def _breaking(rule: Rule, early: Facts, late: Facts) -> Iterator[str]:

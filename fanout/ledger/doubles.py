@@ -16,11 +16,10 @@ ONCE = frozenset(
         "StockReserved",
         "StockRejected",
         "StockReleased",
-        "FraudAssessed",
         "OrderShipped",
     }
 )
-"""An order has at most one event of each of these types."""
+"""An order has at most one event of each of these types. Of FraudAssessed it has one per version."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Late:
     complete_since: datetime | None
     facts: Facts
     offenders: Mapping[str, Sequence[str]]
+    waiting: Facts
 
 
 async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
@@ -60,6 +61,7 @@ async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
         forwarded=[message for part in late for message in part.forwarded],
         reached={place: offset for part in early for place, offset in part.reached.items()},
         complete_since=latest(part.complete_since for part in late),
+        waiting=_merged(part.waiting for part in late),
     )
 
 
@@ -95,6 +97,9 @@ async def _late(service: str, url: str, queries: Sequence[Query]) -> Late:
             offenders={
                 f"{service}: {query.title}": await rows.ids(db, query)
                 for query in _of(service, "check", queries)
+            },
+            waiting={
+                query.title: Counter(await rows.ids(db, query)) for query in _of(service, "waiting", queries)
             },
         )
 

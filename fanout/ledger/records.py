@@ -109,3 +109,5 @@ class Reading:
     refused: Sequence[RefusedRow] = ()
     complete_since: datetime | None = None
     """No outbox has lost a row of an event made after that."""
+    waiting: Facts = field(default_factory=dict)
+    """What waits for a person -> how much of it there is, by consumer."""

@@ -1,14 +1,14 @@
 """The verdict on the whole system: accounts, doubles and checks, and whether they hold."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chassis.topics import RETRY, retry_topic
 from fanout.ledger.accounts import Account, account, by_subscription
 from fanout.ledger.conservation import RULES, Verdict, judge
 from fanout.ledger.doubles import Double, doubled_events, doubled_facts
-from fanout.ledger.records import Forwarded, Partition, Reading, RefusedRow
+from fanout.ledger.records import Facts, Forwarded, Partition, Reading, RefusedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Report:
     """Outbox rows that cannot be sent, and those that were discarded."""
     forwarded: int = 0
     """Dead letters that are not filed yet, and letters sent back that their consumer has not received."""
+    waiting: Facts = field(default_factory=dict)
+    """What waits for a person, by consumer. It is accounted for, so it breaks nothing."""
 
     @property
     def lost(self) -> int:
@@ -56,10 +58,24 @@ class Report:
         return not (broken or self.lost or self.applied_twice or self.set_aside)
 
     @property
+    def unfinished_orders(self) -> Sequence[str]:
+        """Orders that cannot go on although nothing is on the way: a consumer has parked what they need."""
+        pending = {order for verdict in self.verdicts for order in verdict.pending}
+        return sorted(pending) if self.settled else []
+
+    @property
+    def waits(self) -> Sequence[str]:
+        found = [f"{consumers.total()} {what}" for what, consumers in self.waiting.items() if consumers]
+        unfinished = len(self.unfinished_orders)
+        return [*found, f"orders unfinished {unfinished}"] if unfinished else found
+
+    @property
     def conclusion(self) -> str:
-        rest = "" if self.settled else f", on the way {self.on_the_way}"
-        aside = f", cannot be sent {len(self.set_aside)}" if self.set_aside else ""
-        return f"lost {self.lost}, applied twice {self.applied_twice}{rest}{aside}"
+        rest = [] if self.settled else [f"on the way {self.on_the_way}"]
+        aside = [f"cannot be sent {len(self.set_aside)}"] if self.set_aside else []
+        return ", ".join(
+            [f"lost {self.lost}", f"applied twice {self.applied_twice}", *rest, *aside, *self.waits]
+        )
 
     def _services(self) -> set[str]:
         return {account.consumer for account in self.accounts} | {double.service for double in self.doubles}
@@ -77,7 +93,9 @@ def assess(reading: Reading) -> Report:
     doubles = [*doubled_facts(reading.late), *doubled_events(reading.outbox)]
     verdicts = list(_verdicts(reading, accounts, doubles))
     forwarded = len(list(_not_received(reading)))
-    return Report(accounts, doubles, verdicts, reading.unpublished, reading.refused, forwarded)
+    return Report(
+        accounts, doubles, verdicts, reading.unpublished, reading.refused, forwarded, reading.waiting
+    )
 
 
 def _not_received(reading: Reading) -> Iterator[Forwarded]:
@@ -114,9 +132,11 @@ def as_json(report: Report) -> dict[str, Any]:
         "unpublished": dict(report.unpublished),
         "forwarded": report.forwarded,
         "refused": [row._asdict() for row in report.refused],
+        "waiting": {what: dict(consumers) for what, consumers in report.waiting.items()},
+        "unfinished_orders": list(report.unfinished_orders),
         "consumers": [_account_json(account) for account in report.accounts],
         "checks": [
-            {"check": verdict.sentence, "holds": not verdict.offenders, "pending": verdict.pending}
+            {"check": verdict.sentence, "holds": not verdict.offenders, "pending": len(verdict.pending)}
             | {"offenders": list(verdict.offenders)}
             for verdict in report.verdicts
         ],

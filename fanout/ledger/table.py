@@ -77,6 +77,12 @@ def _findings(report: Report) -> Iterable[str]:
     for row in report.refused:
         if row.is_discarded:
             yield f"{row} was discarded: no consumer hears of it"
+    for what, consumers in report.waiting.items():
+        if consumers:
+            number = ", ".join(f"{consumer} {count}" for consumer, count in sorted(consumers.items()))
+            yield f"{what}: {number}"
+    if report.unfinished_orders:
+        yield f"orders that wait for what is parked: {_some(report.unfinished_orders)}"
     if report.forwarded:
         yield f"{report.forwarded} dead letters are on their way, to be filed or back to their consumer"
 
@@ -86,7 +92,7 @@ def _verdict(verdict: Verdict) -> str:
     if verdict.offenders:
         return f"[red]violated[/]  {sentence}: {len(verdict.offenders)}, {_some(verdict.offenders)}"
     if verdict.pending:
-        return f"[yellow]pending[/]   {sentence}: {verdict.pending}"
+        return f"[yellow]pending[/]   {sentence}: {len(verdict.pending)}"
     return f"[green]ok[/]        {sentence}"
 
 
@@ -103,4 +109,4 @@ def _some(ids: Sequence[str]) -> str:
 def _colour(report: Report) -> str:
     if not report.holds:
         return "red"
-    return "green" if report.settled else "yellow"
+    return "green" if report.settled and not report.waits else "yellow"

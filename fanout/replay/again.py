@@ -32,11 +32,15 @@ class Heard:
 async def not_ignored(consumer: str, databases: Databases, before: Books) -> list[str]:
     """What it has applied or parked since, though it had that behind it: a sentence's worth of each.
 
-    Receipts know no offsets. But each is of an event, and the outbox it came from says where that lies.
+    What somebody redrove meanwhile is left out. Receipts know no offsets, but each is of an event, and the outbox
+    it came from says where that lies.
     """
     async with snapshot(consumer, databases[consumer]) as db:
         new = select(inbox.c.event_id).where(
-            inbox.c.consumer == consumer, inbox.c.status == "applied", inbox.c.received_at >= before.at
+            inbox.c.consumer == consumer,
+            inbox.c.status == "applied",
+            inbox.c.redrive == 0,
+            inbox.c.received_at >= before.at,
         )
         applied = list((await db.execute(new)).scalars())
         aside = select(parked.c.topic, parked.c.partition, parked.c.kafka_offset, parked.c.type)

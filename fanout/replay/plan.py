@@ -1,14 +1,16 @@
 """From where to where a replay reads, decided before anything is touched; or why there can be none."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
 from chassis.service import Service
 from fanout.errors import BadUsage
+from fanout.kafka_reader import record_ends
 from fanout.replay.history import Extent, Offsets, Place, committed, complete_since, extents, offsets_at
 
 
@@ -85,6 +87,12 @@ def of_effects(
                 f"older events, which would be applied again: --from {told(receipts_since)} or later"
             )
     return Plan(starts, _ends(found))
+
+
+def without_control_records(consumer: Consumer, plan: Plan) -> Plan:
+    """Ends every partition after its last record: a group never gets beyond it, and a replay would wait for ever."""
+    spans = {place: (start, plan.ends[place]) for place, start in plan.starts.items()}
+    return replace(plan, ends=record_ends(consumer, spans))
 
 
 def told(moment: datetime) -> str:

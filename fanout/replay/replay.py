@@ -22,11 +22,12 @@ from datetime import datetime
 
 from chassis.service import Service
 from fanout.addresses import Addresses
+from fanout.kafka_reader import reader
 from fanout.replay import books, history
 from fanout.replay.again import not_ignored
 from fanout.replay.books import Books
 from fanout.replay.follow import follow
-from fanout.replay.plan import Group, Plan, of_effects, of_read_model
+from fanout.replay.plan import Group, Plan, of_effects, of_read_model, without_control_records
 from fanout.replay.report import Summary
 from fanout.replay.workers import Workers
 from fanout.stack import kafka_client
@@ -49,6 +50,8 @@ async def replay(workers: Workers, service: Service, addresses: Addresses, asked
             plan = of_read_model(admin, group, asked.since, asked.accept_gap)
         else:
             plan = of_effects(admin, group, asked.since, await books.receipts_since(db))
+        with reader(addresses.broker) as consumer:
+            plan = without_control_records(consumer, plan)
         began = time.monotonic()
         async with _stopped(workers, name):
             await history.until_empty(admin, name)

@@ -11,3 +11,6 @@ SELECT letter_id AS id
 FROM actions
 GROUP BY letter_id
 HAVING min(action_id) FILTER (WHERE what = 'discarded') < max(action_id) FILTER (WHERE what = 'redriven');
+
+-- waiting: parked (fanout dlq ls)
+SELECT consumer AS id FROM letters WHERE status = 'parked';

@@ -6,6 +6,7 @@ from datetime import timedelta
 WINDOW = timedelta(minutes=10)
 MANY_ORDERS = 5
 SUSPICIOUS_SCORE = 60
+POINTS = {"many_orders": 60, "large_amount": 40, "very_large_amount": 40}
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,22 @@ class Verdict:
 
 def judge(order_id: str, total_cents: int, recent_orders: int) -> Verdict:
     """`recent_orders`: how many the same customer placed within the window before this one."""
-    points = {
-        "many_orders": 60 if recent_orders >= MANY_ORDERS else 0,
-        "large_amount": 40 if total_cents >= 500_00 else 0,
-        "very_large_amount": 40 if total_cents >= 2_000_00 else 0,
+    broken = {
+        "many_orders": recent_orders >= MANY_ORDERS,
+        "large_amount": total_cents >= 500_00,
+        "very_large_amount": total_cents >= 2_000_00,
     }
-    score = min(100, sum(points.values()))
-    broken = tuple(rule for rule, value in points.items() if value)
-    return Verdict(order_id, score, score >= SUSPICIOUS_SCORE, broken)
+    return _verdict(order_id, {rule for rule, is_broken in broken.items() if is_broken})
+
+
+def revise(verdict: Verdict, recent_orders: int) -> Verdict:
+    """Returns the verdict that `judge` would have given, had it known all of the recent orders that are known now."""
+    if recent_orders < MANY_ORDERS:
+        return verdict
+    return _verdict(verdict.order_id, {*verdict.rules, "many_orders"})
+
+
+def _verdict(order_id: str, broken: set[str]) -> Verdict:
+    rules = tuple(rule for rule in POINTS if rule in broken)
+    score = min(100, sum(POINTS[rule] for rule in rules))
+    return Verdict(order_id, score, score >= SUSPICIOUS_SCORE, rules)

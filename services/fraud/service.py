@@ -1,18 +1,38 @@
 """Fraud scores every placed order and says what it found. It never stops an order by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Column, Index, Table, func, insert, select, tuple_
+from sqlalchemy import (
+    Column,
+    Index,
+    Row,
+    Table,
+    all_,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import ARRAY, Boolean, DateTime, Integer, Text
 
+from chassis.clock import milliseconds
 from chassis.outbox import publish
 from chassis.service import Service
 from schemas import FraudAssessed, OrderPlaced
-from services.fraud.domain import MANY_ORDERS, WINDOW, Verdict, judge
+from services.fraud.domain import MANY_ORDERS, WINDOW, Verdict, judge, revise
 
 fraud = Service("fraud", topic="fraud")
+
+customers = Table("customers", fraud.metadata, Column("customer_id", Text, primary_key=True))
+"""A row for each, to be locked while orders of that customer are assessed."""
 
 sightings = Table(
     "sightings",
@@ -30,22 +50,61 @@ assessments = Table(
     Column("score", Integer, nullable=False),
     Column("suspicious", Boolean, nullable=False),
     Column("rules", ARRAY(Text), nullable=False),
+    Column("assessment_version", Integer, nullable=False, server_default="1"),
+)
+
+# The customers' rows are locked in the order of their ids, so that nobody deadlocks.
+_see = text("""
+    WITH locked AS (
+        INSERT INTO customers (customer_id) SELECT unnest(:customers)
+        ON CONFLICT (customer_id) DO UPDATE SET customer_id = excluded.customer_id
+    )
+    INSERT INTO sightings (order_id, customer_id, placed_at)
+    SELECT * FROM unnest(:order_ids, :customer_ids, :placed_at)
+""").bindparams(
+    bindparam("customers", type_=ARRAY(Text)),
+    bindparam("order_ids", type_=ARRAY(Text)),
+    bindparam("customer_ids", type_=ARRAY(Text)),
+    bindparam("placed_at", type_=ARRAY(DateTime(timezone=True))),
 )
 
 
 @fraud.on(OrderPlaced)
 async def assess(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
-    """One assessment per order, from what the customer did in the ten minutes before it (event time)."""
-    rows = [{"order_id": o.order_id, "customer_id": o.customer_id, "placed_at": o.time} for o in orders]
-    await db.execute(insert(sightings), rows)
-    recent = await orders_in_window(db, orders)
-    verdicts = [judge(order.order_id, order.total_cents, recent[order.order_id]) for order in orders]
+    """Assesses each order by what its customer did in the ten minutes before it (event time).
+
+    Orders of one customer come by several partitions, at the same time and in any order. Transactions that see the
+    same customer follow one another, and an order that arrives late revises the verdicts on those placed after it.
+    """
+    await see(db, orders)
+    found = await affected(db, orders)
+    verdicts = [judge(order.order_id, order.total_cents, found[order.order_id].recent) for order in orders]
     await db.execute(insert(assessments), [asdict(verdict) for verdict in verdicts])
-    await publish(db, [assessed(order, verdict) for order, verdict in zip(orders, verdicts, strict=True)])
+    first = [assessed(verdict, order.time, 1) for order, verdict in zip(orders, verdicts, strict=True)]
+    revised = await revise_earlier_verdicts(db, [row for row in found.values() if row.rules is not None])
+    await publish(db, [*first, *revised])
 
 
-async def orders_in_window(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> dict[str, int]:
-    """For each order, how many its customer placed in the window before it; it stops counting where the rule does."""
+async def see(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> None:
+    """Stores who ordered when; until this transaction ends, no other one gets further with these customers."""
+    columns = {
+        "customers": sorted({order.customer_id for order in orders}),
+        "order_ids": [order.order_id for order in orders],
+        "customer_ids": [order.customer_id for order in orders],
+        "placed_at": [order.time for order in orders],
+    }
+    await db.execute(_see, columns)
+
+
+async def affected(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> dict[str, Row[Any]]:
+    """These orders, and those assessed already that they may make suspicious, by order id.
+
+    `recent` is how many their customer placed in the window before; it stops counting where the rule does.
+    """
+    batch = sightings.c.order_id.in_([order.order_id for order in orders])
+    first, last = func.min(sightings.c.placed_at), func.max(sightings.c.placed_at)
+    spans = select(sightings.c.customer_id, first.label("first"), last.label("last")).where(batch)
+    span = spans.group_by(sightings.c.customer_id).subquery()
     this, other = sightings.alias("this"), sightings.alias("other")
     earlier = (
         select(other.c.order_id)
@@ -55,17 +114,41 @@ async def orders_in_window(db: AsyncConnection, orders: Sequence[OrderPlaced]) -
         .correlate(this)
         .subquery()
     )
-    counted = select(this.c.order_id, select(func.count()).select_from(earlier).scalar_subquery())
-    rows = await db.execute(counted.where(this.c.order_id.in_([order.order_id for order in orders])))
-    return dict(rows.all())
+    recent = select(func.count()).select_from(earlier).scalar_subquery().label("recent")
+    known = [column for column in assessments.c if column.name != "order_id"]
+    is_unsuspected = assessments.c.order_id.is_(None) | (literal("many_orders") != all_(assessments.c.rules))
+    rows = await db.execute(
+        select(this.c.order_id, this.c.placed_at, recent, *known)
+        .join(span, span.c.customer_id == this.c.customer_id)
+        .outerjoin(assessments, assessments.c.order_id == this.c.order_id)
+        .where(this.c.placed_at.between(span.c.first, span.c.last + WINDOW), is_unsuspected)
+        .order_by(this.c.order_id)
+    )
+    return {row.order_id: row for row in rows}
 
 
-def assessed(order: OrderPlaced, verdict: Verdict) -> FraudAssessed:
+async def revise_earlier_verdicts(db: AsyncConnection, rows: Iterable[Row[Any]]) -> list[FraudAssessed]:
+    """Writes the verdicts that are others now, each as the next version of its assessment."""
+    changed = []
+    for row in rows:
+        before = Verdict(row.order_id, row.score, row.suspicious, tuple(row.rules))
+        if (after := revise(before, row.recent)) != before:
+            changed.append((after, row.placed_at, row.assessment_version + 1))
+    if changed:
+        values = [
+            {"id": verdict.order_id, **asdict(verdict), "assessment_version": version}
+            for verdict, _, version in changed
+        ]
+        await db.execute(update(assessments).where(assessments.c.order_id == bindparam("id")), values)
+    return [assessed(*each) for each in changed]
+
+
+def assessed(verdict: Verdict, placed_at: datetime, version: int) -> FraudAssessed:
     return FraudAssessed(
-        order_id=order.order_id,
-        assessment_version=1,
+        order_id=verdict.order_id,
+        assessment_version=version,
         score=verdict.score,
         suspicious=verdict.suspicious,
         rules=verdict.rules,
-        occurred_at=order.occurred_at,
+        occurred_at=milliseconds(placed_at),
     )

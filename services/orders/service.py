@@ -55,6 +55,7 @@ order_rows = Table(
     Column("stock_at", DateTime(timezone=True)),
     Column("fraud_score", Integer),
     Column("flagged", Boolean),
+    Column("assessment_version", Integer, nullable=False, server_default="0"),
     Column("placed_at", DateTime(timezone=True), nullable=False),
     Column("decided_at", DateTime(timezone=True)),
     Column("shipped_at", DateTime(timezone=True)),
@@ -85,11 +86,12 @@ SAVE = Statement(
     .where(order_rows.c.order_id == _changed.c.order_id)
     .values({name: _changed.c[name] for name in STATE if name != "order_id"})
 )
-_noted = arrays(order_rows, "order_id", "fraud_score", "flagged")
+_noted = arrays(order_rows, "order_id", "assessment_version", "fraud_score", "flagged")
 NOTE_VERDICTS = Statement(
     update(order_rows)
     .where(order_rows.c.order_id == _noted.c.order_id)
-    .values(fraud_score=_noted.c.fraud_score, flagged=_noted.c.flagged)
+    .where(order_rows.c.assessment_version < _noted.c.assessment_version)
+    .values({name: _noted.c[name] for name in ("assessment_version", "fraud_score", "flagged")})
 )
 
 
@@ -119,10 +121,19 @@ async def hear_shipments(shipped: Sequence[OrderShipped], db: AsyncConnection) -
 
 @orders.on(FraudAssessed)
 async def note_verdicts(verdicts: Sequence[FraudAssessed], db: AsyncConnection) -> None:
-    """Recorded whenever it comes; it decides nothing."""
+    """Records the latest version of each assessment, whenever it comes; it decides nothing."""
     await lock(db, [verdict.order_id for verdict in verdicts])
-    noted = [{"order_id": v.order_id, "fraud_score": v.score, "flagged": v.suspicious} for v in verdicts]
-    await NOTE_VERDICTS.of_rows(db, noted)
+    latest = {each.order_id: each for each in sorted(verdicts, key=lambda each: each.assessment_version)}
+    await NOTE_VERDICTS.of_rows(db, [verdict_row(verdict) for verdict in latest.values()])
+
+
+def verdict_row(verdict: FraudAssessed) -> dict[str, object]:
+    return {
+        "order_id": verdict.order_id,
+        "assessment_version": verdict.assessment_version,
+        "fraud_score": verdict.score,
+        "flagged": verdict.suspicious,
+    }
 
 
 async def revise(db: AsyncConnection, facts: Sequence[E], hear: Callable[[Order, E], Order]) -> None:

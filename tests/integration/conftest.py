@@ -6,16 +6,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from itertools import count
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from sqlalchemy.engine import URL
 
+from chassis.broker import Broker
 from chassis.database import Database
+from fanout.setup import topics
 from tests.fixtures import NewDatabase
 from tests.integration.desk import Desk, desk_database
 from tests.integration.ledger_world import Honest, World, copy, create, drop, live, world_at
+from tests.stack import Stack
 
-__all__ = ["Broken", "NewDatabase"]
+__all__ = ["Broken", "NewDatabase", "NewTopic"]
 
 Broken = Callable[..., Awaitable[World]]
+NewTopic = Callable[..., str]
 _numbers = count(1)
 
 
@@ -55,3 +60,27 @@ async def copied(honest: Honest, postgres_url: URL) -> AsyncIterator[Broken]:
     for world, names in made:
         await world.close()
         await drop(postgres_url, names.values())
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: Stack) -> Broker:
+    return stack.addresses.broker
+
+
+@pytest.fixture
+def new_topic(kafka: Broker) -> Iterator[NewTopic]:
+    """`new_topic()` is a topic of its own, as the set-up makes one, with those beside it for consumers `listening`."""
+    admin = AdminClient(kafka.for_librdkafka())
+    made: list[str] = []
+
+    def make(*listening: str) -> str:
+        name = f"test-{os.getpid()}-{next(_numbers)}"
+        wanted = topics.wanted({name}, [(consumer, name) for consumer in listening])
+        topics.ensure(admin, wanted)
+        made.extend(topic.topic for topic in wanted)
+        return name
+
+    yield make
+    if made:
+        for gone in admin.delete_topics(made).values():
+            gone.result()

@@ -52,6 +52,9 @@ OWN_CHECKS = {
     "fraud: every order that was seen was assessed": Plant(
         "fraud", "DELETE FROM assessments WHERE order_id = '{shipped}'"
     ),
+    "fraud: each version of an assessment was published once": Plant(
+        "fraud", "UPDATE assessments SET assessment_version = 2 WHERE order_id = '{shipped}'"
+    ),
     "fraud: an order is suspicious exactly when its score says so": Plant(
         "fraud", "UPDATE assessments SET score = 90 WHERE order_id = '{shipped}'"
     ),

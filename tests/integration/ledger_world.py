@@ -78,7 +78,7 @@ class World:
 
     async def deliver(self) -> None:
         """Until nobody has anything more to say."""
-        while sum([await self._collect(service) for service in SERVICES]):
+        while sum([await self.collect(service) for service in SERVICES]):
             pass
 
     async def run(self, service: str, sql: str) -> list[Row[*tuple[Any, ...]]]:
@@ -89,7 +89,8 @@ class World:
     async def audit(self) -> Report:
         return await audit({name: url_of(database) for name, database in self.databases.items()})
 
-    async def _collect(self, service: str) -> int:
+    async def collect(self, service: str) -> int:
+        """Hands what a service has published to all who listen; returns how many events that were."""
         async with self.databases[service].transaction() as db:
             rows = list(await db.execute(UNSENT))
         for row in rows:

@@ -58,6 +58,15 @@ async def test_old_receipts_go_but_those_of_parked_events_stay(database: Databas
     assert await left(database, inbox.c.received_at) == [OLD, YOUNG]
 
 
+async def test_the_receipt_of_an_event_that_was_redriven_stays(database: Database) -> None:
+    await received(database, OLD)
+    async with database.transaction() as db:
+        await db.execute(update(inbox).values(redrive=1))
+    await received(database, OLD)
+    assert await forget_before_noon(database) == {"inbox": 1}
+    assert await left(database, inbox.c.redrive) == [1]
+
+
 async def test_sent_rows_go_and_what_was_not_sent_stays_however_old(database: Database) -> None:
     await published(database, OLD, rows=2)
     await published(database, None)

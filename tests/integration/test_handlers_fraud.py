@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from itertools import permutations
 
 import pytest
+from sqlalchemy import select
 
 from chassis.database import Database
 from schemas import FraudAssessed
 from services.fraud.domain import MANY_ORDERS
-from services.fraud.service import fraud
+from services.fraud.service import assessments, fraud
 from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 
@@ -21,7 +22,13 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 
 async def verdicts(database: Database) -> dict[str, tuple[int, bool, tuple[str, ...]]]:
+    """As published last, which is what the database says."""
     events = [event for event in await facts.said(database) if isinstance(event, FraudAssessed)]
+    rows = await facts.fetch(database, select(assessments))
+    latest = {event.order_id: event for event in events}
+    assert {(r["order_id"], r["score"], r["assessment_version"]) for r in rows} == {
+        (e.order_id, e.score, e.assessment_version) for e in latest.values()
+    }
     return {event.order_id: (event.score, event.suspicious, event.rules) for event in events}
 
 

@@ -1,7 +1,7 @@
 """What orders makes of the facts that reach it, in every order of their arrival."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import permutations
 from typing import Any
 
@@ -152,3 +152,22 @@ async def test_a_verdict_is_recorded_before_and_after_the_decision_and_decides_n
     early, late = await state(database, "o-1"), await state(database, "o-2")
     assert (early["status"], early["flagged"], early["fraud_score"]) == ("placed", True, 80)
     assert (late["status"], late["flagged"]) == ("cancelled", False)
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "apart"])
+@pytest.mark.parametrize("arrival", [(1, 2), (2, 1)], ids=["in order", "the first one last"])
+async def test_the_latest_version_of_an_assessment_counts_whichever_comes_last(
+    arrival: tuple[int, int], together: bool, database: Database
+) -> None:
+    await place(database, "o-1", "o-2")
+    other = replace(facts.fraud_assessed("o-2"), score=5)
+    versions = {
+        1: replace(facts.fraud_assessed("o-1", suspicious=False), score=40),
+        2: replace(facts.fraud_assessed("o-1"), assessment_version=2, score=100),
+    }
+    first, second = (versions[version] for version in arrival)
+    for batch in [[first, other, second]] if together else [[first], [other], [second]]:
+        await facts.deliver(database, orders, *batch)
+    shown = await state(database, "o-1")
+    assert (shown["fraud_score"], shown["flagged"], shown["assessment_version"]) == (100, True, 2)
+    assert (await state(database, "o-2"))["fraud_score"] == 5

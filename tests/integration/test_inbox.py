@@ -1,6 +1,7 @@
 """The inbox on a real Postgres: one winner for each event, however many try at once."""
 
 import asyncio
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import func, select
@@ -17,9 +18,16 @@ async def claim_alone(database: Database, *events: tuple[UUID, int]) -> set[UUID
         return await claim(db, CONSUMER, events)
 
 
-async def park_alone(database: Database, event_id: UUID, redrive: int) -> None:
+async def park_alone(database: Database, event_id: UUID, redrive: int) -> set[UUID]:
     async with database.transaction() as db:
-        await mark_parked(db, CONSUMER, [(event_id, redrive)])
+        return await mark_parked(db, CONSUMER, [(event_id, redrive)])
+
+
+async def received_at(database: Database) -> datetime:
+    async with database.transaction() as db:
+        [at] = (await db.execute(select(inbox.c.received_at))).scalars()
+        assert isinstance(at, datetime)
+        return at
 
 
 async def test_concurrent_claims_of_the_same_events_have_one_winner_each(new_database: NewDatabase) -> None:
@@ -74,6 +82,30 @@ async def test_parking_an_applied_event_changes_nothing(new_database: NewDatabas
     database = await new_database("fraud")
     event = uuid4()
     await claim_alone(database, (event, 0))
-    await park_alone(database, event, 3)
+    assert await park_alone(database, event, 3) == set()
     async with database.transaction() as db:
         assert await db.scalar(select(inbox.c.status)) == "applied"
+
+
+async def test_a_parked_event_may_be_parked_again_whatever_its_redrive_count(
+    new_database: NewDatabase,
+) -> None:
+    database = await new_database("fraud")
+    event = uuid4()
+    for redrive in (0, 0, 2, 1):
+        assert await park_alone(database, event, redrive) == {event}
+    async with database.transaction() as db:
+        assert await db.scalar(select(inbox.c.redrive)) == 2
+
+
+async def test_a_receipt_is_as_young_as_what_happened_to_the_event_last(new_database: NewDatabase) -> None:
+    database = await new_database("fraud")
+    event = uuid4()
+    await park_alone(database, event, 0)
+    first = await received_at(database)
+    await park_alone(database, event, 0)
+    assert await received_at(database) == first
+    await park_alone(database, event, 1)
+    redriven = await received_at(database)
+    await claim_alone(database, (event, 2))
+    assert first < redriven < await received_at(database)

@@ -1,9 +1,11 @@
 """The ledger and what was parked: a dead letter, one sent back, and rubbish are on the way or accounted for."""
 
 import pytest
+from rich.console import Console
 
+from fanout.ledger.table import show
 from tests.integration.conftest import Broken
-from tests.integration.ledger_world import Honest, of, placed
+from tests.integration.ledger_world import SERVICES, Honest, of, placed
 
 
 async def test_a_dead_letter_that_is_not_sent_yet_is_on_the_way(copied: Broken) -> None:
@@ -76,3 +78,38 @@ async def test_garbage_is_shown_as_foreign_and_breaks_nothing(copied: Broken) ->
     )
     report = await world.audit()
     assert (report.holds, of(report, "fraud").foreign_parked) == (True, 1)
+
+
+LETTER = """
+    INSERT INTO letters (consumer, topic, partition, kafka_offset, record_at, headers, failure, error_type,
+        error_message, attempts, first_failed_at, last_failed_at, status, redrive)
+    VALUES ('{}', 'inventory', 0, 0, now(), '[]', 'permanent', 'E', 'e', 1, now(), now(), 'parked', 0)
+"""
+
+
+async def test_what_is_parked_and_the_orders_that_wait_for_it_are_said_though_all_is_accounted_for(
+    copied: Broken,
+) -> None:
+    """The stock of a paid order is reserved, and orders has parked the message that says so."""
+    world = await copied(*SERVICES)
+    order = await world.order()
+    await world.collect("orders")
+    wanted = f"SELECT event_id FROM outbox WHERE aggregate_id = '{order}' AND type = 'StockReserved'"
+    [(event_id,)] = await world.run("inventory", wanted)
+    await world.run(
+        "orders", f"INSERT INTO inbox (consumer, event_id, status) VALUES ('orders', '{event_id}', 'parked')"
+    )
+    await world.deliver()
+    await world.run(
+        "orders", "UPDATE progress SET applied = applied - 1, parked = parked + 1 WHERE topic = 'inventory'"
+    )
+    await world.run("dead_letters", ";".join(LETTER.format(consumer) for consumer in ("orders", "fraud")))
+    report = await world.audit()
+    assert (report.holds, report.settled) == (True, True)
+    assert list(report.unfinished_orders) == [order]
+    assert report.conclusion == "lost 0, applied twice 0, 2 parked (fanout dlq ls), orders unfinished 1"
+    console = Console(width=200, record=True)
+    show(report, console)
+    assert "parked (fanout dlq ls): fraud 1, orders 1" in console.export_text()
+    await world.run("dead_letters", "UPDATE letters SET status = 'discarded'")
+    assert (await world.audit()).conclusion == "lost 0, applied twice 0, orders unfinished 1"

@@ -1,18 +1,23 @@
 """What was redriven: taken up once per redrive, and parked again under its first name if it fails again."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, text, update
 
+from chassis.cleanup import forget
 from chassis.database import Database
 from chassis.failures import PermanentFailure
-from chassis.inbox import inbox
+from chassis.inbox import claim, inbox
 from chassis.labels import OUT, Origin, peel
 from chassis.outbox import load_headers, outbox
-from chassis.parking import parked
+from chassis.parking import Failed, park, parked
 from chassis.record import Record
 from chassis.redrive import Returned, send_back
-from tests.integration.desk import Desk, confirmed, noted, record, rows, work
+from chassis.starts import KilledItsWorker
+from tests.integration.desk import Desk, cancelled, confirmed, noted, record, rows, work
 
 
 async def last_message(database: Database, topic: str) -> Row:  # type: ignore[type-arg]
@@ -104,9 +109,76 @@ async def test_a_redrive_count_on_an_ordinary_topic_is_not_believed(desk: Desk, 
 async def test_what_comes_back_as_a_type_that_nobody_here_listens_to_is_parked_again(
     desk: Desk, database: Database
 ) -> None:
-    stranger = record("OrderShipped", "a", 0, b"")
+    stranger = record("OrderPlaced", "a", 0, b"")
     await work(desk, database, stranger)
     assert await rows(database, parked) == []
     await work(desk, database, replace(stranger, topic="orders.fraud.retry"))
     [letter] = await rows(database, parked)
-    assert "OrderShipped, which this consumer does not listen to" in letter.error_message
+    assert "OrderPlaced, which this consumer does not listen to" in letter.error_message
+
+
+async def test_an_old_letter_that_is_redriven_again_after_a_purge_is_applied_once(
+    desk: Desk, database: Database
+) -> None:
+    desk.failures["a"] = [PermanentFailure("a bug")] * 2
+    await work(desk, database, cancelled("a", 3))
+    async with database.transaction() as db:
+        await db.execute(update(inbox).values(received_at=datetime.now(UTC) - timedelta(days=30)))
+    once = await redriven(database, 0)
+    await work(desk, database, once)
+    for before in (datetime.now(UTC) - timedelta(days=10), datetime.now(UTC) + timedelta(days=10)):
+        await forget(database, before, asyncio.Event())
+        twice = replace(once, offset=once.offset + 1, headers=[*once.headers[:-1], ("dlq_redrive", b"2")])
+        await work(desk, database, twice)
+    assert await noted(desk, database) == [("a", "cancelled")]
+
+
+async def test_an_event_that_was_applied_meanwhile_makes_no_dead_letter(
+    desk: Desk, database: Database
+) -> None:
+    """As when a worker that lost its partition, or died after its commit, was taken for the victim of a record."""
+    record = confirmed("a", 3)
+    await work(desk, database, record)
+    async with database.transaction() as db:
+        assert await park(db, "fraud", [Failed(record, KilledItsWorker()), Failed(record, OSError())]) == []
+    assert await rows(database, parked) == []
+    assert [row.topic for row in await rows(database, outbox)] == ["fraud"]
+
+
+async def test_an_event_that_is_being_applied_elsewhere_is_parked_only_if_that_fails(
+    desk: Desk, database: Database
+) -> None:
+    """The zombie owner of a partition has not committed yet: parking waits for it."""
+    letters: dict[str, list[Failed]] = {}
+
+    async def park_it(record: Record) -> None:
+        async with database.transaction() as db:
+            letters[record.header("ce_subject")] = await park(
+                db, "fraud", [Failed(record, KilledItsWorker())]
+            )
+
+    for order_id, outcome in (("committed", None), ("rolled back", RuntimeError())):
+        record = confirmed(order_id, 3)
+        with suppress(RuntimeError):
+            async with database.transaction() as zombie:
+                assert record.event_id
+                await claim(zombie, "fraud", [(record.event_id, 0)])
+                parking = asyncio.create_task(park_it(record))
+                await until_waiting(database)
+                if outcome:
+                    raise outcome
+        await parking
+    assert (letters["committed"], len(letters["rolled back"])) == ([], 1)
+
+
+async def until_waiting(database: Database) -> None:
+    """Until a statement of this database waits for a lock."""
+    waiting = text(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(5):
+        while True:
+            async with database.transaction() as db:
+                if await db.scalar(waiting):
+                    return
+            await asyncio.sleep(0.02)

@@ -20,6 +20,7 @@ MEBIBYTE = 1024 * 1024
 NOTHINGS = {"name": "nothings", "type": {"type": "array", "items": "null"}}
 BOMB = json.dumps({"type": "record", "name": "Bomb", "namespace": "fanout", "fields": [NOTHINGS]})
 TEN_MILLION_NULLS = b"\x80\xda\xc4\x09\x00"
+IMPOSSIBLE_ID = "\x00"
 GOOD: dict[str, Callable[[str], schemas.Event]] = {
     "OrderPlaced": facts.order_placed,
     "OrderConfirmed": facts.order_confirmed,
@@ -39,7 +40,7 @@ def headers(event_type: str | None, event_id: str | None) -> Headers:
 
 def impossible(heard: str) -> schemas.Event:
     """Valid Avro, and against a rule of every database: no text holds a NUL."""
-    return replace(GOOD[heard]("order"), order_id="\x00")  # type: ignore[call-arg]
+    return replace(GOOD[heard]("order"), order_id=IMPOSSIBLE_ID)  # type: ignore[call-arg]
 
 
 def kinds(heard: str, schema_id: int, another_id: int, bomb_id: int) -> dict[str, Callable[[], Poison]]:

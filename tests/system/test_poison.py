@@ -13,7 +13,7 @@ import schemas
 from chassis.record import EVENT_TYPES
 from chassis.registry import Registry
 from tests.system.conftest import System, until
-from tests.system.poison import Poison, kinds, register_bomb
+from tests.system.poison import IMPOSSIBLE_ID, Poison, kinds, register_bomb
 
 TOPICS = sorted({event_type.TOPIC for event_type in schemas.EVENTS})
 PARTITIONS = 6
@@ -104,7 +104,7 @@ def send(kafka: str, topic: str, messages: list[tuple[int, Poison]]) -> None:
         producer.produce(
             topic,
             value,
-            b"poison",
+            IMPOSSIBLE_ID.encode(),
             partition=partition,
             headers=named,
             on_delivery=lambda error, _: failed.append(str(error)) if error else None,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.fraud.domain import MANY_ORDERS, judge
+from services.fraud.domain import MANY_ORDERS, judge, revise
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,14 @@ def test_speed_and_size_add_up_to_a_verdict(
 ) -> None:
     verdict = judge("o-1", cents, recent)
     assert (verdict.score, verdict.suspicious, verdict.rules) == (score, suspicious, rules)
+
+
+@pytest.mark.parametrize("cents", [14_90, 500_00, 2_000_00])
+@pytest.mark.parametrize("before", range(MANY_ORDERS + 1))
+@pytest.mark.parametrize("now", range(MANY_ORDERS + 1))
+def test_a_revised_verdict_is_that_of_somebody_who_knew_all_orders_at_once(
+    cents: int, before: int, now: int
+) -> None:
+    """Known orders only ever become more."""
+    if before <= now:
+        assert revise(judge("o-1", cents, before), now) == judge("o-1", cents, now)

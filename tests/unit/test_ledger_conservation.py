@@ -35,7 +35,7 @@ def test_a_cause_that_came_between_the_two_readings_accuses_nobody() -> None:
 
 def test_an_effect_may_be_pending_while_its_order_is_open() -> None:
     verdict = judge(LATER, facts(a="1 2"), facts(a="1 2", b=""), {"1"})
-    assert (verdict.offenders, verdict.pending) == (["2"], 1)
+    assert (verdict.offenders, verdict.pending) == (["2"], ["1"])
 
 
 def test_a_surplus_is_never_pending() -> None:

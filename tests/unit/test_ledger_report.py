@@ -80,8 +80,13 @@ def test_one_fact_under_two_event_ids_is_applied_twice() -> None:
     assert (books.applied_twice, books.holds) == (1, False)
 
 
+def test_a_second_version_of_an_assessment_is_no_double() -> None:
+    assessed = EVENT._replace(event_id=uuid4(), producer="fraud", type="FraudAssessed")
+    assert report(outbox=[EVENT, assessed, assessed._replace(event_id=uuid4())]).applied_twice == 0
+
+
 def test_one_defect_that_shows_in_three_places_counts_once() -> None:
-    again = EVENT._replace(event_id=uuid4(), producer="fraud", type="FraudAssessed")
+    again = EVENT._replace(event_id=uuid4(), producer="fraud", type="OrderShipped")
     books = report(
         receipts=[replace(FRAUD, applications=2)],
         outbox=[EVENT, again, again._replace(event_id=uuid4())],

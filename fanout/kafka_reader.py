@@ -1,0 +1,87 @@
+"""Reads partitions without joining a group, and finds where their records end.
+
+The last offsets of a partition may belong to transaction markers or to records of an aborted transaction. No consumer
+that reads only committed records sees them: nobody is behind with them, and no group ever commits them.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from chassis.broker import Broker
+
+TIMEOUT = 5.0
+WIDEN = 16
+Partition = tuple[str, int]
+
+
+@contextmanager
+def reader(kafka: Broker) -> Iterator[Consumer]:
+    consumer = Consumer(
+        {
+            **kafka.for_librdkafka(),
+            "group.id": "fanout-lag",  # the client wants one; who assigns partitions by hand never joins it
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "queued.min.messages": 1,
+            "fetch.queue.backoff.ms": 10,
+            "fetch.wait.max.ms": 100,
+            "log_level": 0,
+        }
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def record_ends(consumer: Consumer, ranges: Mapping[Partition, tuple[int, int]]) -> dict[Partition, int]:
+    """Returns, for each partition's `(start, end)`, the offset after its last record; `start` if there is none.
+
+    Reads backwards in growing steps. Where Kafka does not answer in time it returns `end`.
+    """
+    ends = {partition: end for partition, (_, end) in ranges.items()}
+    searched = {partition: span for partition, span in ranges.items() if span[0] < span[1]}
+    step = 1
+    while searched:
+        begins = {partition: max(start, end - step) for partition, (start, end) in searched.items()}
+        last = _last_offsets(consumer, begins, ends)
+        ends |= {partition: offset + 1 for partition, offset in last.items() if offset is not None}
+        empty = {partition for partition, offset in last.items() if offset is None}
+        ends |= {partition: begins[partition] for partition in empty}
+        searched = {
+            partition: (start, begins[partition])
+            for partition, (start, _) in searched.items()
+            if partition in empty and begins[partition] > start
+        }
+        step *= WIDEN
+    return ends
+
+
+def _last_offsets(
+    consumer: Consumer, begins: Mapping[Partition, int], ends: Mapping[Partition, int]
+) -> dict[Partition, int | None]:
+    """Returns the offset of the last record between begin and end, None without one; leaves out silent partitions."""
+    consumer.assign([TopicPartition(*partition, begin) for partition, begin in begins.items()])
+    found: dict[Partition, int] = {}
+    finished: set[Partition] = set()
+    deadline = monotonic() + TIMEOUT
+    while len(finished) < len(begins) and monotonic() < deadline:
+        if (message := consumer.poll(0.2)) is None:
+            continue
+        partition, offset, error = (
+            (message.topic() or "", message.partition() or 0),
+            message.offset() or 0,
+            message.error(),
+        )
+        if error and error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
+        if not error and offset < ends[partition]:
+            found[partition] = offset
+        if error or offset >= ends[partition] - 1:
+            finished.add(partition)
+    return {partition: found.get(partition) for partition in finished}

@@ -1,0 +1,85 @@
+"""A valid event in the wrong place: its type belongs to its topic, and the record's key is the event's."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+
+from chassis.avro import encode, frame
+from chassis.database import Database
+from chassis.inbox import inbox
+from chassis.labels import Origin
+from chassis.outbox import load_headers, outbox
+from chassis.parking import parked
+from chassis.record import Record
+from chassis.redrive import Returned, send_back
+from schemas import OrderConfirmed
+from tests.integration import facts
+from tests.integration.desk import CONFIRMED, Desk, confirmed, counts, noted, record, rows, work
+
+
+async def redriven(database: Database, letter: Record, correction: OrderConfirmed | None) -> Record:
+    origin = Origin(
+        "orders", letter.partition, letter.offset, letter.at, first_failed_at=letter.at, redrive=1
+    )
+    back = Returned("fraud", origin, letter.key, letter.value, letter.headers, correction)
+    async with database.transaction() as db:
+        await send_back(db, [back])
+        sent = (await db.execute(select(outbox).where(outbox.c.topic == "orders.fraud.retry"))).one()
+    value = frame(CONFIRMED, sent.payload) if sent.type else sent.payload
+    return Record(sent.topic, 0, 0, 0, sent.key, value, load_headers(sent.headers))
+
+
+@pytest.mark.parametrize("topic", ["payments", "payments.fraud.retry"])
+async def test_an_event_on_a_topic_that_is_not_its_own_is_parked(
+    topic: str, desk: Desk, database: Database
+) -> None:
+    await work(desk, database, replace(confirmed("a", 0), topic=topic))
+    [kept] = await rows(database, parked)
+    assert kept.error_message == "OrderConfirmed belongs to the topic orders, not to payments"
+    assert await noted(desk, database) == []
+
+
+async def test_it_is_parked_also_by_a_consumer_that_does_not_listen_to_that_type(
+    desk: Desk, database: Database
+) -> None:
+    await work(desk, database, record("PaymentProcessed", "a", 0, b""), confirmed("b", 1))
+    [kept] = await rows(database, parked)
+    assert kept.error_message == "PaymentProcessed belongs to the topic payments, not to orders"
+    assert await noted(desk, database) == [("b", "confirmed")]
+
+
+@pytest.mark.parametrize("key", [b"b", b"", None, b"\xff"])
+async def test_a_record_with_the_key_of_another_event_is_parked(
+    key: bytes | None, desk: Desk, database: Database
+) -> None:
+    await work(desk, database, replace(confirmed("a", 0), key=key), confirmed("b", 1))
+    [kept] = await rows(database, parked)
+    assert kept.error_message == f"its key is {key!r}, that of the event is 'a'"
+    assert await noted(desk, database) == [("b", "confirmed")]
+    assert (await counts(database))["parked"] == 1
+
+
+async def test_it_is_applied_once_it_came_back_corrected(desk: Desk, database: Database) -> None:
+    misplaced = replace(confirmed("a", 0), key=b"b")
+    await work(desk, database, misplaced)
+    await work(desk, database, await redriven(database, misplaced, facts.order_confirmed("a")))
+    assert await noted(desk, database) == [("a", "confirmed")]
+    assert [row.status for row in await rows(database, inbox)] == ["applied"]
+
+
+async def test_it_is_parked_again_when_it_came_back_as_it_was(desk: Desk, database: Database) -> None:
+    misplaced = replace(confirmed("a", 0), key=b"b")
+    await work(desk, database, misplaced)
+    await work(desk, database, await redriven(database, misplaced, None))
+    assert len(await rows(database, parked)) == 2
+    assert await noted(desk, database) == []
+
+
+async def test_an_event_that_came_back_belongs_to_the_topic_it_was_parked_from(
+    desk: Desk, database: Database
+) -> None:
+    corrected = await redriven(database, record("OrderConfirmed", "a", 4, b""), facts.order_confirmed("a"))
+    assert corrected.value == frame(CONFIRMED, encode(facts.order_confirmed("a")))
+    await work(desk, database, corrected)
+    assert await noted(desk, database) == [("a", "confirmed")]

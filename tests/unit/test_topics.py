@@ -1,0 +1,19 @@
+"""Which topics hold dead letters, as the client library asks: by the beginning of a name."""
+
+import re
+
+import pytest
+
+from chassis.topics import DEAD_LETTERS, dead_letter_topic, retry_topic
+
+
+@pytest.mark.parametrize("name", [dead_letter_topic("orders", "fraud"), dead_letter_topic("new.orders", "x")])
+def test_a_dead_letter_topic_is_found(name: str) -> None:
+    assert re.match(DEAD_LETTERS, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["orders.fraud.dlq.backup", "orders.fraud.dlq-old", "orders", "dlq", retry_topic("orders", "dlq")]
+)
+def test_a_topic_that_only_sounds_like_one_is_not_read(name: str) -> None:
+    assert not re.match(DEAD_LETTERS, name)
