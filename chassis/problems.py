@@ -80,7 +80,8 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     if classify(error) is not FailureClass.PERMANENT:
-        detail = "The database did not answer in time. Try again with the same Idempotency-Key."
+        log.warning("%s %s refused: %s: %s", request.method, request.url.path, type(error).__name__, error)
+        detail = "The database is away, locked or read-only. Try again with the same Idempotency-Key."
         return _response(503, "temporarily unavailable", detail, {"Retry-After": RETRY_AFTER_SECONDS})
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return _response(500, "internal error", "Something broke here; the log of this service says what.")
