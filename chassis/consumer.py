@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from re import Pattern
@@ -15,6 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 from chassis.config import Settings
 from chassis.lane import Lane, Works
 from chassis.membership import client_settings
+from chassis.pulse import running_seconds
 from chassis.record import Record
 
 POLL_MS = 200
@@ -48,7 +48,7 @@ class Consumer:
         self._topics = topics
         self._processor = processor
         self._settings = settings
-        self._last_turn = time.monotonic()
+        self._last_turn = running_seconds()
         self._polls = False
         self._membership: Membership | None = None
 
@@ -58,7 +58,7 @@ class Consumer:
         if not self._topics:
             return True
         silent = self._membership.longest_silence if self._membership else 0.0
-        return time.monotonic() - self._last_turn < POLL_OVERDUE_SECONDS and silent < LANE_SILENT_SECONDS
+        return running_seconds() - self._last_turn < POLL_OVERDUE_SECONDS and silent < LANE_SILENT_SECONDS
 
     @property
     def is_ready(self) -> bool:
@@ -75,9 +75,9 @@ class Consumer:
                 await membership.start()
                 while not stop.is_set():
                     await membership.poll()
-                    self._last_turn, self._polls = time.monotonic(), True
+                    self._last_turn, self._polls = running_seconds(), True
             except (KafkaError, OSError, LaneEnded) as error:
-                self._last_turn, self._polls = time.monotonic(), False
+                self._last_turn, self._polls = running_seconds(), False
                 log.warning("consumer_rebuilt", error=f"{type(error).__name__}: {error}"[:300])
                 await asyncio.sleep(REBUILD_SECONDS)
             finally:
