@@ -26,6 +26,9 @@ install: $(READY) ## only make the Python environment, with the fanout command i
 test: $(READY) ## all tests, on the real servers
 	@$(VENV)/bin/pytest
 
+test-slow: $(READY) ## tests that last by nature: freezes, long locks, a hundred thousand events
+	@$(VENV)/bin/pytest tests/slow
+
 images: ## build the images of docker-compose.yml, and say how large they are
 	@docker compose build -q
 	@docker image ls --filter label=com.docker.compose.project=fanout --format '{{.Repository}} {{.Size}}' | sort
@@ -63,4 +66,4 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null
 	@touch $@
 
-.PHONY: help demo up down status install test images compose-test check schemas lock clean
+.PHONY: help demo up down status install test test-slow images compose-test check schemas lock clean
