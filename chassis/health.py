@@ -1,7 +1,8 @@
 """What every process shows of itself: whether it lives, whether it can work, and its metrics."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -15,14 +16,19 @@ def health_routes(
     database: Callable[[], Database],
     is_alive: Callable[[], bool] = lambda: True,
     is_ready: Callable[[], bool] = lambda: True,
+    held: Callable[[], Sequence[str]] = lambda: (),
 ) -> list[Route]:
-    """`/health/live` is 503 when the process is stuck, `/health/ready` also while it or Postgres cannot work."""
+    """`/health/live` is 503 when the process is stuck, `/health/ready` also while it or Postgres cannot work.
+
+    A partition that cannot be read on is named there, and is no reason for 503: all others are.
+    """
 
     async def live(_: Request) -> Response:
         return _answer(is_alive(), "alive", "stuck")
 
     async def ready(_: Request) -> Response:
-        return _answer(is_alive() and is_ready() and await database().is_reachable(), "ready", "not ready")
+        good = is_alive() and is_ready() and await database().is_reachable()
+        return _answer(good, "ready", "not ready", {"held_partitions": list(held())} if held() else {})
 
     async def metrics(_: Request) -> Response:
         return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
@@ -30,5 +36,7 @@ def health_routes(
     return [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]
 
 
-def _answer(good: bool, word: str, otherwise: str) -> Response:
-    return JSONResponse({"status": word}) if good else JSONResponse({"status": otherwise}, 503)
+def _answer(
+    good: bool, word: str, otherwise: str, more: Mapping[str, object] = MappingProxyType({})
+) -> Response:
+    return JSONResponse({"status": word if good else otherwise, **more}, 200 if good else 503)

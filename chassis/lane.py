@@ -30,11 +30,14 @@ class Works(Protocol):
 class Lane:
     """`next_offset` is what may be committed to Kafka: everything before it is in the database."""
 
-    def __init__(self, works: Works, on_progress: Processed, batch_size: int) -> None:
+    def __init__(
+        self, works: Works, on_progress: Processed, batch_size: int, queue_bytes: int = QUEUE_BYTES
+    ) -> None:
         self.next_offset: int | None = None
         self._works = works
         self._on_progress = on_progress
         self._batch_size = batch_size
+        self._queue_bytes_limit = queue_bytes
         self._queue: deque[Record] = deque()
         self._queued_bytes = 0
         self._filled = asyncio.Event()
@@ -45,7 +48,8 @@ class Lane:
 
     @property
     def has_room(self) -> bool:
-        return len(self._queue) < self._batch_size and self._queued_bytes < QUEUE_BYTES
+        """Whether half a batch more may be queued, so that the next one is there when the one in hand is done."""
+        return len(self._queue) * 2 <= self._batch_size and self._queued_bytes < self._queue_bytes_limit
 
     @property
     def error(self) -> BaseException | None:

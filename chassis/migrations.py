@@ -14,11 +14,22 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 
-from chassis import cleanup, database, idempotency, inbox, outbox, parking, progress, starts, subscriptions
+from chassis import (
+    cleanup,
+    database,
+    idempotency,
+    inbox,
+    outbox,
+    parking,
+    positions,
+    progress,
+    starts,
+    subscriptions,
+)
 from chassis.database import Database
 from chassis.service import Service
 
-CHASSIS_TABLES = (cleanup, idempotency, inbox, outbox, parking, progress, starts, subscriptions)
+CHASSIS_TABLES = (cleanup, idempotency, inbox, outbox, parking, positions, progress, starts, subscriptions)
 """Importing these modules is what fills `database.metadata`."""
 
 SERVICES = Path(__file__).parent.parent / "services"

@@ -13,10 +13,10 @@ import structlog
 from chassis import telemetry
 from chassis.database import Database
 from chassis.effects import Effects, Heard, ids
-from chassis.failures import FailureClass, classify
+from chassis.failures import FailureClass, PermanentFailure, classify
 from chassis.outages import Stopped, pause, short, through_outages
 from chassis.parking import Failed
-from chassis.record import Record, read
+from chassis.record import Delivery, Record, Unreadable, read
 from chassis.registry import Registry
 from chassis.retries import Tries
 from chassis.service import Service
@@ -24,6 +24,7 @@ from chassis.starts import STARTS, KilledItsWorker, Partition, Starts
 from chassis.turns import Turns
 
 LEAVE_SECONDS = 2.0
+NOT_UTF_8 = "\N{REPLACEMENT CHARACTER}"
 
 T = TypeVar("T")
 Turn = Callable[[], AbstractAsyncContextManager[None]]
@@ -146,4 +147,10 @@ class Processor:
         await self._effects.apply(heard, briefly=self._starts.someone_died)
 
     async def _read(self, records: Sequence[Record]) -> list[Heard]:
-        return [(record, await read(record, self._wanted, self._registry)) for record in records]
+        return [(record, await self._read_one(record)) for record in records]
+
+    async def _read_one(self, record: Record) -> Delivery | Unreadable | None:
+        heard = await read(record, self._wanted, self._registry)
+        if isinstance(heard, Delivery) and any(NOT_UTF_8 in name for name, _ in record.headers):
+            return Unreadable(record, PermanentFailure("the name of a header is not UTF-8"))
+        return heard

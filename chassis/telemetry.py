@@ -13,6 +13,9 @@ BATCH_SECONDS = Histogram(
     "fanout_batch_duration_seconds", "One batch from first read to commit", ["consumer"]
 )
 RELAYED = Counter("fanout_relayed_events", "Outbox rows with a good delivery report", ["service"])
+HELD = Gauge(
+    "fanout_partition_held", "1 for a partition that cannot be read on", ["consumer", "topic", "partition"]
+)
 HOLDING = Gauge("fanout_consumer_holding", "Lanes that wait for a dependency to come back", ["consumer"])
 
 TRACEPARENT = re.compile(r"00-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")

@@ -20,6 +20,7 @@ from chassis.database import Database
 from chassis.health import health_routes
 from chassis.letters import LetterProcessor
 from chassis.outages import Stopped, pause, short
+from chassis.positions import Positions
 from chassis.processing import Processor
 from chassis.registry import Registry
 from chassis.relay import Relay
@@ -49,7 +50,9 @@ async def run(service: Service, settings: Settings) -> None:
     relay = Relay(service.name, settings.database_url, settings.broker, registry)
     database.wake_relay = relay.wake
 
-    health = health_routes(lambda: database, lambda: consumer.is_alive, lambda: consumer.is_ready)
+    health = health_routes(
+        lambda: database, lambda: consumer.is_alive, lambda: consumer.is_ready, lambda: consumer.held
+    )
     page = _health_page(health, settings)
     serving = asyncio.create_task(page.serve())
     watching = asyncio.create_task(watchdog.watch(lambda: consumer.is_alive))
@@ -65,10 +68,11 @@ async def run(service: Service, settings: Settings) -> None:
 
 
 def _consumer(service: Service, database: Database, registry: Registry, settings: Settings) -> Consumer:
+    positions = Positions(service.name, database)
     if service.filing:
         letters = LetterProcessor(service, database, registry)
-        return Consumer(service.name, re.compile(DEAD_LETTERS), letters, settings)
-    return Consumer(service.name, service.topics, Processor(service, database, registry), settings)
+        return Consumer(positions, re.compile(DEAD_LETTERS), letters, settings)
+    return Consumer(positions, service.topics, Processor(service, database, registry), settings)
 
 
 async def begun_again(errand: Errand, database: Database, settings: Settings, stop: asyncio.Event) -> None:
