@@ -7,11 +7,12 @@ import pytest
 from confluent_kafka import TopicPartition
 from sqlalchemy import text
 
+from chassis import positions
 from chassis.database import Database
 from chassis.parking import parked
-from chassis.positions import held_partitions
 from chassis.processing import Processor
 from chassis.record import Record
+from fanout.held import held_partitions
 from tests.integration.desk import Desk, Schemas, confirmed, noted, rows
 from tests.integration.kafka_topics import Topic, kafka_address, new_topic, running, until
 
@@ -66,8 +67,12 @@ async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
         await applied(desk, database, "before", "beside")
         await until(lambda: consumer.held)
         assert f"{topic.name}[0] at offset 1" in consumer.held[0] and "8388608" in consumer.held[0]
-        [row] = await rows(database, held_partitions)
+        [row] = await rows(database, positions.held_partitions)
         assert (row.topic, row.partition, row.kafka_offset) == (topic.name, 0, 1)
+        [sentence] = await held_partitions(
+            {"fraud": database.engine.url.render_as_string(hide_password=False)}
+        )
+        assert f"{topic.name} cannot read {topic.name}[0] at offset 1" in sentence
         topic.send(2, confirmed("later", 0))
         await applied(desk, database, "before", "beside", "later")
         assert consumer.is_ready
@@ -75,7 +80,7 @@ async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
         topic.admin.delete_records([TopicPartition(topic.name, 0, 2)])
         await applied(desk, database, "before", "beside", "later", "behind")
         await until(lambda: not consumer.held)
-    assert await rows(database, held_partitions) == await rows(database, parked) == []
+    assert await rows(database, positions.held_partitions) == await rows(database, parked) == []
 
 
 async def test_what_the_database_has_lost_is_read_again_though_kafka_knows_it_as_done(
