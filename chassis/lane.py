@@ -14,7 +14,7 @@ from chassis.record import Record
 Processed = Callable[["Lane"], None]
 
 QUEUE_BYTES = 2**22
-"""No more is asked for while a lane holds that much: a batch of 500 records of a mebibyte would be half a gigabyte."""
+"""No more is asked for while a lane holds that much: 500 records of a mebibyte would be half a gigabyte."""
 
 log = structlog.get_logger()
 
@@ -30,14 +30,12 @@ class Works(Protocol):
 class Lane:
     """`next_offset` is what may be committed to Kafka: everything before it is in the database."""
 
-    def __init__(
-        self, works: Works, on_progress: Processed, batch_size: int, queue_bytes: int = QUEUE_BYTES
-    ) -> None:
+    def __init__(self, works: Works, on_progress: Processed, batch_size: int) -> None:
         self.next_offset: int | None = None
         self._works = works
         self._on_progress = on_progress
         self._batch_size = batch_size
-        self._queue_bytes_limit = queue_bytes
+        self.queue_records, self.queue_bytes = batch_size, QUEUE_BYTES
         self._queue: deque[Record] = deque()
         self._queued_bytes = 0
         self._filled = asyncio.Event()
@@ -49,7 +47,11 @@ class Lane:
     @property
     def has_room(self) -> bool:
         """Whether half a batch more may be queued, so that the next one is there when the one in hand is done."""
-        return len(self._queue) * 2 <= self._batch_size and self._queued_bytes < self._queue_bytes_limit
+        return len(self._queue) * 2 <= self.queue_records and self._queued_bytes < self.queue_bytes
+
+    @property
+    def is_active(self) -> bool:
+        return self._is_busy or bool(self._queue)
 
     @property
     def error(self) -> BaseException | None:

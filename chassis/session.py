@@ -57,6 +57,7 @@ class ConsumerSession(ConsumerRebalanceListener):  # type: ignore[misc]  # aioka
         self._retiring = asyncio.Lock()
         self._revoked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._committing: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
         self._client = AIOKafkaConsumer(**client_settings(positions.consumer, settings))
         self._commits = Commits(self._client)
@@ -76,12 +77,13 @@ class ConsumerSession(ConsumerRebalanceListener):  # type: ignore[misc]  # aioka
 
     async def start(self) -> None:
         await self._client.start()
-        self._in_background(self._commits.run(lambda: self._lanes))
+        self._committing = self._in_background(self._commits.run(lambda: self._lanes))
 
     async def poll(self) -> None:
         """Fills lanes that have room. A lane without room is not asked for, which is all the back-pressure there is."""
         for error in filter(None, [self._error, *(lane.error for lane in self._lanes.values())]):
             raise LaneEnded(repr(error)) from error
+        self._share_out()
         room = [
             place
             for place, lane in self._lanes.items()
@@ -95,7 +97,7 @@ class ConsumerSession(ConsumerRebalanceListener):  # type: ignore[misc]  # aioka
         batches: Mapping[TopicPartition, list[ConsumerRecord | UnreadableBatch]] = await self._client.getmany(
             *(room or [NOTHING]),
             timeout_ms=self._patience_ms(len(room)),
-            max_records=max(self._share() // 2, 1),
+            max_records=max(min((self._lanes[place].queue_records for place in room), default=1) // 2, 1),
         )
         for place, records in batches.items():
             if lane := self._lanes.get(place):
@@ -109,8 +111,8 @@ class ConsumerSession(ConsumerRebalanceListener):  # type: ignore[misc]  # aioka
     async def close(self) -> None:
         """Leaves the group. aiokafka may hang here on a dead broker: then the process ends and is started again."""
         await self._retire()
-        for task in self._tasks:
-            task.cancel()
+        if self._committing is not None:
+            self._committing.cancel()
         closing = asyncio.create_task(self._client.stop())
         done, _ = await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
         if not done:
@@ -135,19 +137,12 @@ class ConsumerSession(ConsumerRebalanceListener):  # type: ignore[misc]  # aioka
             for place in assigned:
                 start = starts.get(_name(place))
                 if start is not None and start < (position := await self._client.position(place)):
-                    log.warning(
-                        "reading_again",
-                        topic=place.topic,
-                        partition=place.partition,
-                        offset=start,
-                        kafka=position,
-                    )
+                    log.warning("reading_again", partition=_name(place), offset=start, kafka=position)
                     self._client.seek(place, start)
             if revoked.is_set():
                 return
-            records, size = self._share(len(assigned)), QUEUED_BYTES // max(len(assigned), 1)
             for place in assigned:
-                self._lanes[place] = Lane(self._processor, self._lane_moved, records, size)
+                self._lanes[place] = Lane(self._processor, self._lane_moved, self._batch_size)
             self._room.set()
             log.info("partitions_assigned", partitions=len(self._lanes))
 
@@ -166,10 +161,12 @@ class ConsumerSession(ConsumerRebalanceListener):  # type: ignore[misc]  # aioka
             reached = {_name(place): lane.next_offset for place, lane in lanes.items()}
             await asyncio.gather(self._processor.leave(list(reached)), self._positions.leave(reached))
 
-    def _share(self, lanes: int | None = None) -> int:
-        """How many records one of so many lanes may queue."""
-        equal = QUEUED_RECORDS // max(len(self._lanes) if lanes is None else lanes, 1)
-        return min(self._batch_size, max(SMALLEST_QUEUE, equal))
+    def _share_out(self) -> None:
+        """Gives each lane an equal part of the memory that all which have something to do may take."""
+        active = max(sum(lane.is_active for lane in self._lanes.values()), 1)
+        records = min(self._batch_size, max(SMALLEST_QUEUE, QUEUED_RECORDS // active))
+        for lane in self._lanes.values():
+            lane.queue_records, lane.queue_bytes = records, QUEUED_BYTES // active
 
     def _patience_ms(self, rooms: int) -> int:
         """A lane that is full now must not wait for the others' records when it has room again."""
@@ -181,10 +178,11 @@ class ConsumerSession(ConsumerRebalanceListener):  # type: ignore[misc]  # aioka
         self._commits.lane_moved()
         self._room.set()
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
