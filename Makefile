@@ -26,7 +26,7 @@ install: $(READY) ## only make the Python environment, with the fanout command i
 test: $(READY) ## all tests, on the real servers
 	@$(VENV)/bin/pytest
 
-test-slow: $(READY) ## the tests that last long by nature
+test-slow: $(READY) ## tests that last by nature: freezes, long locks, a hundred thousand events
 	@$(VENV)/bin/pytest tests/slow
 
 images: ## build the images of docker-compose.yml, and say how large they are

@@ -8,6 +8,7 @@ GRANT UPDATE (status, redrive, received_at) ON inbox TO {worker};
 GRANT SELECT, INSERT, UPDATE ON progress TO {worker};
 GRANT SELECT, INSERT ON parked TO {worker};
 GRANT SELECT, INSERT, UPDATE, DELETE ON starts TO {worker};
+GRANT SELECT, INSERT, UPDATE, DELETE ON held_partitions TO {worker};
 GRANT SELECT, INSERT, UPDATE ON cleanups TO {worker};
 GRANT SELECT, DELETE ON idempotency_keys TO {worker};
 GRANT SELECT ON subscriptions TO {worker};

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import telemetry
 from chassis.database import Database
-from chassis.failures import FailureClass, classify
+from chassis.failures import FailureClass, classify, concerns_everyone
 
 LARGEST_GROUP = 100
 GROUPS_AT_ONCE = 2
@@ -42,6 +42,10 @@ class _Member(Generic[T, R]):
     apart: Hashable
     answer: asyncio.Future[R] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     arrived: float = field(default_factory=monotonic)
+
+    @property
+    def is_late(self) -> bool:
+        return monotonic() - self.arrived > GIVE_UP_SECONDS
 
     def fail(self, error: Exception) -> None:
         if not self.answer.done():
@@ -87,10 +91,9 @@ class GroupCommit(Generic[T, R]):
         group: list[_Member[T, R]] = []
         taken: set[Hashable] = set()
         left: deque[_Member[T, R]] = deque()
-        too_old = monotonic() - GIVE_UP_SECONDS
         while self._waiting and len(group) < LARGEST_GROUP:
             member = self._waiting.popleft()
-            if member.arrived < too_old:
+            if member.is_late:
                 member.fail(Overloaded())
                 continue
             if member.apart is not None and member.apart in taken:
@@ -111,13 +114,17 @@ class GroupCommit(Generic[T, R]):
 
     async def _recover(self, database: Database, group: Sequence[_Member[T, R]], error: Exception) -> None:
         """Tries each member alone, unless the database is away, which concerns all of them."""
-        if len(group) == 1 or classify(error) is FailureClass.INFRASTRUCTURE:
-            for member in group:
-                member.fail(error)
+        if len(group) == 1 and classify(error) is FailureClass.PERMANENT:
+            group[0].fail(error)
             return
         log.info("group_failed", members=len(group), error=f"{type(error).__name__}: {error}"[:300])
         for member in group:
             try:
+                if concerns_everyone(error):
+                    raise error
+                if member.is_late:
+                    raise Overloaded
                 await self._commit(database, [member])
             except Exception as own:
-                await self._recover(database, [member], own)
+                member.fail(own)
+                error = own

@@ -21,7 +21,10 @@ def health_routes(
     is_ready: Callable[[], bool] = lambda: True,
     details: Callable[[], Mapping[str, Any]] = dict,
 ) -> list[Route]:
-    """`/health/live` is 503 when the process is stuck, `/health/ready` also while it or Postgres cannot work."""
+    """`/health/live` is 503 when the process is stuck, `/health/ready` also while it or Postgres cannot work.
+
+    A partition that cannot be read on is named there, and is no reason for 503: all others are.
+    """
 
     async def live(_: Request) -> Response:
         return _answer(is_alive(), "alive", "stuck")

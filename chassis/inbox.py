@@ -54,6 +54,11 @@ MARK_PARKED = """
     RETURNING event_id
 """
 
+SETTLED = """
+    SELECT event_id, asked FROM inbox JOIN unnest($2::uuid[], $3::smallint[]) AS ids (id, asked) ON event_id = id
+    WHERE consumer = $1 AND (status = 'applied' OR redrive >= asked)
+"""
+
 
 async def claim(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> set[UUID]:
     """Takes `(event id, redrive count)` pairs; returns the ids that are new to this consumer.
@@ -72,6 +77,15 @@ async def mark_parked(db: AsyncConnection, consumer: str, events: Iterable[tuple
     if not highest:
         return set()
     return {row["event_id"] for row in await driver(db).fetch(MARK_PARKED, consumer, *_columns(highest))}
+
+
+async def settled(
+    db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]
+) -> set[tuple[UUID, int]]:
+    """Returns those of the `(event id, redrive count)` pairs that this consumer would ignore."""
+    ids = list(events)
+    columns = [event_id for event_id, _ in ids], [redrive for _, redrive in ids]
+    return {(row["event_id"], row["asked"]) for row in await driver(db).fetch(SETTLED, consumer, *columns)}
 
 
 def _columns(redrives: Mapping[UUID, int]) -> tuple[list[UUID], list[int]]:

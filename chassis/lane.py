@@ -14,7 +14,7 @@ from chassis.record import Record
 Processed = Callable[["Lane"], None]
 
 QUEUE_BYTES = 2**22
-"""No more is asked for while a lane holds that much: a batch of 500 records of a mebibyte would be half a gigabyte."""
+"""No more is asked for while a lane holds that much: 500 records of a mebibyte would be half a gigabyte."""
 
 log = structlog.get_logger()
 
@@ -35,6 +35,7 @@ class Lane:
         self._works = works
         self._on_progress = on_progress
         self._batch_size = batch_size
+        self.queue_records, self.queue_bytes = batch_size, QUEUE_BYTES
         self._queue: deque[Record] = deque()
         self._queued_bytes = 0
         self._filled = asyncio.Event()
@@ -45,7 +46,12 @@ class Lane:
 
     @property
     def has_room(self) -> bool:
-        return len(self._queue) < self._batch_size and self._queued_bytes < QUEUE_BYTES
+        """Whether half a batch more may be queued, so that the next one is there when the one in hand is done."""
+        return len(self._queue) * 2 <= self.queue_records and self._queued_bytes < self.queue_bytes
+
+    @property
+    def is_active(self) -> bool:
+        return self._is_busy or bool(self._queue)
 
     @property
     def error(self) -> BaseException | None:

@@ -16,6 +16,7 @@ from chassis.progress import Tally, advance
 from chassis.record import EVENT_TYPES, Record, Unreadable, read
 from chassis.registry import Registry
 from chassis.service import Service
+from chassis.starts import KilledItsWorker
 from chassis.topics import dead_letter_topic
 from schemas import Event
 
@@ -83,7 +84,7 @@ async def opened(record: Record, registry: Registry) -> Letter:
     parked = Record(
         record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value, headers
     )
-    heard = await read(parked, EVENT_TYPES, registry)
+    event, decode_error = await _decoded(parked, labels.get("dlq_error_type", ""), registry)
     return Letter(
         consumer=labels.get("dlq_consumer", record.topic.split(".")[-2]),
         origin=origin,
@@ -98,6 +99,16 @@ async def opened(record: Record, registry: Registry) -> Letter:
             "dlq_error_message", "it has no dlq_ headers: no consumer of ours parked it"
         ),
         last_failed_at=last_failed_at,
-        event=None if isinstance(heard, Unreadable) or heard is None else heard.event,
-        decode_error=storable(str(heard.failure)) if isinstance(heard, Unreadable) else None,
+        event=event,
+        decode_error=decode_error,
     )
+
+
+async def _decoded(record: Record, error_type: str, registry: Registry) -> tuple[Event | None, str | None]:
+    """Returns the event, or why there is none. What killed a worker is not read: it would kill this one, too."""
+    if error_type == KilledItsWorker.__name__:
+        return None, "not decoded: it killed the workers that did"
+    heard = await read(record, EVENT_TYPES, registry)
+    if isinstance(heard, Unreadable):
+        return None, storable(str(heard.failure))
+    return (heard.event if heard else None), None

@@ -6,6 +6,8 @@ from chassis.config import Settings
 from chassis.retries import MAX_POLL_INTERVAL_SECONDS
 
 METADATA_SECONDS = 10
+FETCH_BYTES = 2**20
+"""In one answer of the broker. A batch that is larger comes alone, whatever the limits are."""
 
 
 def client_settings(group: str, settings: Settings) -> dict[str, Any]:
@@ -24,5 +26,6 @@ def client_settings(group: str, settings: Settings) -> dict[str, Any]:
         "retry_backoff_ms": 300,
         "metadata_max_age_ms": METADATA_SECONDS * 1000,
         "fetch_max_wait_ms": 500,
-        "max_partition_fetch_bytes": 4 * 1024 * 1024,
+        "fetch_max_bytes": FETCH_BYTES,
+        "max_partition_fetch_bytes": FETCH_BYTES // 4,
     }

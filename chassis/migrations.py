@@ -21,6 +21,7 @@ from chassis import (
     inbox,
     outbox,
     parking,
+    positions,
     progress,
     relay_terms,
     starts,
@@ -29,7 +30,18 @@ from chassis import (
 from chassis.database import Database
 from chassis.service import Service
 
-CHASSIS_TABLES = (cleanup, idempotency, inbox, outbox, parking, progress, relay_terms, starts, subscriptions)
+CHASSIS_TABLES = (
+    cleanup,
+    idempotency,
+    inbox,
+    outbox,
+    parking,
+    positions,
+    progress,
+    relay_terms,
+    starts,
+    subscriptions,
+)
 """Importing these modules is what fills `database.metadata`."""
 
 SERVICES = Path(__file__).parent.parent / "services"

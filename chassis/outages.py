@@ -1,6 +1,7 @@
 """An outage never parks anything and never counts as a try: wait, probe, carry on, however long it takes."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -31,9 +32,14 @@ async def through_outages(
     consumer: str,
     waits_for: Callable[[Exception], bool] = is_outage,
 ) -> T:
-    """Does the work again until it fails for another reason than `waits_for`, or not at all."""
+    """Does the work again until it fails for another reason than `waits_for`, or not at all.
+
+    Pauses vary by half: two transactions that deadlock with each other must not meet again.
+    """
     seconds = FIRST_PAUSE_SECONDS
     while True:
+        if stop.is_set():
+            raise Stopped
         pulse.beat()
         try:
             return await work()
@@ -42,7 +48,7 @@ async def through_outages(
                 raise
             log.warning("holding", error=short(error), next_try_seconds=round(seconds, 1))
         with telemetry.HOLDING.labels(consumer).track_inprogress():
-            await pause(seconds, stop)
+            await pause(random.uniform(seconds / 2, seconds), stop)
         seconds = min(seconds * 2, HOLD_SECONDS)
 
 

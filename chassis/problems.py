@@ -115,7 +115,8 @@ class AnswerFailures:
 
 def _unexpected(scope: Scope, error: Exception) -> JSONResponse:
     if classify(error) is not FailureClass.PERMANENT:
-        detail = "The database did not answer in time. Try again with the same Idempotency-Key."
+        log.warning("%s %s refused: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
+        detail = "The database is away, locked or read-only. Try again with the same Idempotency-Key."
         return problem(503, "temporarily unavailable", detail, {"Retry-After": RETRY_AFTER_SECONDS})
     log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
     return problem(500, "internal error", "Something broke here; the log of this service says what.")

@@ -6,10 +6,10 @@ Back-off with full jitter: Brooker, "Exponential Backoff And Jitter", AWS Archit
 import random
 from collections.abc import Awaitable
 from datetime import UTC, datetime
-from time import monotonic
 
 from chassis.failures import FailureClass, classify
 from chassis.outages import is_outage
+from chassis.pulse import running_seconds
 
 MAX_POLL_INTERVAL_SECONDS = 300
 TRIES = 5
@@ -26,13 +26,13 @@ class Tries:
         self._seconds = 0.0
 
     async def make(self, work: Awaitable[None]) -> None:
-        began = monotonic()
+        began = running_seconds()
         try:
             await work
         except Exception as error:
             if not is_outage(error):
                 self.count += 1
-                self._seconds += monotonic() - began
+                self._seconds += running_seconds() - began
             raise
 
     def are_over(self, error: Exception) -> bool:

@@ -1,11 +1,14 @@
 """Finds the message that kills: memory, a segfault, a SIGKILL leave no exception that could be caught.
 
-A worker notes where it begins, once per partition that it is given, and takes the note back when it leaves in
-good order. One that finds its predecessor's note at the place where it begins itself goes on record by record,
-noting each, so that the next death names one. What three of them did not survive is parked unread.
+A worker leaves a mark when it begins with a partition, and takes it back when it gives the partition up. One that
+finds its predecessor's mark knows that somebody died, but not of what. From then on it has one record in hand in the
+whole process, and marks that one before it reads it; a record that fails, waits for an outage or succeeds is
+unmarked. So only a record that was alone in hand at the death of its process is suspected of it. What three
+processes did not survive is parked unread; then the culprit is known, and the process goes on as usual.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import (
@@ -26,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.database import Database, metadata
 from chassis.failures import PermanentFailure
 from chassis.record import Record
+from chassis.turns import Turns
 
 STARTS = 3
 
@@ -54,54 +58,118 @@ class KilledItsWorker(PermanentFailure):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How often work was begun at this offset without coming to an end."""
+    """A mark: how many processes have died while they had the record at this offset in hand, perhaps with others."""
 
     kafka_offset: int
     times: int
 
-    @property
-    def follows_a_death(self) -> bool:
-        return self.times > 1
 
-    def convicts(self, record: Record) -> bool:
-        return record.offset == self.kafka_offset and self.times > STARTS
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A predecessor's mark, and the records of the first batch after its death."""
 
-    def of(self, record: Record) -> "Start":
-        """One that is not yet suspected has begun twice: in the batch that nobody survived, and now."""
-        return self if record.offset == self.kafka_offset else Start(record.offset, 2)
+    found: Start
+    first: int
+    last: int
+
+    def deaths(self, record: Record) -> int:
+        if record.offset == self.found.kafka_offset:
+            return self.found.times
+        were_together = self.found.times == 1 and self.first <= self.found.kafka_offset <= self.last
+        return 1 if were_together and record.offset <= self.last else 0
 
 
 class Starts:
-    """One consumer's notes. They cost nothing but for the first batch of each partition it is given."""
+    """One consumer's marks. They cost nothing but for the first batch of each partition, unless somebody has died."""
 
-    def __init__(self, consumer: str, database: Database) -> None:
+    def __init__(self, consumer: str, database: Database, turns: Turns) -> None:
         self._consumer = consumer
         self._database = database
+        self._turns = turns
         self._begun: set[Partition] = set()
+        self._suspicions: dict[Partition, Suspicion] = {}
+        self._unmarked: dict[Partition, Start] = {}
+        self._culprit_is_known = False
 
-    async def begin(self, records: Sequence[Record]) -> Start | None:
-        """Notes that these are begun, before any of them is read; None if this partition was begun before."""
+    @property
+    def someone_died(self) -> bool:
+        """Whether records must be processed one by one, for a culprit may be among them."""
+        return bool(self._suspicions)
+
+    async def begin(self, records: Sequence[Record]) -> None:
+        """Leaves a mark at the first of these records before any of them is read, or finds a predecessor's."""
         partition = _partition(records[0])
-        if partition in self._begun:
-            return None
+        if partition in self._begun or partition in self._suspicions:
+            return
         async with self._database.transaction() as db:
-            before = await self._noted(db, partition)
-            start = _next(before, records)
-            await self._write(db, partition, start)
-        self._begun.add(partition)
-        return start
+            found = await self._noted(db, partition)
+            if found is None or (self._culprit_is_known and found.times <= 1):
+                await self._write(db, partition, Start(records[0].offset, 1))
+                self._begun.add(partition)
+                return
+        self._suspicions[partition] = Suspicion(found, records[0].offset, records[-1].offset)
+        self._unmarked[partition] = found
 
-    async def suspect(self, record: Record, start: Start) -> None:
-        """If this process ends now, it was this record."""
+    def is_culprit(self, record: Record) -> bool:
+        return self._deaths(record) >= STARTS
+
+    @asynccontextmanager
+    async def in_hand(self, record: Record, suspected: bool) -> AsyncIterator[None]:
+        """Holds everything else in this process up. If it ends in here, it was this record, when `suspected`."""
+        async with self._turns.alone():
+            unmarked = self._unmarked[_partition(record)] = Start(record.offset, self._deaths(record))
+            await self._mark(record, Start(record.offset, unmarked.times + suspected))
+            try:
+                yield
+            except Exception:
+                await self._unmark(record, unmarked)
+                raise
+            await self._unmark(record, unmarked)
+
+    async def exonerate(self, records: Sequence[Record]) -> None:
+        """All records of the first batch after a death are done."""
+        partition = _partition(records[0])
+        if partition in self._suspicions:
+            await self._remove([partition])
+
+    async def convict(self, record: Record) -> None:
+        """The record is parked; nothing else is suspected of what it did."""
+        await self._remove([_partition(record)])
+        self._begun.add(_partition(record))
+        self._suspicions.clear()
+        self._culprit_is_known = True
+
+    async def forget(self, partitions: Iterable[Partition]) -> None:
+        """Others go on with them: nobody has died here, but for those whose culprit is not yet known."""
+        named = list(partitions)
+        self._culprit_is_known = False
+        open_cases = [partition for partition in named if partition in self._suspicions]
+        async with self._database.transaction() as db:
+            for partition in open_cases:
+                await self._write(db, partition, self._unmarked[partition])
+        await self._remove([partition for partition in named if partition not in open_cases])
+        for partition in open_cases:
+            del self._suspicions[partition]
+
+    def _deaths(self, record: Record) -> int:
+        suspicion = self._suspicions.get(_partition(record))
+        return suspicion.deaths(record) if suspicion else 0
+
+    async def _mark(self, record: Record, start: Start) -> None:
         async with self._database.transaction() as db:
             await self._write(db, _partition(record), start)
 
-    async def forget(self, partitions: Iterable[Partition]) -> None:
-        """Whoever comes next: nobody has died here."""
-        named = list(partitions)
-        self._begun.difference_update(named)
+    async def _unmark(self, record: Record, unmarked: Start) -> None:
+        """If the database is away, the mark stays until the next try; on a record that is done it means nothing."""
+        with suppress(Exception):
+            await self._mark(record, unmarked)
+
+    async def _remove(self, partitions: Sequence[Partition]) -> None:
         async with self._database.transaction() as db:
-            await db.execute(delete(starts).where(*self._of(named)))
+            await db.execute(delete(starts).where(*self._of(partitions)))
+        self._begun.difference_update(partitions)
+        for partition in partitions:
+            self._suspicions.pop(partition, None)
 
     async def _noted(self, db: AsyncConnection, partition: Partition) -> Start | None:
         found = await db.execute(select(starts.c.kafka_offset, starts.c.times).where(*self._of([partition])))
@@ -120,10 +188,3 @@ class Starts:
 
 def _partition(record: Record) -> Partition:
     return record.topic, record.partition
-
-
-def _next(before: Start | None, records: Sequence[Record]) -> Start:
-    """The note of one who died among these records counts on; any other is of a place that was left behind."""
-    if before and records[0].offset <= before.kafka_offset <= records[-1].offset:
-        return Start(before.kafka_offset, before.times + 1)
-    return Start(records[0].offset, 1)

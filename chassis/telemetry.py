@@ -18,6 +18,9 @@ RELAY_ACTIVE = Gauge("fanout_relay_active", "1 if this process' relay is the one
 UNSENT = Gauge("fanout_outbox_unsent", "Outbox rows still to send, counted up to 10,000", ["service"])
 OLDEST_UNSENT = Gauge("fanout_outbox_oldest_unsent_seconds", "Age of the oldest of them", ["service"])
 SET_ASIDE = Gauge("fanout_outbox_set_aside", "Outbox rows that cannot be sent", ["service"])
+HELD = Gauge(
+    "fanout_partition_held", "1 for a partition that cannot be read on", ["consumer", "topic", "partition"]
+)
 HOLDING = Gauge("fanout_consumer_holding", "Lanes that wait for a dependency to come back", ["consumer"])
 
 REFUSED = Counter("fanout_refused_requests", "POST requests answered 503 for want of time", ["reason"])

@@ -20,6 +20,7 @@ from chassis.database import Database
 from chassis.health import health_routes
 from chassis.letters import LetterProcessor
 from chassis.outages import Stopped, pause, short
+from chassis.positions import Positions
 from chassis.processing import Processor
 from chassis.registry import Registry
 from chassis.relay import Relay
@@ -56,7 +57,7 @@ async def run(service: Service, settings: Settings) -> None:
         lambda: database,
         is_alive,
         lambda: consumer.is_ready and relay.is_ready,
-        lambda: {"relay": relay.status},
+        lambda: {"relay": relay.status, "held_partitions": list(consumer.held)},
     )
     page = _health_page(health, settings)
     serving = asyncio.create_task(page.serve())
@@ -73,10 +74,11 @@ async def run(service: Service, settings: Settings) -> None:
 
 
 def _consumer(service: Service, database: Database, registry: Registry, settings: Settings) -> Consumer:
+    positions = Positions(service.name, database)
     if service.filing:
         letters = LetterProcessor(service, database, registry)
-        return Consumer(service.name, re.compile(DEAD_LETTERS), letters, settings)
-    return Consumer(service.name, service.topics, Processor(service, database, registry), settings)
+        return Consumer(positions, re.compile(DEAD_LETTERS), letters, settings)
+    return Consumer(positions, service.topics, Processor(service, database, registry), settings)
 
 
 async def begun_again(errand: Errand, database: Database, settings: Settings, stop: asyncio.Event) -> None:

@@ -17,6 +17,7 @@ from rich.table import Table
 from chassis.broker import Broker
 from fanout.addresses import running
 from fanout.errors import Unreachable
+from fanout.held import held_partitions
 from fanout.kafka_reader import reader
 from fanout.lag.backlog import Backlog, backlogs
 from fanout.lag.broker import Gap, Place, gaps
@@ -50,11 +51,14 @@ def command(json_output: Json = False) -> None:
     """
     addresses = running()
     relays = asyncio.run(backlogs(addresses.databases))
+    held = asyncio.run(held_partitions(addresses.databases))
     measured, silence = _ask_kafka(addresses.broker, relays)
     if json_output:
-        typer.echo(json.dumps(_as_json(measured, relays), indent=2))
+        typer.echo(json.dumps(_as_json(measured, relays) | {"held_partitions": held}, indent=2))
     else:
         _show(measured, relays, Console())
+        for sentence in held:
+            typer.echo(sentence)
     if silence is not None:
         raise silence
 

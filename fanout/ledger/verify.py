@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fanout.addresses import running
 from fanout.durations import seconds
+from fanout.held import held_partitions
 from fanout.ledger.audit import audit, settle
 from fanout.ledger.report import Report, as_json
 from fanout.ledger.table import show
@@ -23,16 +24,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print the ledger as JSON.")]
 
 
 def command(wait: Wait = None, json_output: Json = False) -> None:
-    """Read the ledger from the databases; exit 1 if anything is lost, applied twice or violated.
+    """Read the ledger from the databases; exit 1 if anything is lost, applied twice, violated or unreadable.
 
     Example: fanout verify --wait 60s
     """
     report = asyncio.run(_report(wait))
+    held = asyncio.run(held_partitions(running().databases))
     if json_output:
-        typer.echo(json.dumps(as_json(report), indent=2))
+        typer.echo(json.dumps(as_json(report) | {"held_partitions": held}, indent=2))
     else:
         show(report, Console())
-    if not report.holds or (wait is not None and not report.settled):
+        for sentence in held:
+            typer.echo(sentence)
+    if held or not report.holds or (wait is not None and not report.settled):
         raise typer.Exit(1)
 
 

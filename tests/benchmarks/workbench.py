@@ -20,6 +20,7 @@ from chassis.config import Settings
 from chassis.consumer import Consumer
 from chassis.database import Database
 from chassis.migrations import migrate
+from chassis.positions import Positions
 from chassis.processing import Processor
 from chassis.record import Record
 from chassis.registry import Registry
@@ -64,7 +65,9 @@ class Workbench:
         """Events per second, from the first record handed over to the last one committed."""
         processor = Stopwatch(Processor(self.service, self.database, self.registry), len(self.events))
         stop = asyncio.Event()
-        consumer = Consumer(self.new_group(), [self.topic], processor, self.settings)
+        consumer = Consumer(
+            Positions(self.new_group(), self.database), [self.topic], processor, self.settings
+        )
         consuming = asyncio.create_task(consumer.run(stop))
         await processor.done.wait()
         stop.set()

@@ -39,6 +39,24 @@ async def test_a_letter_is_filed_whole_with_its_origin_its_reason_and_its_event(
     assert letter.first_failed_at == letter.last_failed_at == NOON
 
 
+async def test_what_killed_its_worker_is_filed_undecoded(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read(*_: object) -> None:
+        raise AssertionError("it kills whoever decodes it")
+
+    monkeypatch.setattr("chassis.letters.read", read)
+    original = confirmed("order-1", 7)
+    letter = parked(original)
+    headers = [
+        (name, b"KilledItsWorker" if name == "dlq_error_type" else value) for name, value in letter.headers
+    ]
+    await file(database, replace(letter, headers=headers))
+    [filed] = await kept(database, letters)
+    assert (filed.value, filed.event, filed.error_type) == (original.value, None, "KilledItsWorker")
+    assert "killed" in filed.decode_error
+
+
 async def test_letters_keep_the_order_in_which_they_were_parked_and_progress_is_noted(
     database: Database,
 ) -> None:

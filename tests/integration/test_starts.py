@@ -1,18 +1,21 @@
 """A message that ends the process instead of raising: it is found by its trail of deaths, and parked unread."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database
+from chassis.outages import Stopped
 from chassis.parking import parked
 from chassis.processing import Processor
 from chassis.record import Record
 from chassis.starts import STARTS, starts
 from schemas import OrderConfirmed
-from tests.integration.desk import Desk, Schemas, confirmed, noted, record, rows
+from tests.integration.desk import Desk, Schemas, confirmed, counts, noted, record, rows
 
 
 class Death(BaseException):
@@ -105,3 +108,122 @@ async def test_a_death_at_another_place_starts_a_new_count(desk: Desk, database:
         [note] = await rows(database, starts)
         assert (note.kafka_offset, note.times) == (offset, 1)
     assert await rows(database, parked) == []
+
+
+async def test_only_the_culprit_is_parked_though_all_partitions_have_work(
+    desk: Desk, database: Database
+) -> None:
+    """Six partitions are processed side by side, and one record of one of them kills the process."""
+    kills(desk, "order-2-0")
+    partitions = [[of(partition, n) for n in range(20)] for partition in range(6)]
+    deaths = 0
+    while await dies(a_process(desk, database), partitions):
+        deaths += 1
+        assert deaths <= STARTS
+    [kept] = await rows(database, parked)
+    assert (kept.partition, kept.kafka_offset, kept.error_type) == (2, 0, "KilledItsWorker")
+    assert len(await noted(desk, database)) == 6 * 20 - 1
+
+
+async def dies(process: Processor, partitions: Sequence[Sequence[Record]]) -> bool:
+    """Whether the process dies of these partitions. If it does, all of them stop where they are."""
+    lanes = [asyncio.create_task(process.process(records, asyncio.Event())) for records in partitions]
+    done, pending = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
+    for lane in pending:
+        lane.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    return any(lane.exception() for lane in done)
+
+
+def of(partition: int, offset: int) -> Record:
+    return replace(confirmed(f"order-{partition}-{offset}", offset), partition=partition)
+
+
+async def test_after_a_death_one_record_of_all_partitions_is_in_hand_at_a_time(
+    desk: Desk, database: Database
+) -> None:
+    in_hand, most = 0, 0
+
+    async def read(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
+        nonlocal in_hand, most
+        in_hand += len(orders)
+        most = max(most, in_hand)
+        await desk.confirmed(orders, db)
+        in_hand -= len(orders)
+
+    kills(desk, "order-0-0")
+    with pytest.raises(Death):
+        await a_process(desk, database).process([of(0, 0)], asyncio.Event())
+    desk.service.reactions[OrderConfirmed] = read
+    process, stop = a_process(desk, database), asyncio.Event()
+    partitions = [[of(partition, n) for n in range(5)] for partition in range(4)]
+    await asyncio.gather(*(process.process(records, stop) for records in partitions))
+    assert len(await noted(desk, database)) == 20
+    assert most == 1
+
+
+async def test_five_hundred_records_behind_a_culprit_take_seconds(desk: Desk, database: Database) -> None:
+    kills(desk, "order-499")
+    records = [confirmed(f"order-{n}", n) for n in range(500)]
+    began = time.monotonic()
+    await lives_until_done(desk, database, records)
+    print(f"{time.monotonic() - began:.1f} s")
+    assert time.monotonic() - began < 30
+    assert [row.kafka_offset for row in await rows(database, parked)] == [499]
+    assert len(await noted(desk, database)) == 499
+
+
+async def test_what_the_inbox_has_is_not_read_again_after_a_death(
+    desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [confirmed(f"order-{n}", n) for n in range(5)]
+    await a_process(desk, database).process(records, asyncio.Event())
+
+    async def read(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr("chassis.processing.read", read)
+    await a_process(desk, database).process(records, asyncio.Event())
+    assert await counts(database) == {
+        "received": 10,
+        "applied": 5,
+        "repeated": 5,
+        "parked": 0,
+        "next_offset": 5,
+    }
+
+
+async def test_a_worker_that_is_killed_while_it_waits_for_an_outage_suspects_nobody(
+    desk: Desk, database: Database
+) -> None:
+    """However often it is killed: the registry is away, and the record is never to blame."""
+    for _ in range(3 * STARTS):
+        process = Processor(desk.service, database, Schemas(away=10**6))  # type: ignore[arg-type]
+        stop = asyncio.Event()
+        waiting = asyncio.create_task(process.process([confirmed("a", 0)], stop))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        stop.set()  # and no `leave`: the process ends here
+        with pytest.raises(Stopped):
+            await waiting
+    await a_process(desk, database).process([confirmed("a", 0)], asyncio.Event())
+    assert await rows(database, parked) == []
+    assert len(await noted(desk, database)) == 1
+
+
+async def test_a_culprit_is_found_though_partitions_change_hands_meanwhile(
+    desk: Desk, database: Database
+) -> None:
+    """A process that gives its partitions up before it has found out leaves what it knows to the next."""
+    kills(desk, "order-1")
+    records = [confirmed(f"order-{n}", n) for n in range(3)]
+    for _ in range(STARTS):
+        with pytest.raises(Death):
+            await a_process(desk, database).process(records, asyncio.Event())
+        between, stop = a_process(desk, database), asyncio.Event()
+        stop.set()
+        await between._starts.begin(records)
+        await between.leave([("orders", 0)])
+    await a_process(desk, database).process(records, asyncio.Event())
+    [kept] = await rows(database, parked)
+    assert kept.kafka_offset == 1

@@ -16,7 +16,7 @@ from chassis.broker import Broker
 from chassis.outbox import load_headers, outbox
 from chassis.parking import Failed, park
 from chassis.record import Record
-from chassis.relay import PRODUCER
+from chassis.relay_producer import PRODUCER
 from chassis.topics import dead_letter_topic, retry_topic
 from fanout.setup.topics import LARGEST_BYTES, PARTITIONS, ensure, wanted
 from tests.integration.conftest import NewDatabase, NewTopic

@@ -1,5 +1,6 @@
 """The failure table, row by row."""
 
+import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -31,11 +32,31 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (from_database("23514"), FailureClass.PERMANENT),
         (from_database("22P02"), FailureClass.PERMANENT),
         (TransientFailure("later"), FailureClass.TRANSIENT),
-        (from_database("40001"), FailureClass.TRANSIENT),
-        (from_database("40P01"), FailureClass.TRANSIENT),
-        (from_database("55P03"), FailureClass.TRANSIENT),
-        (from_database("57014"), FailureClass.TRANSIENT),
-        (from_database("25P03", connection_invalidated=True), FailureClass.TRANSIENT),
+        (from_database("XX000"), FailureClass.TRANSIENT),
+        (from_database("42601"), FailureClass.PERMANENT),
+        (from_database("0A000"), FailureClass.PERMANENT),
+        (from_database("54000"), FailureClass.PERMANENT),
+        (from_database("25P02"), FailureClass.PERMANENT),
+        (from_database("P0001"), FailureClass.PERMANENT),
+        (from_database("40001"), FailureClass.INFRASTRUCTURE),
+        (from_database("40P01"), FailureClass.INFRASTRUCTURE),
+        (from_database("55P03"), FailureClass.INFRASTRUCTURE),
+        (from_database("57014"), FailureClass.INFRASTRUCTURE),
+        (from_database("25P03", connection_invalidated=True), FailureClass.INFRASTRUCTURE),
+        (from_database("25P04"), FailureClass.INFRASTRUCTURE),
+        (from_database("25006"), FailureClass.INFRASTRUCTURE),
+        (from_database("42501"), FailureClass.INFRASTRUCTURE),
+        (from_database("42P01"), FailureClass.INFRASTRUCTURE),
+        (from_database("42703"), FailureClass.INFRASTRUCTURE),
+        (asyncpg.InvalidCachedStatementError("cached"), FailureClass.INFRASTRUCTURE),
+        (
+            DBAPIError(
+                "SELECT 1", {}, caused(Exception("dialect"), asyncpg.InvalidCachedStatementError("cached"))
+            ),
+            FailureClass.INFRASTRUCTURE,
+        ),
+        (asyncpg.InterfaceError("connection is closed"), FailureClass.INFRASTRUCTURE),
+        (asyncpg.DataError("invalid input for query argument $1: 'closed'"), FailureClass.PERMANENT),
         (InfrastructureFailure("registry away"), FailureClass.INFRASTRUCTURE),
         (from_database("08006"), FailureClass.INFRASTRUCTURE),
         (from_database("53300"), FailureClass.INFRASTRUCTURE),

@@ -1,0 +1,132 @@
+"""A session in a group, on a real Kafka: what cannot be read, who gives up what, and from where it is read again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from confluent_kafka import TopicPartition
+from sqlalchemy import text
+
+from chassis import positions
+from chassis.database import Database
+from chassis.parking import parked
+from chassis.processing import Processor
+from chassis.record import Record
+from fanout.held import held_partitions
+from tests.integration.desk import Desk, Schemas, confirmed, noted, rows
+from tests.integration.kafka_topics import Topic, kafka_address, new_topic, running, until
+
+ZEROS = 20 * 2**20
+
+
+@pytest.fixture
+async def topic(request: pytest.FixtureRequest, database: Database, desk: Desk) -> AsyncIterator[Topic]:
+    async with new_topic(kafka_address(request), database) as made:
+        desk.service.name = made.name
+        yield made
+
+
+@pytest.fixture
+def processor(desk: Desk, database: Database) -> Processor:
+    return Processor(desk.service, database, Schemas())  # type: ignore[arg-type]
+
+
+async def applied(desk: Desk, database: Database, *order_ids: str) -> None:
+    async with asyncio.timeout(20):
+        while {order_id for order_id, _ in await noted(desk, database)} != set(order_ids):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_header_whose_name_is_not_utf_8_is_parked_and_its_neighbours_are_applied(
+    desk: Desk, database: Database, topic: Topic, processor: Processor
+) -> None:
+    topic.send(0, confirmed("before", 0))
+    await topic.send_with_header(0, confirmed("bad", 1), b"\xff\xfe")
+    topic.send(0, confirmed("behind", 2))
+    topic.send(1, confirmed("beside", 0))
+    async with running(topic.consumer(processor)):
+        await applied(desk, database, "before", "behind", "beside")
+    [kept] = await rows(database, parked)
+    assert (kept.partition, kept.kafka_offset, kept.key) == (0, 1, b"bad")
+    assert "UTF-8" in kept.error_message
+
+
+async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
+    desk: Desk, database: Database, topic: Topic, processor: Processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty mebibytes of zeros in a small gzip, and one day it is gone."""
+    monkeypatch.setattr("chassis.held.TRY_AGAIN_SECONDS", 0.5)
+    topic.send(0, confirmed("before", 0))
+    bomb = Record("", 0, 1, 0, b"bomb", bytes(ZEROS), [])
+    small: dict[str, str | int] = {"compression.type": "gzip", "message.max.bytes": 2 * ZEROS}
+    topic.send(0, bomb, **small)
+    topic.send(0, confirmed("behind", 2))
+    topic.send(1, confirmed("beside", 0))
+    consumer = topic.consumer(processor)
+    async with running(consumer):
+        await applied(desk, database, "before", "beside")
+        await until(lambda: consumer.held)
+        assert f"{topic.name}[0] at offset 1" in consumer.held[0] and "8388608" in consumer.held[0]
+        [row] = await rows(database, positions.held_partitions)
+        assert (row.topic, row.partition, row.kafka_offset) == (topic.name, 0, 1)
+        [sentence] = await held_partitions(
+            {"fraud": database.engine.url.render_as_string(hide_password=False)}
+        )
+        assert f"{topic.name} cannot read {topic.name}[0] at offset 1" in sentence
+        topic.send(2, confirmed("later", 0))
+        await applied(desk, database, "before", "beside", "later")
+        assert consumer.is_ready
+
+        topic.admin.delete_records([TopicPartition(topic.name, 0, 2)])
+        await applied(desk, database, "before", "beside", "later", "behind")
+        await until(lambda: not consumer.held)
+    assert await rows(database, positions.held_partitions) == await rows(database, parked) == []
+
+
+async def test_what_the_database_has_lost_is_read_again_though_kafka_knows_it_as_done(
+    desk: Desk, database: Database, topic: Topic, processor: Processor
+) -> None:
+    orders = [f"order-{n}" for n in range(10)]
+    topic.send(0, *(confirmed(order_id, n) for n, order_id in enumerate(orders)))
+    async with running(topic.consumer(processor)):
+        await applied(desk, database, *orders)
+    async with database.transaction() as db:  # a restore, to a state of before
+        for table in ("notes", "inbox", "outbox", "progress"):
+            await db.execute(text(f"DELETE FROM {table}"))
+        await db.execute(
+            text("INSERT INTO progress VALUES (:group, :topic, 0, 4, 0, 0, 0, 0)"),
+            {"group": topic.name, "topic": topic.name},
+        )
+    async with running(topic.consumer(processor)):
+        await applied(desk, database, *orders[4:])
+
+
+class Slow:
+    """Works as long as it is told, and says when it has begun."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
+        self.begun.set()
+        await self.go_on.wait()
+
+    async def leave(self, partitions: Sequence[tuple[str, int]]) -> None: ...
+
+
+async def test_a_sigterm_in_the_middle_of_a_rebalance_is_a_clean_leave(topic: Topic) -> None:
+    """The rebalance and the SIGTERM both give the same partitions up; nobody waits for a session to end."""
+    topic.send(0, confirmed("slow", 0))
+    slow, stop = Slow(), asyncio.Event()
+    leaving, staying = topic.consumer(slow), topic.consumer(Slow())
+    left = asyncio.create_task(leaving.run(stop))
+    await asyncio.wait_for(slow.begun.wait(), 20)
+    session = leaving._session
+    assert session is not None
+    async with running(staying):
+        await until(lambda: session._retiring.locked())
+        stop.set()
+        await asyncio.sleep(0.2)
+        slow.go_on.set()
+        await asyncio.wait_for(left, 8)
+        assert await asyncio.to_thread(topic.members) == 1

@@ -1,0 +1,18 @@
+"""A whole worker that reads one topic only: `python -m tests.slow.reader TOPIC`. Its group is called like the topic."""
+
+import asyncio
+import sys
+
+from chassis import worker
+from chassis.config import Settings
+from chassis.logs import configure_logging
+from chassis.service import load
+from schemas import OrderPlaced
+
+if __name__ == "__main__":
+    OrderPlaced.TOPIC = sys.argv[1]
+    service = load("notifications")
+    service.name, service.errands = sys.argv[1], []
+    service.reactions = {OrderPlaced: service.reactions[OrderPlaced]}
+    configure_logging(service.name, "worker", "WARNING")
+    asyncio.run(worker.run(service, Settings()))
