@@ -16,7 +16,7 @@ from chassis.broker import Broker
 from chassis.outbox import load_headers, outbox
 from chassis.parking import Failed, park
 from chassis.record import Record
-from chassis.relay_producer import PRODUCER
+from chassis.relay_producer import CONFIG
 from chassis.topics import dead_letter_topic, retry_topic
 from fanout.setup.topics import LARGEST_BYTES, PARTITIONS, ensure, wanted
 from tests.integration.conftest import NewDatabase, NewTopic
@@ -106,7 +106,7 @@ async def test_the_largest_event_fits_with_the_headers_of_a_dead_letter_into_its
         await park(db, "fraud", [Failed(record, RuntimeError("\N{PILE OF POO}" * 600), attempts=10_000)])
         letter = (await db.execute(select(outbox))).one()
     answers: list[KafkaError | None] = []
-    producer = Producer(PRODUCER | kafka.for_librdkafka() | {"log_level": 0})
+    producer = Producer(CONFIG | kafka.for_librdkafka() | {"log_level": 0})
     producer.produce(
         letter.topic,
         letter.payload,
