@@ -70,7 +70,9 @@ async def test_a_worker_that_is_killed_again_and_again_while_it_waits_for_the_re
 async def holds(system: System) -> bool:
     """Whether the worker that runs now waits for something."""
     log = await system.fanout("logs", "fraud-worker", "-n", "50")
-    return "holding" in log.rpartition("worker_started")[2]
+    status = json.loads(await system.fanout("status", "--json"))
+    states = {process["process"]: process["state"] for process in status["processes"]}
+    return states["fraud-worker"] == "RUNNING" and "holding" in log.rpartition("worker_started")[2]
 
 
 @pytest.mark.timeout(400)
