@@ -59,10 +59,12 @@ async def test_a_worker_that_is_killed_again_and_again_while_it_waits_for_the_re
         await system.fanout("stop", "registry", "fraud-worker")
         orders = [await system.order() for _ in range(6)]
         await system.fanout("start", "fraud-worker")
-        for _ in range(4):
-            await until(lambda: holds(system))
-            await system.fanout("kill", "fraud-worker")
-        await system.fanout("start", "registry")
+        try:
+            for _ in range(4):
+                await until(lambda: holds(system))
+                await system.fanout("kill", "fraud-worker")
+        finally:
+            await system.fanout("start", "registry")
         for order_id in orders:
             await system.until_status(order_id, "shipped", seconds=60)
 
