@@ -13,6 +13,7 @@ from chassis.parking import parked
 from chassis.processing import Processor
 from chassis.record import Record
 from fanout.held import held_partitions
+from schemas import OrderConfirmed
 from tests.integration.desk import Desk, Schemas, confirmed, noted, rows
 from tests.integration.kafka_topics import Topic, kafka_address, new_topic, running, until
 
@@ -20,9 +21,13 @@ ZEROS = 20 * 2**20
 
 
 @pytest.fixture
-async def topic(request: pytest.FixtureRequest, database: Database, desk: Desk) -> AsyncIterator[Topic]:
+async def topic(
+    request: pytest.FixtureRequest, database: Database, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Topic]:
+    """Returns one of this test's own, to which the events of the desk belong."""
     async with new_topic(kafka_address(request), database) as made:
         desk.service.name = made.name
+        monkeypatch.setattr(OrderConfirmed, "TOPIC", made.name)
         yield made
 
 

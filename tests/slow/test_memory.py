@@ -79,9 +79,9 @@ async def worker(topic: Topic, registry: str) -> AsyncIterator[Memory]:
     assert memory.most_mb < LIMIT_MB
 
 
-async def received(database: Database) -> int:
+async def applied(database: Database) -> int:
     async with database.transaction() as db:
-        found = await db.execute(text("SELECT coalesce(sum(received), 0)::int FROM progress"))
+        found = await db.execute(text("SELECT coalesce(sum(applied), 0)::int FROM progress"))
         return int(found.scalar_one())
 
 
@@ -95,7 +95,7 @@ async def test_a_hundred_thousand_waiting_events_fit_into_the_limit(
     fill(topic.kafka, topic.name, [(uuid7(), order_placed(n)) for n in range(EVENTS)], schema_id)
     began = time.monotonic()
     async with worker(topic, registry_url(request)):
-        while await received(database) < EVENTS:
+        while await applied(database) < EVENTS:
             assert time.monotonic() - began < 500
             await asyncio.sleep(0.5)
     print(f"{EVENTS / (time.monotonic() - began):.0f} events/s")
