@@ -11,7 +11,7 @@ from chassis import pulse, telemetry
 from chassis.failures import FailureClass, classify
 
 FIRST_PAUSE_SECONDS = 0.1
-HOLD_SECONDS = 3.0
+HOLD_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -38,8 +38,6 @@ async def through_outages(
     """
     seconds = FIRST_PAUSE_SECONDS
     while True:
-        if stop.is_set():
-            raise Stopped
         pulse.beat()
         try:
             return await work()
