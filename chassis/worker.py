@@ -32,6 +32,9 @@ ERRAND_SECONDS = 3.0
 WORKER_CONNECTIONS = 4
 """Few, so that batches grow instead of transactions that compete with an API's for the processors."""
 
+BY_KEY_ONLY = {"enable_seqscan": "off"}
+"""A worker finds rows by their keys. A plan made while a table was small would go on reading all of it."""
+
 log = structlog.get_logger()
 
 
@@ -43,7 +46,10 @@ async def run(service: Service, settings: Settings) -> None:
         loop.add_signal_handler(number, _begin_drain, stop, settings.drain_seconds)
 
     database = Database(
-        settings.database_url, WORKER_CONNECTIONS, settings.instance or f"{service.name}-worker"
+        settings.database_url,
+        WORKER_CONNECTIONS,
+        settings.instance or f"{service.name}-worker",
+        BY_KEY_ONLY,
     )
     registry = Registry(settings.registry_url)
     consumer = _consumer(service, database, registry, settings)
