@@ -9,7 +9,7 @@ LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## start everything, place 300 orders, kill a consumer, and verify that nothing is lost
+demo: $(READY) ## start everything, place 1,000 orders, kill a consumer, and verify that nothing is lost
 	@$(VENV)/bin/fanout demo
 
 up: $(READY) ## start Kafka, Postgres, the schema registry and all services

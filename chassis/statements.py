@@ -67,7 +67,7 @@ def _processor(type_: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any]
 def arrays(table: Table, *names: str) -> TableValuedAlias:
     """Returns rows of these columns of the table (default: all), each column bound as an array."""
     columns = [table.c[name] for name in names or table.c.keys()]
-    bound = (bindparam(PREFIX + each.name, type_=ARRAY(each.type)) for each in columns)
+    bound = (bindparam(PREFIX + each.name, type_=ARRAY(each.type, dimensions=1)) for each in columns)
     rows = func.unnest(*bound).table_valued(*(column(each.name, each.type) for each in columns))
     return rows.render_derived(name="given")
 

@@ -30,7 +30,7 @@ Orders = Annotated[int, typer.Option(min=2, help="How many orders to place.")]
 Rate = Annotated[float, typer.Option(min=1, max=500, help="Orders per second.")]
 
 
-def command(orders: Orders = 300, rate: Rate = 30.0) -> None:
+def command(orders: Orders = 1_000, rate: Rate = 100.0) -> None:
     """Start everything, place orders, kill the fraud worker in the middle, mend a message, show what became of it all.
 
     Leaves the system running. Exit code 0 only if the ledger holds.

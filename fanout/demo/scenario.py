@@ -1,4 +1,4 @@
-"""Three hundred customers, and a fraud worker that is killed while they order."""
+"""Plays a thousand customers, and a fraud worker that is killed while they order."""
 
 import asyncio
 from collections.abc import Callable

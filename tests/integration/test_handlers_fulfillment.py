@@ -82,3 +82,15 @@ async def test_what_and_go_at_the_same_moment_are_one_shipment(database: Databas
             facts.deliver(database, fulfillment, CONFIRMED(order_id)),
         )
     assert len(await facts.said(database)) == 20
+
+
+async def test_each_order_of_a_batch_keeps_its_own_contents(database: Database) -> None:
+    lines = {
+        "one": {"mug": 2},
+        "two": {"mug": 1, "pencil": 3},
+        "three": {"mug": 1, "pencil": 1, "notebook": 1},
+    }
+    await facts.deliver(database, fulfillment, *(PLACED(order_id, lines[order_id]) for order_id in lines))
+    for order_id, wanted in lines.items():
+        contents = (await state(database, order_id))["contents"]
+        assert {line["product_id"]: line["quantity"] for line in contents} == wanted
