@@ -82,7 +82,7 @@ async def parked_messages(system: System) -> int:
 
 
 async def deliveries_given_up(system: System) -> int:
-    return (await system.fanout("logs", "orders-worker", "-n", "100000")).count('"event":"delivery_failed"')
+    return (await system.fanout("logs", "orders-worker", "-n", "100000")).count('"error":"NotDelivered')
 
 
 async def more_deliveries_given_up(system: System, before: int) -> bool:
