@@ -55,7 +55,7 @@ class RefusedRow(NamedTuple):
 
     def __str__(self) -> str:
         what = f"{self.type} of {self.order_id}" if self.type and self.order_id else "a message"
-        return f"row {self.id} of {self.service}'s outbox ({what} for topic {self.topic})"
+        return f"row {self.id} of the outbox of {self.service} ({what} for topic {self.topic})"
 
 
 class ParkedMessage(NamedTuple):

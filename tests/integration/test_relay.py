@@ -1,9 +1,13 @@
 """The relay on a real Kafka: what is committed arrives, at once and in order."""
 
+from typing import Any
+
 import pytest
 
 from chassis import relay
 from chassis.outbox import Message
+from chassis.relay_rows import MARK_SENT, NEXT_ROWS
+from chassis.relay_session import connect
 from tests.integration.conftest import NewDatabase
 from tests.integration.relaying import Topics, kafka_topics, running, unsent, until, write
 
@@ -31,3 +35,34 @@ async def test_a_relay_that_is_woken_sends_at_once(
         await until(all_sent)
     assert not sender.is_active
     assert kafka_topics.values(topic) == [b"v"]
+
+
+async def test_a_turn_is_two_statements(
+    new_database: NewDatabase, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def counted(database_url: str, service: str) -> Any:
+        connection = await connect(database_url, service)
+        connection.add_query_logger(lambda query: asked.append(query.query))
+        return connection
+
+    monkeypatch.setattr(relay, "connect", counted)
+    monkeypatch.setattr(relay, "SAFETY_POLL_SECONDS", 60.0)
+    database = await new_database("fraud")
+    topic = kafka_topics.new()
+
+    async def has_looked() -> bool:
+        return asked[-1:] == [NEXT_ROWS]
+
+    async def has_marked() -> bool:
+        return asked[-1:] == [MARK_SENT]
+
+    async with running(database, kafka_topics) as sender:
+        await until(has_looked)
+        for value in (b"makes the driver ask for types, once a session", b"counted"):
+            asked.clear()
+            await write(database, [Message(topic, b"k", value, [])])
+            sender.wake()
+            await until(has_marked)
+        assert asked == [NEXT_ROWS, MARK_SENT]
