@@ -145,6 +145,8 @@ class Relay:
             await relay_rows.set_aside(connection, outcome.refused)
             _log_refused(outcome.refused)
         if outcome.failure:
+            undelivered = len(rows) - len(outcome.sent) - len(outcome.refused)
+            log.warning("delivery_failed", undelivered=undelivered, error=outcome.failure)
             raise NotDelivered(outcome.failure)
         return is_full or len(outcome.sent) + len(outcome.refused) < len(rows)
 
