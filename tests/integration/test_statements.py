@@ -28,8 +28,8 @@ INSERT = Statement(
 )
 FIND = Statement(
     select(things)
-    .where(things.c.thing_id == any_(ids()), things.c.is_good == True)
-    .order_by(things.c.thing_id)  # noqa: E712
+    .where(things.c.thing_id == any_(ids()), things.c.is_good, things.c.number > 0)
+    .order_by(things.c.thing_id)
 )
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
