@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     registry_url: str = ""
     batch_size: int = Field(default=500, ge=1, le=5_000)
     session_timeout_ms: int = Field(default=6_000, ge=6_000)
+    gather_ms: int = Field(default=0, ge=0, le=5_000)
+    """For how long Kafka may let events wait for others, to be read together."""
     drain_seconds: float = Field(default=8.0, gt=0)
 
     retention_days: float = Field(default=10.0, ge=9.0)

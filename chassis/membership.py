@@ -8,6 +8,10 @@ from chassis.retries import MAX_POLL_INTERVAL_SECONDS
 METADATA_SECONDS = 10
 FETCH_BYTES = 2**20
 """In one answer of the broker. A batch that is larger comes alone, whatever the limits are."""
+IDLE_FETCH_MS = 2_000
+"""Kafka answers sooner when there is something to read."""
+GATHERED_BYTES = 64 * 1024
+"""Enough to be worth an answer at once: some hundred events."""
 
 
 def client_settings(group: str, settings: Settings) -> dict[str, Any]:
@@ -25,7 +29,8 @@ def client_settings(group: str, settings: Settings) -> dict[str, Any]:
         "request_timeout_ms": 10_000,
         "retry_backoff_ms": 300,
         "metadata_max_age_ms": METADATA_SECONDS * 1000,
-        "fetch_max_wait_ms": 500,
+        "fetch_max_wait_ms": settings.gather_ms or IDLE_FETCH_MS,
+        "fetch_min_bytes": GATHERED_BYTES if settings.gather_ms else 1,
         "fetch_max_bytes": FETCH_BYTES,
         "max_partition_fetch_bytes": FETCH_BYTES // 4,
     }

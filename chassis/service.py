@@ -32,12 +32,17 @@ class Service:
     A reaction gets events of one type, new to this service, in an open transaction that it must not commit.
     `topic` is where its own facts go; where rights are given out, nobody else may write there.
     A read model has no effects beyond its own tables: a replay may empty them and fill them again.
+    Where nobody waits for the effects, events may wait up to `gather_ms` in Kafka, so that more of them share a
+    transaction and a read: at 20 orders a second that saves most of what they cost.
     """
 
-    def __init__(self, name: str, topic: str | None = None, read_model: bool = False) -> None:
+    def __init__(
+        self, name: str, topic: str | None = None, read_model: bool = False, gather_ms: int = 0
+    ) -> None:
         self.name = name
         self.topic = topic
         self.read_model = read_model
+        self.gather_ms = gather_ms
         self.metadata = MetaData()
         self.reactions: dict[type[Event], Reaction[Any]] = {}
         self.filing: Filing | None = None

@@ -80,6 +80,7 @@ async def run(service: Service, settings: Settings) -> None:
 
 
 def _consumer(service: Service, database: Database, registry: Registry, settings: Settings) -> Consumer:
+    settings = settings.model_copy(update={"gather_ms": service.gather_ms or settings.gather_ms})
     positions = Positions(service.name, database)
     if service.filing:
         letters = LetterProcessor(service, database, registry)

@@ -11,7 +11,7 @@ from chassis.service import Service
 from chassis.statements import Statement, arrays
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped, PaymentProcessed
 
-analytics = Service("analytics", read_model=True)
+analytics = Service("analytics", read_model=True, gather_ms=500)
 
 # Each fact has rows of its own, which nothing changes later: so it does not matter who is heard first,
 # and no two topics ever wait for each other's locks. What belongs together is joined when it is asked for.

@@ -29,7 +29,7 @@ from chassis.service import Service
 from schemas import FraudAssessed, OrderPlaced
 from services.fraud.domain import MANY_ORDERS, WINDOW, Verdict, judge, revise
 
-fraud = Service("fraud", topic="fraud")
+fraud = Service("fraud", topic="fraud", gather_ms=250)
 
 customers = Table("customers", fraud.metadata, Column("customer_id", Text, primary_key=True))
 """A row for each, to be locked while orders of that customer are assessed."""

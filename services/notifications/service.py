@@ -11,7 +11,7 @@ from schemas import OrderCancelled, OrderPlaced, OrderShipped, PaymentProcessed
 from services.notifications.domain import authorized, cancelled, declined, placed, shipped
 from services.notifications.sender import send
 
-notifications = Service("notifications")
+notifications = Service("notifications", gather_ms=500)
 notifications.alongside(send)
 
 messages = Table(
