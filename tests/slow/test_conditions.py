@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
+import asyncpg
 import psutil
 import pytest
 
@@ -50,6 +51,28 @@ async def test_rows_that_are_locked_for_forty_seconds(system: System) -> None:
         async with system.connect("orders") as db, db.transaction():
             await db.execute("SELECT 1 FROM orders WHERE order_id::text = ANY($1) FOR UPDATE", orders)
             await load_for(system, 40)
+
+
+@pytest.mark.parametrize("service", ["orders", "fulfillment"])
+async def test_a_database_that_is_read_only_for_a_minute(system: System, service: str) -> None:
+    """As after a failover to a standby (SQLSTATE 25006)."""
+    async with nothing_is_parked(system), system.connect(service) as db:
+        try:
+            await db.execute(f"ALTER DATABASE {service} SET default_transaction_read_only = on")
+            await end_sessions(db, service)
+            orders = [asyncio.create_task(load_for(system, 60)), asyncio.create_task(asyncio.sleep(60))]
+            await orders[1]
+        finally:
+            await db.execute("SET default_transaction_read_only = off")
+            await db.execute(f"ALTER DATABASE {service} RESET default_transaction_read_only")
+            await end_sessions(db, service)
+        await orders[0]
+
+
+async def end_sessions(db: asyncpg.Connection, service: str) -> None:
+    """Makes everybody connect again, since a setting of the database is that of new sessions."""
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
+    await db.execute(others, service)
 
 
 async def test_a_worker_that_is_killed_again_and_again_while_it_waits_for_the_registry(

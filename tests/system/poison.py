@@ -1,4 +1,4 @@
-"""Every way of being unusable that we know of: sixteen kinds of message that no consumer can apply."""
+"""Every way of being unusable that we know of: eighteen kinds of message that no consumer can apply."""
 
 import json
 import random
@@ -43,9 +43,15 @@ def impossible(heard: str) -> schemas.Event:
     return replace(GOOD[heard]("order"), order_id=IMPOSSIBLE_ID)  # type: ignore[call-arg]
 
 
-def kinds(heard: str, schema_id: int, another_id: int, bomb_id: int) -> dict[str, Callable[[], Poison]]:
-    """By name, what makes one; `schema_id` is that of `heard`, a type that all readers of the topic listen to."""
+def kinds(
+    heard: str, schema_id: int, another_id: int, bomb_id: int, foreign: tuple[str, int]
+) -> dict[str, Callable[[], Poison]]:
+    """By name, what makes one; `schema_id` is that of `heard`, a type that all readers of the topic listen to.
+
+    `foreign` is a type of another topic, with its schema id.
+    """
     good = encode(GOOD[heard](str(uuid4())))
+    misplaced = frame(foreign[1], encode(GOOD[foreign[0]](IMPOSSIBLE_ID)))
 
     def of_type(value: bytes | None, *more: tuple[str, bytes]) -> Callable[[], Poison]:
         return lambda: (value, [*headers(heard, str(uuid4())), *more])
@@ -62,6 +68,8 @@ def kinds(heard: str, schema_id: int, another_id: int, bomb_id: int) -> dict[str
         "impossible values": of_type(frame(schema_id, encode(impossible(heard)))),
         "1 MiB": of_type(frame(schema_id, bytes(MEBIBYTE - 5))),
         "zero-width bomb": of_type(frame(bomb_id, TEN_MILLION_NULLS)),
+        "another order's key": of_type(frame(schema_id, good)),
+        "another topic's type": lambda: (misplaced, headers(foreign[0], str(uuid4()))),
         "no headers": lambda: (frame(schema_id, good), []),
         "huge headers": lambda: (
             b"",

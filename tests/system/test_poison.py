@@ -1,4 +1,4 @@
-"""Sixteen kinds of poison in every partition of every topic: parked once by each reader, and nobody waits for it."""
+"""Eighteen kinds of poison in every partition of every topic: parked once by each reader, and nobody waits for it."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ import schemas
 from chassis.record import EVENT_TYPES
 from chassis.registry import Registry
 from tests.system.conftest import System, until
-from tests.system.poison import IMPOSSIBLE_ID, Poison, kinds, register_bomb
+from tests.system.poison import GOOD, IMPOSSIBLE_ID, Poison, kinds, register_bomb
 
 TOPICS = sorted({event_type.TOPIC for event_type in schemas.EVENTS})
 PARTITIONS = 6
@@ -79,14 +79,16 @@ async def longest_wait(system: System, reader: str, topic: str, since: datetime)
 
 
 async def poisoned(system: System, topic: str, heard: str, late: bool) -> int:
-    """Sends twelve kinds, or the others, to every partition; how many messages that were."""
+    """Sends fourteen kinds, or the others, to every partition; how many messages that were."""
     registry = Registry(system.stack.addresses.registry_url)
     other = next(event_type for event_type in schemas.EVENTS if heard != event_type.NAME)
+    foreign = next(each for each in schemas.EVENTS if topic != each.TOPIC and each.NAME in GOOD)
     made = kinds(
         heard,
         schema_id=await registry.schema_id(EVENT_TYPES[heard], EVENT_TYPES[heard].SCHEMA_VERSION),
         another_id=await registry.schema_id(other, other.SCHEMA_VERSION),
         bomb_id=await register_bomb(system.stack.addresses.registry_url),
+        foreign=(foreign.NAME, await registry.schema_id(foreign, foreign.SCHEMA_VERSION)),
     )
     await registry.aclose()
     chosen = [make for kind, make in made.items() if (kind in LATE) == late]

@@ -1,0 +1,44 @@
+"""Whatever is killed, and whenever: nothing is lost, nothing is applied twice, and no innocent message is parked."""
+
+import asyncio
+import json
+import time
+from random import Random
+
+import pytest
+
+from tests.system.conftest import WORKERS, System
+
+SECONDS = 180
+RATE = 20.0
+PAUSE_SECONDS = (1.0, 6.0)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_three_minutes_of_random_kills_of_everything(system: System, seed: int) -> None:
+    before = await parked(system)
+    load = asyncio.create_task(system.load(round(SECONDS * RATE), RATE, seed=seed))
+    killed = await kill_at_random(system, Random(seed), time.monotonic() + SECONDS)
+    report = await load
+    assert report.complete, report.lines()
+    print(f"seed {seed}: {len(killed)} kills: {killed}; {await system.settled(180)}")
+    assert await parked(system) == before
+
+
+async def kill_at_random(system: System, random: Random, until: float) -> list[str]:
+    """SIGKILLs one running process after the other; returns their names."""
+    killed = []
+    while time.monotonic() < until:
+        await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
+        status = json.loads(await system.fanout("status", "--json"))
+        running = [each["process"] for each in status["processes"] if each["state"] == "RUNNING"]
+        victim = random.choice(sorted(set(running) - {"supervisord"}))
+        done = await asyncio.to_thread(system.stack.fanout, "kill", victim)
+        if done.returncode == 0:  # it may have ended by itself a moment ago
+            killed.append(victim)
+    return killed
+
+
+async def parked(system: System) -> int:
+    return sum([len(await system.query(service, "SELECT 1 FROM parked")) for service in WORKERS])
