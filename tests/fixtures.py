@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,6 @@ from tests.databases import administer, named_url
 from tests.stack import Stack, free_base
 
 NewDatabase = Callable[[str], Awaitable[Database]]
-_numbers = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -55,38 +55,68 @@ def postgres_url(request: pytest.FixtureRequest) -> URL:
 
 
 @pytest.fixture(scope="session")
-def templates(postgres_url: URL) -> Iterator[dict[str, str]]:
-    """By service, the name of a migrated database to copy; filled as tests ask for services."""
-    made: dict[str, str] = {}
-    yield made
-    for name in made.values():
-        asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+def databases(postgres_url: URL) -> Iterator["Databases"]:
+    databases = Databases(postgres_url)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
-async def new_database(postgres_url: URL, templates: dict[str, str]) -> AsyncIterator[NewDatabase]:
+async def new_database(databases: "Databases") -> AsyncIterator[NewDatabase]:
     """`await new_database("orders")` is a Database with the tables of the chassis and of that service."""
     opened: list[Database] = []
 
     async def create(service: str) -> Database:
-        if service not in templates:
-            templates[service] = await _migrated(postgres_url, service)
-        name = f"test_{service}_{os.getpid()}_{next(_numbers)}"
-        await administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {templates[service]}")
-        opened.append(Database(named_url(postgres_url, name)))
+        opened.append(Database(await databases.take(service)))
         return opened[-1]
 
     yield create
     for database in opened:
         await database.close()
-        await administer(postgres_url, f"DROP DATABASE {database.engine.url.database} WITH (FORCE)")
+        databases.drop(database.engine.url.database or "")
 
 
-async def _migrated(postgres_url: URL, service: str) -> str:
-    name = f"template_{service}_{os.getpid()}"
-    await administer(postgres_url, f"CREATE DATABASE {name}")
-    await migrate(load(service), named_url(postgres_url, name))
-    return name
+class Databases:
+    """Copies migrated databases in the background: one of each service is always there before a test asks for it."""
+
+    def __init__(self, server: URL) -> None:
+        self._server = server
+        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._spare: dict[str, Future[str]] = {}
+        self._templates: list[str] = []
+        self._numbers = count(1)
+
+    async def take(self, service: str) -> str:
+        """Returns the URL of a database that nobody else has."""
+        spare = self._spare.pop(service) if service in self._spare else self._submit(service)
+        name = await asyncio.wrap_future(spare)
+        self._spare[service] = self._submit(service)
+        return named_url(self._server, name)
+
+    def drop(self, name: str) -> None:
+        self._worker.submit(self._administer, f"DROP DATABASE {name} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Drops what is left, and waits until it is gone."""
+        for name in [*(spare.result() for spare in self._spare.values()), *self._templates]:
+            self.drop(name)
+        self._worker.shutdown()
+
+    def _submit(self, service: str) -> Future[str]:
+        return self._worker.submit(self._copy, service)
+
+    def _copy(self, service: str) -> str:
+        template = f"template_{service}_{os.getpid()}"
+        if template not in self._templates:
+            self._administer(f"CREATE DATABASE {template}")
+            self._templates.append(template)
+            asyncio.run(migrate(load(service), named_url(self._server, template)))
+        name = f"test_{service}_{os.getpid()}_{next(self._numbers)}"
+        self._administer(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def _administer(self, statement: str) -> None:
+        asyncio.run(administer(self._server, statement))
 
 
 def pytest_configure() -> None:
