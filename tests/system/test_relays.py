@@ -64,7 +64,7 @@ def second_orders_worker(system: System, log: Path) -> Iterator[None]:
 
 
 async def said(log: Path, event: str) -> bool:
-    return f'"event": "{event}"' in log.read_text()
+    return f'"event":"{event}"' in log.read_text()
 
 
 async def out_of_order(system: System, service: str, topic: str) -> list[str]:
