@@ -25,7 +25,6 @@ def main() -> int:
         service = load(arguments.service)
         settings = read_settings()
         configure_logging(service.name, arguments.process, settings.log_level)
-        os.nice(settings.niceness)
         return uvloop.run(PROCESSES[arguments.process](service, settings))
     except (UnknownService, UnreadableSecrets) as error:
         return _refuse(str(error))

@@ -25,8 +25,6 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = 0
     log_level: str = "INFO"
-    niceness: int = Field(default=0, ge=0, le=19)
-    """By how much this process leaves the processors to others; where containers run, `cpu_shares` do that."""
     instance: str = ""
     """Which of a service's workers this is; Kafka shows it beside the partitions it has."""
 

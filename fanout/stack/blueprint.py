@@ -20,8 +20,8 @@ WRITES_TO_CUSTOMERS = "notifications"
 """The one service that is told where the mail server is."""
 
 
-WORKER_NICENESS = "10"
-"""An API is served first when processors are scarce: a POST waits for no consumer."""
+YIELDING = ["nice", "-n", "10"]
+"""How workers are started, so that APIs are served first when processors are scarce."""
 
 
 def services() -> list[str]:
@@ -121,7 +121,6 @@ class Blueprint:
             "FANOUT_INSTANCE": name,
             "FANOUT_KAFKA": f"{HOST}:{self.ports.kafka}",
             "FANOUT_REGISTRY_URL": registry.url(self.ports),
-            "FANOUT_NICENESS": WORKER_NICENESS,
         }
         if service == WRITES_TO_CUSTOMERS:
             streams["FANOUT_SMTP"] = f"{HOST}:{self.ports.smtp}"
@@ -134,5 +133,5 @@ class Blueprint:
             "FANOUT_HTTP_PORT": str(self._port(name)),
             **more,
         }
-        command = [sys.executable, "-m", "chassis", kind, service]
+        command = [*(YIELDING if kind == "worker" else []), sys.executable, "-m", "chassis", kind, service]
         return Process(name, command, environment, ports=(self._port(name),))

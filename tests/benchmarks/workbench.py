@@ -26,6 +26,7 @@ from chassis.record import Record
 from chassis.registry import Registry
 from chassis.service import Service, load
 from chassis.starts import Partition
+from chassis.topics import retry_topic
 from fanout.addresses import Addresses, running
 from fanout.stack.home import current
 from schemas import OrderLine, OrderPlaced
@@ -101,6 +102,7 @@ class Stopwatch:
 async def prepared(count: int) -> AsyncIterator[Workbench]:
     """Leaves no database and no topic behind."""
     name = f"benchmark_{uuid4().hex[:8]}"
+    topic = retry_topic("orders", name)  # one on which events of `orders` may be
     addresses, service = running(), load(SERVICE)
     password = current().passwords(["postgres"])["postgres"]
     server = make_url(addresses.databases[SERVICE]).set(
@@ -113,15 +115,15 @@ async def prepared(count: int) -> AsyncIterator[Workbench]:
     database = Database(url.render_as_string(hide_password=False))
     try:
         await migrate(service, url.render_as_string(hide_password=False))
-        admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(10)
+        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(10)
         events = [(uuid7(), order_placed(n)) for n in range(count)]
         schema_id = await registry.schema_id(OrderPlaced, OrderPlaced.SCHEMA_VERSION)
-        fill(addresses.kafka, name, events, schema_id)
-        yield Workbench(addresses, service, database, registry, url, name, events)
+        fill(addresses.kafka, topic, events, schema_id)
+        yield Workbench(addresses, service, database, registry, url, topic, events)
     finally:
         await registry.aclose()
         await database.close()
-        admin.delete_topics([name])[name].result(10)
+        admin.delete_topics([topic])[topic].result(10)
         await administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
