@@ -49,6 +49,10 @@ def outcomes(order_ids: Collection[str], facts: Facts) -> Outcomes:
     )
 
 
+SHOWN = {*(f"orders.{stage}" for stage in STAGES), "fraud.assessed"}
+"""The facts that `progress` is made of."""
+
+
 def progress(order_ids: Sequence[str], facts: Facts) -> str:
     mine = set(order_ids)
     counts = {stage: len(mine & facts[f"orders.{stage}"].keys()) for stage in STAGES}
