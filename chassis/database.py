@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 class TransactionLost(Exception):
-    """Postgres rolled back what should have been committed: a statement had failed, and the error was swallowed."""
+    """Postgres rolled back what should have been committed."""
 
 
 class Database:
@@ -68,7 +68,7 @@ class Database:
             try:
                 yield db
                 if await postgres.execute("COMMIT") != "COMMIT":
-                    raise TransactionLost
+                    raise TransactionLost("a statement had failed, and its error was swallowed")
             except BaseException:
                 await _roll_back(db)
                 raise
