@@ -58,7 +58,8 @@ class GroupCommit(Generic[T, R]):
     def __init__(self, write: Write[T, R]) -> None:
         self._write = write
         self._waiting: deque[_Member[T, R]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def longest_wait(self) -> float:
@@ -72,19 +73,25 @@ class GroupCommit(Generic[T, R]):
         """
         member: _Member[T, R] = _Member(item, apart)
         self._waiting.append(member)
-        if len(self._running) < GROUPS_AT_ONCE:
-            run = asyncio.create_task(self._run(database))
-            self._running.add(run)
-            run.add_done_callback(self._running.discard)
+        if self._running < GROUPS_AT_ONCE:
+            self._running += 1
+            task = asyncio.create_task(self._run(database))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await member.answer
 
     async def _run(self, database: Database) -> None:
         structlog.contextvars.unbind_contextvars("trace_id")
-        while group := self._next_group():
-            try:
-                await self._commit(database, group)
-            except Exception as error:
-                await self._recover(database, group, error)
+        try:
+            while group := self._next_group():
+                try:
+                    await self._commit(database, group)
+                except Exception as error:
+                    await self._recover(database, group, error)
+        finally:
+            self._running -= (
+                1  # in the step that found nobody waiting, so that whoever comes next starts another
+            )
 
     def _next_group(self) -> list[_Member[T, R]]:
         """Takes who waited longest; who must stay apart from a member waits for the next group, in its place."""

@@ -258,3 +258,16 @@ async def test_an_answer_that_never_arrived_is_given_again(
     again = await post(client, "note", key=key)
     assert (again.status_code, again.json()) == (201, {"note_id": "note", "amount": 1})
     assert await count(database, notes) == 1
+
+
+async def test_a_request_that_comes_just_as_a_group_ends_is_not_left_waiting(database: Database) -> None:
+    async def write(db: AsyncConnection, items: Sequence[int]) -> Sequence[int]:
+        return items
+
+    group = GroupCommit(write)
+    async with asyncio.timeout(20):
+        for number in range(0, 400, 2):
+            first = [asyncio.create_task(group.submit(database, each)) for each in (number, number + 1)]
+            assert await first[0] == number  # wakes up in the step in which the group's task ends
+            assert await group.submit(database, -1) == -1
+            assert await first[1] == number + 1
