@@ -9,7 +9,8 @@ processes did not survive is parked unread; then the culprit is known, and the p
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from time import monotonic
 
 from sqlalchemy import (
     BigInteger,
@@ -64,6 +65,11 @@ class Start:
     times: int
 
 
+LARGEST_BATCH = 500
+CAREFUL_SECONDS = 10.0
+"""So long at most is a partition suspected that has fewer records than that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suspicion:
     """A predecessor's mark, and the records of the first batch after its death."""
@@ -71,6 +77,12 @@ class Suspicion:
     found: Start
     first: int
     last: int
+    since: float = field(default_factory=monotonic)
+
+    def is_over(self, done: Record) -> bool:
+        """Returns True once every record has been in hand alone that may have been in hand with others at the death."""
+        is_past = done.offset - self.first + 1 >= LARGEST_BATCH
+        return is_past or monotonic() - self.since > CAREFUL_SECONDS
 
     def deaths(self, record: Record) -> int:
         if record.offset == self.found.kafka_offset:
@@ -127,10 +139,10 @@ class Starts:
             await self._unmark(record, unmarked)
 
     async def exonerate(self, records: Sequence[Record]) -> None:
-        """All records of the first batch after a death are done."""
-        partition = _partition(records[0])
-        if partition in self._suspicions:
-            await self._remove([partition])
+        """Ends the suspicion when these records, which are done, are the last of those that may be the culprit."""
+        suspicion = self._suspicions.get(_partition(records[0]))
+        if suspicion and suspicion.is_over(records[-1]):
+            await self._remove([_partition(records[0])])
 
     async def convict(self, record: Record) -> None:
         """The record is parked; nothing else is suspected of what it did."""
