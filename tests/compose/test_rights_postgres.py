@@ -22,6 +22,7 @@ CHASSIS = {
     "progress": {READ, ADD},
     "parked": {READ, ADD},
     "starts": {READ, ADD, DROP},
+    "held_partitions": {READ, ADD, DROP},
     "cleanups": {READ, ADD},
     "idempotency_keys": {READ, DROP},
     "subscriptions": {READ},
@@ -29,9 +30,10 @@ CHASSIS = {
 CHASSIS_UPDATES = {
     "outbox": {"published_at", "kafka_partition", "kafka_offset", *REFUSAL},
     "relay_terms": {"renewed_at"},
-    "inbox": {"status", "redrive"},
+    "inbox": {"status", "redrive", "received_at"},
     "progress": None,
     "starts": None,
+    "held_partitions": None,
     "cleanups": None,
 }
 """None: all columns."""
