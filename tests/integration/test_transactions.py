@@ -1,0 +1,53 @@
+"""What failed is never taken for committed, and a relay in another process hears of what was published."""
+
+import asyncio
+from contextlib import suppress
+
+import asyncpg
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from chassis.database import OUTBOX_CHANNEL, Database, TransactionLost
+from chassis.outbox import outbox, publish
+from tests.integration import facts
+from tests.integration.conftest import NewDatabase
+
+
+async def test_an_error_that_was_swallowed_is_no_commit(new_database: NewDatabase) -> None:
+    database = await new_database("fraud")
+    with pytest.raises(TransactionLost):
+        async with database.transaction() as db:
+            await publish(db, [facts.order_confirmed("o-1")])
+            with suppress(DBAPIError):
+                await db.execute(text("SELECT 1 / 0"))
+    assert await published(database) == 0
+
+
+@pytest.mark.parametrize(("relay_is_here", "notifications"), [(False, 1), (True, 0)])
+async def test_a_relay_in_another_process_is_notified_after_the_commit(
+    new_database: NewDatabase, relay_is_here: bool, notifications: int
+) -> None:
+    database = await new_database("fraud")
+    database.wake_relay = lambda: relay_is_here
+    heard: list[int] = []
+    listener = await asyncpg.connect(
+        database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    )
+    await listener.add_listener(OUTBOX_CHANNEL, lambda *_: heard.append(1))
+    async with database.transaction() as db:
+        await publish(db, [facts.order_confirmed("o-1")])
+    done = asyncio.Event()
+    await listener.add_listener("done", lambda *_: done.set())
+    async with database.transaction() as db:
+        await db.execute(text("SELECT pg_notify('done', '')"))
+    async with asyncio.timeout(5):
+        await done.wait()
+    await listener.close()
+    assert len(heard) == notifications
+    assert await published(database) == 1
+
+
+async def published(database: Database) -> int:
+    async with database.transaction() as db:
+        return await db.scalar(select(func.count()).select_from(outbox)) or 0
