@@ -76,11 +76,8 @@ Db = Annotated[AsyncConnection, Depends(_read_only)]
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    url, settings = (
-        read_settings().database_url,
-        {"lock_timeout": LOCK_TIMEOUT} if app.state.limits_time else {},
-    )
-    app.state.database = Database(url, application=app.title, settings=settings)
+    settings = {"lock_timeout": LOCK_TIMEOUT} if app.state.limits_time else {}
+    app.state.database = Database(read_settings().database_url, application=app.title, settings=settings)
     yield
     await app.state.database.close()
 

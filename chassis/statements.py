@@ -9,7 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
-from sqlalchemy import ARRAY, BindParameter, ClauseElement, Dialect, Table, Text, bindparam, column, func
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    ClauseElement,
+    Dialect,
+    Table,
+    Text,
+    bindparam,
+    column,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import TableValuedAlias
@@ -70,6 +82,12 @@ def arrays(table: Table, *names: str) -> TableValuedAlias:
     bound = (bindparam(PREFIX + each.name, type_=ARRAY(each.type, dimensions=1)) for each in columns)
     rows = func.unnest(*bound).table_valued(*(column(each.name, each.type) for each in columns))
     return rows.render_derived(name="given")
+
+
+def insert_rows(table: Table, *names: str) -> Statement:
+    """Returns a statement that inserts rows of these columns of the table (default: all)."""
+    given = arrays(table, *names)
+    return Statement(insert(table).from_select(given.c.keys(), select(given)))
 
 
 def ids(name: str = "ids") -> BindParameter[Any]:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Column, Index, Table, insert, select
+from sqlalchemy import CheckConstraint, Column, Index, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Integer, Text
 
 from chassis.service import Service
-from chassis.statements import Statement, arrays
+from chassis.statements import insert_rows
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped, PaymentProcessed
 
 analytics = Service("analytics", read_model=True, gather_ms=500)
@@ -47,12 +47,7 @@ sales = Table(
 )
 
 
-def _insert(table: Table) -> Statement:
-    given = arrays(table)
-    return Statement(insert(table).from_select(given.c.keys(), select(given)))
-
-
-INSERT_STEPS, INSERT_LINES, INSERT_SALES = map(_insert, (steps, order_lines, sales))
+INSERT_STEPS, INSERT_LINES, INSERT_SALES = map(insert_rows, (steps, order_lines, sales))
 PAYMENT_STEPS = {"authorized": "paid", "declined": "declined"}
 
 

@@ -5,14 +5,14 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Table, any_, insert, select, update
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Table, any_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import DateTime, Integer, Text
 
 from chassis.outbox import publish
 from chassis.service import Service
-from chassis.statements import Statement, arrays, ids
+from chassis.statements import Statement, arrays, ids, insert_rows
 from schemas import (
     OrderCancelled,
     OrderPlaced,
@@ -80,8 +80,7 @@ CHANGE_STOCK = Statement(
     .where(stock.c.product_id == _moved.c.product_id)
     .values(on_hand=stock.c.on_hand + _moved.c.on_hand)
 )
-_held = arrays(reservation_lines)
-KEEP_LINES = Statement(insert(reservation_lines).from_select(_held.c.keys(), select(_held)))
+KEEP_LINES = insert_rows(reservation_lines)
 _closed = arrays(reservations)
 CLOSE = Statement(
     update(reservations)

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Query, Request, Response
-from sqlalchemy import Select, insert, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.api import Db, Problem, create_api
 from chassis.clock import now
 from chassis.idempotency import Once, in_group
 from chassis.outbox import publish
-from chassis.statements import Statement, arrays
+from chassis.statements import insert_rows
 from services.orders.bodies import Line, NewOrder, OrderPage, OrderShown, Product
 from services.orders.domain import AlreadyDecided, Status, cancel
 from services.orders.placing import PlacedOrder, PriceList, PriceReader, place
@@ -20,10 +20,8 @@ from services.orders.service import STATE, UnknownOrder, lock, order_lines, orde
 
 app = create_api(orders)
 
-_orders = arrays(order_rows, *STATE, "payment_method", "placed_at")
-INSERT_ORDERS = Statement(insert(order_rows).from_select(_orders.c.keys(), select(_orders)))
-_lines = arrays(order_lines)
-INSERT_LINES = Statement(insert(order_lines).from_select(_lines.c.keys(), select(_lines)))
+INSERT_ORDERS = insert_rows(order_rows, *STATE, "payment_method", "placed_at")
+INSERT_LINES = insert_rows(order_lines)
 
 
 async def price_list(request: Request) -> PriceList:

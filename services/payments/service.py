@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
-from sqlalchemy import Column, Identity, Index, Table, any_, insert, select, update
+from sqlalchemy import Column, Identity, Index, Table, any_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Text
@@ -11,7 +11,7 @@ from sqlalchemy.types import BigInteger, DateTime, Text
 from chassis.clock import milliseconds
 from chassis.outbox import publish
 from chassis.service import Service
-from chassis.statements import Statement, arrays, ids
+from chassis.statements import Statement, arrays, ids, insert_rows
 from schemas import OrderCancelled, OrderPlaced, PaymentProcessed, PaymentRefunded
 from services.payments.domain import Payment, open_payment, payment_id, undo
 
@@ -72,8 +72,7 @@ SAVE = Statement(
     .where(payment_rows.c.order_id == _changed.c.order_id)
     .values(status=_changed.c.status, changed_at=_changed.c.changed_at)
 )
-_moved = arrays(movements, "order_id", "kind", "amount_cents", "moved_at")
-MOVE = Statement(insert(movements).from_select(_moved.c.keys(), select(_moved)))
+MOVE = insert_rows(movements, "order_id", "kind", "amount_cents", "moved_at")
 
 
 @payments.on(OrderPlaced)
