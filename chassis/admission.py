@@ -65,8 +65,8 @@ class AdmissionControl:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        if len(self._in_hand) >= AT_ONCE or self._longest_wait() > LONGEST_WAIT_SECONDS:
-            self._count_refusal()
+        if self.is_full(len(self._in_hand)):
+            self.count_refusal()
             await REFUSAL(scope, receive, send)
             return
         request = _Request(send, monotonic())
@@ -77,6 +77,9 @@ class AdmissionControl:
             await self._app(scope, receive, request.pass_on)
         finally:
             self._in_hand.pop(request, None)
+
+    def is_full(self, in_hand: int) -> bool:
+        return in_hand >= AT_ONCE or self._longest_wait() > LONGEST_WAIT_SECONDS
 
     async def _answer_in_time(self, scope: Scope, receive: Receive) -> None:
         """Answers for requests whose work takes too long; the work itself goes on, as it may be committing."""
@@ -90,7 +93,7 @@ class AdmissionControl:
                     await TOO_LATE(scope, receive, request.send)
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
-    def _count_refusal(self) -> None:
+    def count_refusal(self) -> None:
         REFUSED["overloaded"].inc()
         self._refused += 1
         if monotonic() - self._logged_at > LOG_EVERY_SECONDS:

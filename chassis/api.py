@@ -9,13 +9,12 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 import structlog
-import uvicorn
 from fastapi import Depends, FastAPI, Request
 from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis import telemetry
+from chassis import http_server, telemetry
 from chassis.admission import AdmissionControl
 from chassis.config import Settings, read_settings
 from chassis.database import Database
@@ -52,17 +51,8 @@ def _longest_wait(app: FastAPI) -> float:
 
 async def serve(app: FastAPI, settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Admission control stands before all else, so that a refusal costs little."""
-    config = uvicorn.Config(
-        AdmissionControl(app, lambda: _longest_wait(app)) if app.state.limits_time else app,
-        settings.http_host,
-        settings.http_port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=5,
-        http="httptools",
-        proxy_headers=False,
-    )
-    await uvicorn.Server(config).serve()
+    behind = AdmissionControl(app, lambda: _longest_wait(app)) if app.state.limits_time else app
+    await http_server.serve(behind, settings.http_host, settings.http_port)
 
 
 async def _read_only(request: Request) -> AsyncIterator[AsyncConnection]:

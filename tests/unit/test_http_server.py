@@ -1,0 +1,147 @@
+"""The HTTP server accepts all waiting connections at once, and refuses early what admission control would refuse."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chassis import http_server
+from chassis.admission import AdmissionControl
+
+BODY = b'{"a": 1}'
+POST = b"POST /orders HTTP/1.1\r\nHost: here\r\nContent-Length: 8\r\n\r\n" + BODY
+UNUSUAL = [
+    POST.replace(b"1.1", b"1.0"),
+    POST.replace(b"Host: here", b"Host: here\r\nConnection: close"),
+    b"POST /orders HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    POST.replace(b"Host: here", b"Host: here\r\nExpect: 100-continue"),
+    POST + POST,
+]
+
+
+async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "http"
+    while (await receive()).get("more_body"):
+        pass
+    await PlainTextResponse("taken")(scope, receive, send)
+
+
+class Api:
+    """An API behind admission control, which is full while `wait` is over a quarter of a second."""
+
+    def __init__(self) -> None:
+        self.wait = 0.0
+        self.app = AdmissionControl(answering, lambda: self.wait)
+        self.port = 0
+
+    async def ask(self, *pieces: bytes, answers: int = 1) -> list[bytes]:
+        """Sends pieces one after the other over one connection, and returns the answers."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)  # each piece is a read of its own for the server
+        received = [await read_answer(reader) for _ in range(answers)]
+        writer.close()
+        return received
+
+
+async def read_answer(reader: asyncio.StreamReader) -> bytes:
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return head + await asyncio.wait_for(reader.readexactly(length), 5)
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp) -> AsyncIterator[int]:
+    """Yields the port at which `app` is served."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    server = http_server.AcceptingServer(http_server.configuration(app, "127.0.0.1", port))
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        assert not task.done()
+        await asyncio.sleep(0.01)
+    yield port
+    server.should_exit = True
+    await task
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    api = Api()
+    async with serving(api.app) as api.port:
+        yield api
+
+
+def is_parsed(answer: bytes) -> bool:
+    """Whether uvicorn parsed the request: only then it adds its own headers."""
+    return b"server: uvicorn" in answer
+
+
+async def test_a_whole_post_is_refused_unparsed_with_the_same_answer_as_a_parsed_one(api: Api) -> None:
+    api.wait = 10.0
+    early, late = (await api.ask(POST))[0], (await api.ask(POST[:30], POST[30:]))[0]
+    assert not is_parsed(early) and is_parsed(late)
+    own = {line for line in late.split(b"\r\n") if not line.startswith((b"date:", b"server:"))}
+    assert set(early.split(b"\r\n")) == own
+    assert early.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in early
+
+
+async def test_a_refused_connection_serves_the_next_request(api: Api) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    for api.wait, answer in [(10.0, b"503"), (0.0, b"200"), (10.0, b"503"), (10.0, b"503"), (0.0, b"200")]:
+        writer.write(POST)
+        assert (await read_answer(reader))[9:12] == answer
+    writer.close()
+
+
+@pytest.mark.parametrize("data", UNUSUAL)
+async def test_what_is_not_one_whole_plain_post_is_parsed(api: Api, data: bytes) -> None:
+    api.wait = 10.0
+    assert not http_server._is_one_whole_post(data)
+    assert is_parsed((await api.ask(data))[0])
+
+
+async def test_the_rest_of_a_request_that_looks_like_a_post_is_no_request(api: Api) -> None:
+    api.wait = 10.0
+    inner = POST.replace(b"/orders", b"/other")
+    outer = f"POST /orders HTTP/1.1\r\nHost: here\r\nContent-Length: {len(inner)}\r\n\r\n".encode()
+    assert [is_parsed(each) for each in await api.ask(outer, inner)] == [True]
+    head = b"POST /orders HTTP/1.1\r\nX-Long: "
+    assert [is_parsed(each) for each in await api.ask(head, POST)] == [True]
+
+
+def test_all_waiting_connections_are_accepted_in_a_few_turns_of_the_event_loop() -> None:
+    async def turns_from_first_to_last(count: int) -> int:
+        turn = 0
+        taken_in: list[int] = []
+
+        def next_turn() -> None:
+            nonlocal turn
+            turn += 1
+            if len(taken_in) < count:
+                asyncio.get_running_loop().call_soon(next_turn)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                taken_in.append(turn)
+                await answering(scope, receive, send)
+
+        async with serving(app) as port:
+            clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+            for client in clients:
+                client.sendall(POST)
+            next_turn()
+            for client in clients:
+                reader, writer = await asyncio.open_connection(sock=client)
+                assert (await read_answer(reader)).startswith(b"HTTP/1.1 200")
+                writer.close()
+        return taken_in[-1] - taken_in[0]
+
+    assert uvloop.run(turns_from_first_to_last(300)) < 30
