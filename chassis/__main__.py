@@ -11,7 +11,7 @@ import uvloop
 from pydantic import ValidationError
 
 from chassis.config import SECRETS, Settings, UnreadableSecrets, read_settings
-from chassis.failures import FailureClass, classify
+from chassis.errors import FailureClass, classify
 from chassis.logs import configure_logging
 from chassis.service import Service, UnknownService, load
 
@@ -60,7 +60,7 @@ def _spare_the_collector() -> None:
 
 
 async def _api(service: Service, settings: Settings) -> int:
-    from chassis.api import serve
+    from chassis.http.app import serve
 
     module = f"services.{service.name}.api"
     if find_spec(module) is None:

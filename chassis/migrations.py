@@ -14,32 +14,23 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 
-from chassis import (
-    cleanup,
-    database,
-    idempotency,
-    inbox,
-    outbox,
-    parking,
-    positions,
-    progress,
-    relay_terms,
-    starts,
-    subscriptions,
-)
+from chassis import database, retention
+from chassis.consumer import crash_loop, inbox, offsets, parking, positions, subscriptions
 from chassis.database import Database
+from chassis.http import idempotency
+from chassis.outbox import publish, terms
 from chassis.service import Service
 
 CHASSIS_TABLES = (
-    cleanup,
+    retention,
     idempotency,
     inbox,
-    outbox,
+    publish,
     parking,
     positions,
-    progress,
-    relay_terms,
-    starts,
+    offsets,
+    terms,
+    crash_loop,
     subscriptions,
 )
 """Importing these modules is what fills `database.metadata`."""

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.config import Settings
 from chassis.database import Database
-from chassis.topics import retry_topic
+from chassis.events.topics import retry_topic
 from schemas import Event
 
 if TYPE_CHECKING:
-    from chassis.letters import Letter
+    from chassis.dead_letters.reader import Letter
 
 E = TypeVar("E", bound=Event)
 Reaction = Callable[[Sequence[E], AsyncConnection], Awaitable[None]]

@@ -13,19 +13,19 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from chassis import cleanup, watchdog
+from chassis import liveness, retention
 from chassis.config import Settings
-from chassis.consumer import Consumer
+from chassis.consumer.kafka import Consumer
+from chassis.consumer.outages import Stopped, pause, short
+from chassis.consumer.positions import Positions
+from chassis.consumer.processing import Processor
 from chassis.database import Database
-from chassis.health import health_routes
-from chassis.letters import LetterProcessor
-from chassis.outages import Stopped, pause, short
-from chassis.positions import Positions
-from chassis.processing import Processor
-from chassis.registry import Registry
-from chassis.relay import Relay
+from chassis.dead_letters.reader import LetterProcessor
+from chassis.events.registry import Registry
+from chassis.events.topics import DEAD_LETTERS
+from chassis.http.health import health_routes
+from chassis.outbox.relay import Relay
 from chassis.service import Errand, Service
-from chassis.topics import DEAD_LETTERS
 
 EXIT_DRAIN_TOO_SLOW = 71
 ERRAND_SECONDS = 3.0
@@ -67,9 +67,9 @@ async def run(service: Service, settings: Settings) -> None:
     )
     page = _health_page(health, settings)
     serving = asyncio.create_task(page.serve())
-    watching = asyncio.create_task(watchdog.watch(is_alive))
+    watching = asyncio.create_task(liveness.watch(is_alive))
     log.info("worker_started", topics=service.topics)
-    errands = [begun_again(errand, database, settings, stop) for errand in (cleanup.run, *service.errands)]
+    errands = [begun_again(errand, database, settings, stop) for errand in (retention.run, *service.errands)]
     await _until_all_end(consumer.run(stop), relay.run(stop), *errands)
     watching.cancel()
     page.should_exit = True

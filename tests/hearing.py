@@ -7,11 +7,11 @@ from uuid import NAMESPACE_OID, uuid5
 from sqlalchemy import Row, Table, select
 
 import schemas
-from chassis.avro import encode, frame
+from chassis.consumer.parking import parked
+from chassis.consumer.processing import Processor
 from chassis.database import Database
-from chassis.parking import parked
-from chassis.processing import Processor
-from chassis.record import Record
+from chassis.events.avro import encode, frame
+from chassis.events.record import Record
 from chassis.service import Service
 from schemas import Event
 from schemas.files import parsed_schema, versions_of

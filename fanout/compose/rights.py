@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from chassis.events.topics import dead_letter_topic, retry_topic
 from chassis.service import Service
-from chassis.topics import dead_letter_topic, retry_topic
 from fanout.compose.processes import OPERATOR, Process
 
 

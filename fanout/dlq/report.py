@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from chassis.letter_size import VALUE_OMITTED
+from chassis.events.dead_letter_size import VALUE_OMITTED
 
 HEX_A_LINE = 64
 BECAME = {

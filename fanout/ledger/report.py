@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chassis.topics import RETRY, retry_topic
+from chassis.events.topics import RETRY, retry_topic
 from fanout.ledger.accounts import Account, account, by_subscription
 from fanout.ledger.conservation import RULES, Verdict, judge
 from fanout.ledger.doubles import Double, doubled_events, doubled_facts

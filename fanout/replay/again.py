@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from chassis.inbox import inbox
-from chassis.outbox import outbox
-from chassis.parking import parked
+from chassis.consumer.inbox import inbox
+from chassis.consumer.parking import parked
+from chassis.outbox.publish import outbox
 from fanout.databases import snapshot
 from fanout.replay.books import Books
 

@@ -8,12 +8,12 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.cleanup import CLOCKS_DIFFER, cleanups, complete_since
-from chassis.inbox import inbox
-from chassis.parking import parked
-from chassis.progress import progress
+from chassis.consumer.crash_loop import starts
+from chassis.consumer.inbox import inbox
+from chassis.consumer.offsets import progress
+from chassis.consumer.parking import parked
+from chassis.retention import CLOCKS_DIFFER, cleanups, complete_since
 from chassis.service import Service
-from chassis.starts import starts
 from fanout.databases import session, snapshot
 from fanout.errors import BadUsage
 from fanout.replay.history import Offsets

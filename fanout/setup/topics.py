@@ -9,7 +9,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from chassis.topics import dead_letter_topic, retry_topic
+from chassis.events.topics import dead_letter_topic, retry_topic
 from fanout.errors import SetupFailed
 
 PARTITIONS = 6

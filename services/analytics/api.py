@@ -7,9 +7,9 @@ from fastapi import Depends, Query
 from sqlalchemy import Column, ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.api import Db, Problem, create_api
 from chassis.clock import now
-from chassis.moments import Moment
+from chassis.http.app import Db, Problem, create_api
+from chassis.timestamps import Moment
 from services.analytics.bodies import Funnel, Minute, Product, Sales
 from services.analytics.service import analytics, order_lines, sales, steps
 

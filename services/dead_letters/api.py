@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.api import Db, Problem, create_api
-from chassis.idempotency import Once
-from chassis.moments import Moment
+from chassis.http.app import Db, Problem, create_api
+from chassis.http.idempotency import Once
+from chassis.timestamps import Moment
 from schemas.fitting import Misfit
 from services.dead_letters import deeds
 from services.dead_letters.bodies import (

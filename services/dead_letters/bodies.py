@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from chassis.moments import Moment
+from chassis.timestamps import Moment
 from services.dead_letters.domain import Deed, Status
 from services.dead_letters.search import Filter
 

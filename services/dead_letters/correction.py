@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from chassis.avro import YEAR_10000_MS
-from chassis.record import EVENT_TYPES
+from chassis.events.avro import YEAR_10000_MS
+from chassis.events.record import EVENT_TYPES
 from schemas import Event
 from schemas.fitting import Misfit, fit
 

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Row, Select, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.labels import Origin
-from chassis.letter_size import VALUE_OMITTED, is_incomplete
-from chassis.outbox import load_headers
-from chassis.redrive import Returned, send_back
+from chassis.dead_letters.redrive import Returned, send_back
+from chassis.events.dead_letter import Origin
+from chassis.events.dead_letter_size import VALUE_OMITTED, is_incomplete
+from chassis.outbox.publish import load_headers
 from schemas import Event
 from services.dead_letters.domain import REDRIVES, Deed, Refused, Standing, bury, discard, redrive
 from services.dead_letters.search import TOPICS, Filter, matching

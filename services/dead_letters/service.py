@@ -25,8 +25,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Integer, LargeBinary, Text, Uuid
 
-from chassis.letters import Letter
-from chassis.outbox import dump_headers
+from chassis.dead_letters.reader import Letter
+from chassis.outbox.publish import dump_headers
 from chassis.service import Service
 from services.dead_letters.domain import Standing, hear
 

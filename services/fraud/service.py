@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import ARRAY, Boolean, DateTime, Integer, Text
 
 from chassis.clock import milliseconds
-from chassis.outbox import publish
+from chassis.outbox.publish import publish
 from chassis.service import Service
 from schemas import FraudAssessed, OrderPlaced
 from services.fraud.domain import MANY_ORDERS, WINDOW, Verdict, judge, revise

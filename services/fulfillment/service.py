@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import JSON, DateTime, Text
 
 from chassis.clock import milliseconds
-from chassis.outbox import publish
+from chassis.outbox.publish import publish
 from chassis.service import Service
 from chassis.statements import Statement, arrays
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped

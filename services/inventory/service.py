@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import DateTime, Integer, Text
 
-from chassis.outbox import publish
+from chassis.outbox.publish import publish
 from chassis.service import Service
 from chassis.statements import Statement, arrays, ids, insert_rows
 from schemas import (

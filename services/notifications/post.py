@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from chassis.failures import InfrastructureFailure
+from chassis.errors import InfrastructureFailure
 from services.notifications.domain import MESSAGE_IDS, SENDER, Message, email
 from services.notifications.smtp import Reply, Session
 

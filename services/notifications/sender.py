@@ -13,9 +13,9 @@ import structlog
 from sqlalchemy import text
 
 from chassis.config import Settings
+from chassis.consumer.outages import Stopped, pause, through_outages
 from chassis.database import Database
-from chassis.failures import FailureClass, classify
-from chassis.outages import Stopped, pause, through_outages
+from chassis.errors import FailureClass, classify
 from services.notifications.domain import Message
 from services.notifications.post import Answer, Post
 

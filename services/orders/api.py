@@ -8,10 +8,10 @@ from fastapi import Depends, Query, Request, Response
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.api import Db, Problem, create_api
 from chassis.clock import now
-from chassis.idempotency import Once, in_group
-from chassis.outbox import publish
+from chassis.http.app import Db, Problem, create_api
+from chassis.http.idempotency import Once, in_group
+from chassis.outbox.publish import publish
 from chassis.statements import insert_rows
 from services.orders.bodies import Line, NewOrder, OrderPage, OrderShown, Product
 from services.orders.domain import AlreadyDecided, Status, cancel

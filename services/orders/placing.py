@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from chassis.clock import milliseconds, now
 from chassis.database import Database
-from chassis.problems import Problem
+from chassis.http.problems import Problem
 from schemas import OrderLine, OrderPlaced
 from services.orders.bodies import NewOrder, OrderShown
 from services.orders.domain import Order

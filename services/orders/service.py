@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, Boolean, DateTime, Integer, Text
 
 from chassis.clock import milliseconds
-from chassis.failures import PermanentFailure
-from chassis.outbox import publish
+from chassis.errors import PermanentFailure
+from chassis.outbox.publish import publish
 from chassis.service import Service
 from chassis.statements import Statement, arrays, ids
 from schemas import (

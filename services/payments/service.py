@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Text
 
 from chassis.clock import milliseconds
-from chassis.outbox import publish
+from chassis.outbox.publish import publish
 from chassis.service import Service
 from chassis.statements import Statement, arrays, ids, insert_rows
 from schemas import OrderCancelled, OrderPlaced, PaymentProcessed, PaymentRefunded

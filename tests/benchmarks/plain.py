@@ -6,8 +6,8 @@ from aiokafka import AIOKafkaConsumer
 from sqlalchemy import insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from chassis.avro import decode
-from chassis.inbox import inbox
+from chassis.consumer.inbox import inbox
+from chassis.events.avro import decode
 from schemas import OrderPlaced
 from services.notifications.domain import placed
 from services.notifications.service import message, messages

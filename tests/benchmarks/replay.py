@@ -21,8 +21,8 @@ from confluent_kafka import Producer
 from sqlalchemy.engine import make_url
 from uuid_utils.compat import uuid7
 
-from chassis.avro import encode, frame
-from chassis.registry import Registry
+from chassis.events.avro import encode, frame
+from chassis.events.registry import Registry
 from schemas import Event
 from tests.fingerprint import fingerprint
 from tests.integration import facts

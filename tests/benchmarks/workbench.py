@@ -15,18 +15,18 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from uuid_utils.compat import uuid7
 
-from chassis.avro import encode, frame
 from chassis.config import Settings
-from chassis.consumer import Consumer
+from chassis.consumer.crash_loop import Partition
+from chassis.consumer.kafka import Consumer
+from chassis.consumer.positions import Positions
+from chassis.consumer.processing import Processor
 from chassis.database import Database
+from chassis.events.avro import encode, frame
+from chassis.events.record import Record
+from chassis.events.registry import Registry
+from chassis.events.topics import retry_topic
 from chassis.migrations import migrate
-from chassis.positions import Positions
-from chassis.processing import Processor
-from chassis.record import Record
-from chassis.registry import Registry
 from chassis.service import Service, load
-from chassis.starts import Partition
-from chassis.topics import retry_topic
 from fanout.addresses import Addresses, running
 from fanout.stack.home import current
 from schemas import OrderLine, OrderPlaced

@@ -8,13 +8,13 @@ from uuid import uuid4
 from sqlalchemy import Column, Identity, Integer, Table, Text, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.avro import encode, frame
+from chassis.consumer.offsets import progress
+from chassis.consumer.processing import Processor
 from chassis.database import Database
-from chassis.failures import InfrastructureFailure
-from chassis.outbox import publish
-from chassis.processing import Processor
-from chassis.progress import progress
-from chassis.record import Record
+from chassis.errors import InfrastructureFailure
+from chassis.events.avro import encode, frame
+from chassis.events.record import Record
+from chassis.outbox.publish import publish
 from chassis.service import Service
 from schemas import FraudAssessed, OrderCancelled, OrderConfirmed
 from schemas.files import parsed_schema

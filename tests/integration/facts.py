@@ -8,8 +8,8 @@ from fastavro import schemaless_reader
 from sqlalchemy import Executable, select, text
 
 from chassis.database import Database
-from chassis.outbox import outbox
-from chassis.record import EVENT_TYPES
+from chassis.events.record import EVENT_TYPES
+from chassis.outbox.publish import outbox
 from chassis.service import Service
 from fanout.ledger.checkfile import discover
 from schemas import (

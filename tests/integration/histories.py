@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.outbox import publish
+from chassis.outbox.publish import publish
 from chassis.service import Service
 from schemas import (
     Event,

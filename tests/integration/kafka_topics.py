@@ -14,12 +14,12 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from chassis.config import Settings
-from chassis.consumer import Consumer
+from chassis.consumer.kafka import Consumer
+from chassis.consumer.partition_queue import Works
+from chassis.consumer.positions import Positions
 from chassis.database import Database
-from chassis.lane import Works
-from chassis.positions import Positions
-from chassis.record import Record
-from chassis.topics import retry_topic
+from chassis.events.record import Record
+from chassis.events.topics import retry_topic
 
 PARTITIONS = 3
 

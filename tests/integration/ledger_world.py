@@ -11,10 +11,10 @@ from fastavro import schemaless_reader
 from sqlalchemy import Row, text
 from sqlalchemy.engine import URL
 
+from chassis.consumer.inbox import claim
+from chassis.consumer.offsets import Tally, advance
 from chassis.database import Database
-from chassis.inbox import claim
 from chassis.migrations import migrate
-from chassis.progress import Tally, advance
 from chassis.service import Service, load
 from fanout.ledger.accounts import Account
 from fanout.ledger.audit import audit

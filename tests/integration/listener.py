@@ -9,14 +9,14 @@ from uuid import NAMESPACE_OID, uuid5
 from sqlalchemy import Column, select
 
 import schemas
-from chassis.avro import encode, frame
+from chassis.consumer.inbox import mark_parked
+from chassis.consumer.parking import parked
+from chassis.consumer.processing import Processor
 from chassis.database import Database
-from chassis.inbox import mark_parked
-from chassis.parking import parked
-from chassis.processing import Processor
-from chassis.record import Record
+from chassis.events.avro import encode, frame
+from chassis.events.record import Record
+from chassis.events.topics import retry_topic
 from chassis.service import Service
-from chassis.topics import retry_topic
 from schemas import Event
 from tests.hearing import KnownSchemas
 from tests.integration import facts

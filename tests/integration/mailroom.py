@@ -11,10 +11,10 @@ import httpx
 from sqlalchemy import Row, Table, select
 
 from chassis.database import Database
-from chassis.labels import BACK, OUT, Origin, peel, written
-from chassis.letters import LetterProcessor
-from chassis.outbox import load_headers, outbox
-from chassis.record import Record
+from chassis.dead_letters.reader import LetterProcessor
+from chassis.events.dead_letter import BACK, OUT, Origin, peel, written
+from chassis.events.record import Record
+from chassis.outbox.publish import load_headers, outbox
 from services.dead_letters.api import app
 from services.dead_letters.service import dead_letters
 from tests.integration.desk import Schemas, confirmed

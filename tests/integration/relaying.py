@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from chassis.broker import Broker
 from chassis.database import Database
-from chassis.outbox import Message, forward
-from chassis.registry import Registry
-from chassis.relay import Relay
+from chassis.events.registry import Registry
+from chassis.outbox.publish import Message, forward
+from chassis.outbox.relay import Relay
 from tests.conftest import Stack
 
 WAIT = 10.0

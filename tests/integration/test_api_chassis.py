@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Column, Identity, Integer, Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.api import Problem, create_api
 from chassis.database import Database
-from chassis.idempotency import Once, idempotency_keys
+from chassis.http.app import Problem, create_api
+from chassis.http.idempotency import Once, idempotency_keys
 from chassis.service import Service
 from tests.integration.conftest import NewDatabase
 

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from chassis.avro import encode
 from chassis.database import Database
-from chassis.record import Record
+from chassis.events.avro import encode
+from chassis.events.record import Record
 from services.dead_letters.service import actions
 from tests.integration import facts
 from tests.integration.conftest import NewDatabase

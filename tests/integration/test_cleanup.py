@@ -9,13 +9,13 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import insert, select, text, update
 
-from chassis import cleanup
-from chassis.cleanup import CLOCKS_DIFFER, cleanups, complete_since, forget
+from chassis import retention
 from chassis.config import Settings
+from chassis.consumer.inbox import inbox
 from chassis.database import Database
-from chassis.idempotency import idempotency_keys
-from chassis.inbox import inbox
-from chassis.outbox import outbox
+from chassis.http.idempotency import idempotency_keys
+from chassis.outbox.publish import outbox
+from chassis.retention import CLOCKS_DIFFER, cleanups, complete_since, forget
 from fanout.setup.topics import REPLAY_WINDOW_MS, SEGMENT_MS, wanted
 from tests.integration.conftest import NewDatabase
 
@@ -86,7 +86,7 @@ async def test_old_idempotency_keys_go(database: Database) -> None:
 async def test_more_rows_than_one_transaction_takes_all_go(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cleanup, "AT_ONCE", 10)
+    monkeypatch.setattr(retention, "AT_ONCE", 10)
     await received(database, OLD, rows=25)
     await published(database, OLD, rows=25)
     async with database.transaction() as db:
@@ -98,7 +98,7 @@ async def test_more_rows_than_one_transaction_takes_all_go(
 async def test_a_row_that_is_never_sent_keeps_no_sent_row(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cleanup, "AT_ONCE", 10)
+    monkeypatch.setattr(retention, "AT_ONCE", 10)
     await published(database, None)
     await published(database, OLD, rows=25)
     assert await forget_before_noon(database) == {"outbox": 25}
@@ -148,7 +148,7 @@ async def test_a_worker_cleans_up_when_it_starts_and_ends_when_it_is_told_to(dat
     await received(database, datetime.now(UTC) - timedelta(days=11))
     await received(database, datetime.now(UTC) - timedelta(days=9))
     stop = asyncio.Event()
-    cleaning = asyncio.create_task(cleanup.run(database, Settings(database_url="unused"), stop))
+    cleaning = asyncio.create_task(retention.run(database, Settings(database_url="unused"), stop))
     async with asyncio.timeout(5):
         while len(await left(database, inbox.c.event_id)) > 1:
             await asyncio.sleep(0.02)
@@ -161,7 +161,7 @@ async def test_an_outage_ends_neither_the_cleaning_nor_its_worker() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(0.3, stop.set)
     async with asyncio.timeout(5):
-        await cleanup.run(away, Settings(database_url="unused"), stop)
+        await retention.run(away, Settings(database_url="unused"), stop)
 
 
 def test_what_a_topic_may_still_hold_is_never_forgotten() -> None:

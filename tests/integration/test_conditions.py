@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.engine import URL
 
+from chassis.consumer.parking import parked
+from chassis.consumer.processing import Processor
+from chassis.consumer.retry import TRIES
 from chassis.database import Database
-from chassis.failures import FailureClass, classify
-from chassis.parking import parked
-from chassis.processing import Processor
-from chassis.retries import TRIES
+from chassis.errors import FailureClass, classify
 from tests.databases import administer, named_url
 from tests.integration.desk import Desk, Schemas, confirmed, noted, rows
 
@@ -24,9 +24,9 @@ async def quick(
     desk: Desk, database: Database, postgres_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Database]:
     """Returns the same database through a login whose statements do not wait for a lock, and pause briefly."""
-    monkeypatch.setattr("chassis.outages.FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr("chassis.outages.HOLD_SECONDS", 0.02)
-    monkeypatch.setattr("chassis.retries.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("chassis.consumer.outages.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("chassis.consumer.outages.HOLD_SECONDS", 0.02)
+    monkeypatch.setattr("chassis.consumer.retry.RETRY_SECONDS", 0.001)
     name = str(database.engine.url.database)
     await administer(postgres_url, f"ALTER DATABASE {name} SET lock_timeout = '20ms'")
     opened = Database(named_url(postgres_url, name))
@@ -125,7 +125,7 @@ async def test_two_transactions_that_deadlock_are_both_applied_and_none_is_parke
     class Deadlock(Exception):
         sqlstate = "40P01"
 
-    monkeypatch.setattr("chassis.outages.HOLD_SECONDS", 0.01)
+    monkeypatch.setattr("chassis.consumer.outages.HOLD_SECONDS", 0.01)
     desk.failures["unlucky"] = [Deadlock()] * (2 * TRIES)
     await Processor(desk.service, database, Schemas()).process([confirmed("unlucky", 0)], asyncio.Event())  # type: ignore[arg-type]
     assert await rows(database, parked) == []

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from chassis.broker import Broker
 from chassis.config import Settings
-from chassis.membership import client_settings
+from chassis.consumer.membership import client_settings
 from fanout.kafka_reader import reader, record_ends
 from fanout.lag.lag import measure
 from fanout.replay.follow import follow

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from chassis.consumer.offsets import progress
 from chassis.database import Database
-from chassis.outbox import load_headers
-from chassis.progress import progress
-from chassis.record import Record
+from chassis.events.record import Record
+from chassis.outbox.publish import load_headers
 from services.dead_letters.service import letters
 from tests.integration import facts
 from tests.integration.conftest import NewDatabase
@@ -45,7 +45,7 @@ async def test_what_killed_its_worker_is_filed_undecoded(
     async def read(*_: object) -> None:
         raise AssertionError("it kills whoever decodes it")
 
-    monkeypatch.setattr("chassis.letters.read", read)
+    monkeypatch.setattr("chassis.dead_letters.reader.read", read)
     original = confirmed("order-1", 7)
     letter = parked(original)
     headers = [

@@ -10,11 +10,11 @@ from pydantic import BaseModel
 from sqlalchemy import CheckConstraint, Column, Integer, Table, Text, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.api import create_api
 from chassis.database import Database
-from chassis.group_commit import LARGEST_GROUP, GroupCommit, Overloaded
-from chassis.idempotency import Once, idempotency_keys, in_group
-from chassis.outbox import outbox, publish
+from chassis.http.app import create_api
+from chassis.http.group_commit import LARGEST_GROUP, GroupCommit, Overloaded
+from chassis.http.idempotency import Once, idempotency_keys, in_group
+from chassis.outbox.publish import outbox, publish
 from chassis.service import Service
 from schemas import OrderConfirmed
 from tests.integration.conftest import NewDatabase
@@ -226,7 +226,7 @@ async def test_a_database_that_is_away_is_not_asked_again_for_each_member(databa
 async def test_who_waited_too_long_is_refused_and_nothing_of_it_is_done(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.group_commit.GIVE_UP_SECONDS", 0.05)
+    monkeypatch.setattr("chassis.http.group_commit.GIVE_UP_SECONDS", 0.05)
     written: list[str] = []
 
     async def slow(db: AsyncConnection, items: Sequence[str]) -> Sequence[str]:

@@ -8,7 +8,7 @@ from asyncpg import CheckViolationError
 from sqlalchemy import select
 
 from chassis.database import Database
-from chassis.failures import FailureClass, classify
+from chassis.errors import FailureClass, classify
 from schemas import ReservedLine, Shortage, StockRejected, StockReleased, StockReserved
 from services.inventory.service import inventory, reservations, stock
 from tests.integration import facts

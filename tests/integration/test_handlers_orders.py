@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from chassis.database import Database
-from chassis.failures import FailureClass, PermanentFailure, classify
+from chassis.errors import FailureClass, PermanentFailure, classify
 from schemas import Event, OrderCancelled, OrderConfirmed
 from services.orders.domain import Contradiction, Order
 from services.orders.service import order_rows, orders

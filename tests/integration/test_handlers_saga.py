@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from chassis.api import Problem
 from chassis.database import Database
+from chassis.http.app import Problem
 from chassis.service import load
 from schemas import Event
 from services.orders.api import call_off

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from chassis.consumer.parking import Failed, park, parked
 from chassis.database import Database
-from chassis.letter_size import LARGEST_BYTES, VALUE_OMITTED
-from chassis.outbox import load_headers, outbox
-from chassis.parking import Failed, park, parked
-from chassis.record import Record
+from chassis.events.dead_letter_size import LARGEST_BYTES, VALUE_OMITTED
+from chassis.events.record import Record
+from chassis.outbox.publish import load_headers, outbox
 from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 from tests.integration.desk import confirmed, rows
@@ -59,7 +59,7 @@ async def test_every_letter_can_be_sent(
     database: Database, kafka_topics: Topics, huge: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = kafka_topics.new(max_message_bytes=str(LARGEST_BYTES))
-    monkeypatch.setattr("chassis.parking.dead_letter_topic", lambda *_: topic)
+    monkeypatch.setattr("chassis.consumer.parking.dead_letter_topic", lambda *_: topic)
     await letter_of(database, replace(confirmed("a", 0), **huge))
 
     async def is_sent() -> bool:

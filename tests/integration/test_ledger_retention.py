@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from chassis.cleanup import CLOCKS_DIFFER, forget
 from chassis.clock import now
+from chassis.retention import CLOCKS_DIFFER, forget
 from chassis.service import load
 from fanout.ledger.report import Report
 from fanout.replay.books import clear

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from chassis.avro import encode, frame
+from chassis.consumer.inbox import inbox
+from chassis.consumer.parking import parked
 from chassis.database import Database
-from chassis.inbox import inbox
-from chassis.labels import Origin
-from chassis.outbox import load_headers, outbox
-from chassis.parking import parked
-from chassis.record import Record
-from chassis.redrive import Returned, send_back
+from chassis.dead_letters.redrive import Returned, send_back
+from chassis.events.avro import encode, frame
+from chassis.events.dead_letter import Origin
+from chassis.events.record import Record
+from chassis.outbox.publish import load_headers, outbox
 from schemas import OrderConfirmed
 from tests.integration import facts
 from tests.integration.desk import CONFIRMED, Desk, confirmed, counts, noted, record, rows, work

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from typer.testing import CliRunner, Result
 
 from chassis.database import Database
-from chassis.outbox import outbox
+from chassis.outbox.publish import outbox
 from fanout import outbox as outbox_command
 from fanout.errors import BadUsage, FanoutError, UnknownService
 from fanout.lag.backlog import backlogs

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.consumer.outages import Stopped
+from chassis.consumer.parking import parked
+from chassis.consumer.processing import Processor
 from chassis.database import Database
-from chassis.failures import PermanentFailure
-from chassis.outages import Stopped
-from chassis.parking import parked
-from chassis.processing import Processor
+from chassis.errors import PermanentFailure
 from schemas import OrderConfirmed
 from tests.integration.desk import Desk, Schemas, confirmed, counts, noted, rows
 

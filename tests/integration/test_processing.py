@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from chassis.consumer.inbox import inbox
+from chassis.consumer.outages import Stopped
+from chassis.consumer.parking import parked
+from chassis.consumer.processing import Processor
+from chassis.consumer.retry import TRIES
 from chassis.database import Database
-from chassis.failures import InfrastructureFailure, PermanentFailure, TransientFailure
-from chassis.inbox import inbox
-from chassis.outages import Stopped
-from chassis.outbox import load_headers, outbox
-from chassis.parking import parked
-from chassis.processing import Processor
-from chassis.retries import TRIES
+from chassis.errors import InfrastructureFailure, PermanentFailure, TransientFailure
+from chassis.outbox.publish import load_headers, outbox
 from tests.integration.desk import (
     TRACE,
     Desk,
@@ -130,8 +130,8 @@ async def test_bad_luck_that_stays_is_parked_after_five_tries(desk: Desk, databa
 async def test_an_outage_of_any_length_is_waited_for_and_parks_nothing(
     desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.outages.FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr("chassis.outages.HOLD_SECONDS", 0.01)
+    monkeypatch.setattr("chassis.consumer.outages.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("chassis.consumer.outages.HOLD_SECONDS", 0.01)
     desk.failures["a"] = [InfrastructureFailure("database away")] * (2 * TRIES)
     await work(desk, database, confirmed("a", 0), schemas=Schemas(away=2 * TRIES))
     assert await noted(desk, database) == [("a", "confirmed")]

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from chassis import relay
-from chassis.outbox import Message
-from chassis.relay_rows import MARK_SENT, NEXT_ROWS
-from chassis.relay_session import connect
+from chassis.outbox import relay
+from chassis.outbox.pending_rows import MARK_SENT, NEXT_ROWS
+from chassis.outbox.publish import Message
+from chassis.outbox.relay_session import connect
 from tests.integration.conftest import NewDatabase
 from tests.integration.relaying import Topics, kafka_topics, running, unsent, until, write
 

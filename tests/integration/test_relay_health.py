@@ -3,10 +3,10 @@
 import pytest
 from prometheus_client import REGISTRY
 
-from chassis import relay, relay_terms
 from chassis.broker import Broker
 from chassis.database import Database
-from chassis.outbox import Message
+from chassis.outbox import relay, terms
+from chassis.outbox.publish import Message
 from tests.integration.conftest import NewDatabase
 from tests.integration.relaying import Topics, kafka_topics, running, until, write
 
@@ -44,7 +44,7 @@ async def test_a_relay_that_cannot_send_is_not_ready_and_says_why(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "NOT_READY_SECONDS", 0.5)
-    monkeypatch.setattr("chassis.relay_producer.CONFIG", {"delivery.timeout.ms": 1_000, "linger.ms": 5})
+    monkeypatch.setattr("chassis.outbox.producer.CONFIG", {"delivery.timeout.ms": 1_000, "linger.ms": 5})
     kafka_topics.broker = Broker("127.0.0.1:1")
     await write(database, [Message("somewhere", b"k", b"v", [])])
     async with running(database, kafka_topics) as sender:
@@ -67,7 +67,7 @@ async def test_a_relay_on_standby_is_ready_as_long_as_it_can_ask(
 
         await until(is_settled)
         assert one.is_ready and other.is_ready
-        monkeypatch.setattr(relay_terms, "ASK", "SELECT no_such_column")
+        monkeypatch.setattr(terms, "ASK", "SELECT no_such_column")
         standby = other if one.is_active else one
 
         async def is_unready() -> bool:

@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import insert
 
-from chassis import relay
 from chassis.database import Database
-from chassis.outbox import Message, outbox
+from chassis.outbox import relay
+from chassis.outbox.publish import Message, outbox
 from tests.integration.conftest import NewDatabase
 from tests.integration.relaying import Topics, fetch, kafka_topics, running, unsent, until, write
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
-from chassis import relay_session
 from chassis.database import Database
-from chassis.relay_session import connect
-from chassis.relay_terms import ADVISORY_LOCK, TermIsOver, become_active, renew
+from chassis.outbox import relay_session
+from chassis.outbox.relay_session import connect
+from chassis.outbox.terms import ADVISORY_LOCK, TermIsOver, become_active, renew
 from tests.integration.conftest import NewDatabase
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]

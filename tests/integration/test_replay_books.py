@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from chassis.consumer.inbox import claim, inbox
+from chassis.consumer.offsets import Tally, advance
+from chassis.consumer.parking import parked
 from chassis.database import Database
-from chassis.inbox import claim, inbox
-from chassis.parking import parked
-from chassis.progress import Tally, advance
 from chassis.service import load
 from fanout.errors import BadUsage
 from fanout.replay import books

@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Row, select, text, update
 
-from chassis.cleanup import forget
+from chassis.consumer.crash_loop import KilledItsWorker
+from chassis.consumer.inbox import claim, inbox
+from chassis.consumer.parking import Failed, park, parked
 from chassis.database import Database
-from chassis.failures import PermanentFailure
-from chassis.inbox import claim, inbox
-from chassis.labels import OUT, Origin, peel
-from chassis.outbox import load_headers, outbox
-from chassis.parking import Failed, park, parked
-from chassis.record import Record
-from chassis.redrive import Returned, send_back
-from chassis.starts import KilledItsWorker
+from chassis.dead_letters.redrive import Returned, send_back
+from chassis.errors import PermanentFailure
+from chassis.events.dead_letter import OUT, Origin, peel
+from chassis.events.record import Record
+from chassis.outbox.publish import load_headers, outbox
+from chassis.retention import forget
 from tests.integration.desk import Desk, cancelled, confirmed, noted, record, rows, work
 
 

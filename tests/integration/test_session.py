@@ -7,11 +7,11 @@ import pytest
 from confluent_kafka import TopicPartition
 from sqlalchemy import text
 
-from chassis import positions
+from chassis.consumer import positions
+from chassis.consumer.parking import parked
+from chassis.consumer.processing import Processor
 from chassis.database import Database
-from chassis.parking import parked
-from chassis.processing import Processor
-from chassis.record import Record
+from chassis.events.record import Record
 from fanout.held import held_partitions
 from schemas import OrderConfirmed
 from tests.integration.desk import Desk, Schemas, confirmed, noted, rows
@@ -60,7 +60,7 @@ async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
     desk: Desk, database: Database, topic: Topic, processor: Processor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty mebibytes of zeros in a small gzip, and one day it is gone."""
-    monkeypatch.setattr("chassis.held.TRY_AGAIN_SECONDS", 0.5)
+    monkeypatch.setattr("chassis.consumer.held.TRY_AGAIN_SECONDS", 0.5)
     topic.send(0, confirmed("before", 0))
     bomb = Record("", 0, 1, 0, b"bomb", bytes(ZEROS), [])
     small: dict[str, str | int] = {"compression.type": "gzip", "message.max.bytes": 2 * ZEROS}

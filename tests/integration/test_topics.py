@@ -13,11 +13,11 @@ from confluent_kafka.cimpl import NewTopic as Wanted
 from sqlalchemy import select
 
 from chassis.broker import Broker
-from chassis.outbox import load_headers, outbox
-from chassis.parking import Failed, park
-from chassis.record import Record
-from chassis.relay_producer import CONFIG
-from chassis.topics import dead_letter_topic, retry_topic
+from chassis.consumer.parking import Failed, park
+from chassis.events.record import Record
+from chassis.events.topics import dead_letter_topic, retry_topic
+from chassis.outbox.producer import CONFIG
+from chassis.outbox.publish import load_headers, outbox
 from fanout.setup.topics import LARGEST_BYTES, PARTITIONS, ensure, wanted
 from tests.integration.conftest import NewDatabase, NewTopic
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chassis.database import Database
-from chassis.outbox import Message
+from chassis.outbox.publish import Message
 from tests.conftest import REPOSITORY
 from tests.fixtures import NewDatabase
 from tests.integration.relaying import Topics, fetch, kafka_topics, unsent, until, write
@@ -23,8 +23,8 @@ __all__ = ["kafka_topics"]
 PROGRAM = """
 import asyncio, sys
 from chassis.broker import Broker
-from chassis.registry import Registry
-from chassis.relay import Relay
+from chassis.events.registry import Registry
+from chassis.outbox.relay import Relay
 
 url, kafka, registry = sys.argv[1:]
 asyncio.run(Relay("fraud", url, Broker(kafka), Registry(registry)).run(asyncio.Event()))

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from chassis.database import Database
-from chassis.registry import Registry
+from chassis.events.registry import Registry
 from schemas import OrderPlaced
 from tests.benchmarks.workbench import fill, order_placed
 from tests.conftest import REPOSITORY

@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 
 import schemas
-from chassis.avro import encode, frame
+from chassis.events.avro import encode, frame
 from tests.integration import facts
 
 Headers = list[tuple[str, str | bytes | None]]

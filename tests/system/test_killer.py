@@ -14,9 +14,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from chassis.consumer.crash_loop import STARTS
 from chassis.database import Database
-from chassis.starts import STARTS
-from chassis.topics import dead_letter_topic, retry_topic
+from chassis.events.topics import dead_letter_topic, retry_topic
 from tests.conftest import REPOSITORY
 from tests.integration.conftest import NewDatabase
 from tests.system.conftest import System, until

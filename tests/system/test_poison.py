@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import Producer
 
 import schemas
-from chassis.record import EVENT_TYPES
-from chassis.registry import Registry
+from chassis.events.record import EVENT_TYPES
+from chassis.events.registry import Registry
 from tests.system.conftest import System, until
 from tests.system.poison import GOOD, IMPOSSIBLE_ID, Poison, kinds, register_bomb
 

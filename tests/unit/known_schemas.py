@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chassis.writer_schema import writer_schema
+from chassis.events.writer_schema import writer_schema
 from schemas import EVENTS
 from schemas.files import versions_of
 

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Message
 
-from chassis.admission import ANSWER_SECONDS, AT_ONCE, AdmissionControl
+from chassis.http.admission import ANSWER_SECONDS, AT_ONCE, AdmissionControl
 
 
 class Server:

@@ -9,8 +9,8 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.avro import MAX_BYTES, Undecodable, decode, encode, frame
-from chassis.failures import InfrastructureFailure, PermanentFailure
+from chassis.errors import InfrastructureFailure, PermanentFailure
+from chassis.events.avro import MAX_BYTES, Undecodable, decode, encode, frame
 from schemas import EVENTS, Event, FraudAssessed, OrderCancelled, OrderShipped
 from schemas.files import parsed_schema, subject_of, versions_of
 from tests.unit.any_event import any_event

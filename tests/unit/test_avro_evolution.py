@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 
-from chassis.avro import Undecodable, decode, encode, frame
+from chassis.events.avro import Undecodable, decode, encode, frame
 from schemas import OrderLine, OrderPlaced
 from schemas.files import versions_of
 from tests.unit.known_schemas import Known

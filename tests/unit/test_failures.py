@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from chassis.failures import FailureClass, InfrastructureFailure, PermanentFailure, TransientFailure, classify
+from chassis.errors import FailureClass, InfrastructureFailure, PermanentFailure, TransientFailure, classify
 
 
 class DriverError(Exception):

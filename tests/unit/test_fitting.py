@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas
-from chassis.avro import encode
+from chassis.events.avro import encode
 from schemas import OrderPlaced
 from schemas.fitting import Misfit, fit
 from tests.integration import facts

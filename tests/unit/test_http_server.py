@@ -10,8 +10,8 @@ import uvloop
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis import http_server
-from chassis.admission import AdmissionControl
+from chassis.http import server as http_server
+from chassis.http.admission import AdmissionControl
 
 BODY = b'{"a": 1}'
 POST = b"POST /orders HTTP/1.1\r\nHost: here\r\nContent-Length: 8\r\n\r\n" + BODY

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from chassis.lane import Lane
-from chassis.record import Record
+from chassis.consumer.partition_queue import Lane
+from chassis.events.record import Record
 
 
 def records(*offsets: int) -> list[Record]:

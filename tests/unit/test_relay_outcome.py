@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError
 
-from chassis.relay_outcome import Outcome, Outgoing, has_order
+from chassis.outbox.outcome import Outcome, Outgoing, has_order
 
 ROW = Outgoing(7, "orders", b"k", b"v", [])
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from chassis.failures import InfrastructureFailure, PermanentFailure, TransientFailure
-from chassis.retries import RETRY_SECONDS, TRIES, TRY_FOR_SECONDS, Tries
+from chassis.consumer.retry import RETRY_SECONDS, TRIES, TRY_FOR_SECONDS, Tries
+from chassis.errors import InfrastructureFailure, PermanentFailure, TransientFailure
 
 
 async def fails(error: Exception) -> None:
@@ -27,7 +27,7 @@ async def test_what_can_never_work_is_tried_once() -> None:
 
 async def test_slow_failures_end_after_a_third_of_the_poll_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, TRY_FOR_SECONDS - 1, 1000.0, 1002.0])
-    monkeypatch.setattr("chassis.retries.running_seconds", lambda: next(now))
+    monkeypatch.setattr("chassis.consumer.retry.running_seconds", lambda: next(now))
     tries = Tries()
     assert [await tried(tries, TransientFailure()) for _ in range(2)] == [False, True]
     assert tries.count == 2
@@ -35,7 +35,7 @@ async def test_slow_failures_end_after_a_third_of_the_poll_interval(monkeypatch:
 
 async def test_an_outage_is_no_try_and_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(0, 1_000_000, 1_000))
-    monkeypatch.setattr("chassis.retries.running_seconds", lambda: next(now))
+    monkeypatch.setattr("chassis.consumer.retry.running_seconds", lambda: next(now))
     tries = Tries()
     for _ in range(2 * TRIES):
         await tried(tries, InfrastructureFailure())

@@ -6,8 +6,8 @@ from uuid import uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.record import Delivery, Record
-from chassis.runs import arrange
+from chassis.consumer.event_groups import arrange
+from chassis.events.record import Delivery, Record
 from schemas import Event, FraudAssessed, OrderConfirmed, OrderShipped
 
 RECORD = Record("orders", 0, 0, 0, None, None, ())

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from chassis import registry as client
-from chassis.failures import InfrastructureFailure, PermanentFailure
-from chassis.registry import Registry, RegistryUnavailable, SchemaNotRegistered, UnknownSchemaId
-from chassis.writer_schema import UnsafeSchema
+from chassis.errors import InfrastructureFailure, PermanentFailure
+from chassis.events import registry as client
+from chassis.events.registry import Registry, RegistryUnavailable, SchemaNotRegistered, UnknownSchemaId
+from chassis.events.writer_schema import UnsafeSchema
 from schemas import OrderPlaced, OrderShipped
 from schemas.files import parsed_schema, versions_of
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chassis.failures import PermanentFailure
-from chassis.writer_schema import UnsafeSchema, writer_schema
+from chassis.errors import PermanentFailure
+from chassis.events.writer_schema import UnsafeSchema, writer_schema
 
 
 def event(field: Any) -> str:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chassis.topics import DEAD_LETTERS, dead_letter_topic, retry_topic
+from chassis.events.topics import DEAD_LETTERS, dead_letter_topic, retry_topic
 
 
 @pytest.mark.parametrize("name", [dead_letter_topic("orders", "fraud"), dead_letter_topic("new.orders", "x")])

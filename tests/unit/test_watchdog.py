@@ -10,14 +10,14 @@ import time
 import pytest
 
 from chassis import pulse
-from chassis.lane import Lane
-from chassis.record import Record
-from chassis.watchdog import EXIT_STUCK
+from chassis.consumer.partition_queue import Lane
+from chassis.events.record import Record
+from chassis.liveness import EXIT_STUCK
 
 PROGRAM = """
 import asyncio, re, time
 from chassis import pulse
-from chassis.watchdog import watch
+from chassis.liveness import watch
 
 async def main():
     beats = pulse.Pulse()

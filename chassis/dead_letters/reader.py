@@ -1,0 +1,114 @@
+"""Reads dead letters: what a consumer parked, opened for whoever files them."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from chassis import telemetry
+from chassis.consumer.crash_loop import KilledItsWorker
+from chassis.consumer.offsets import Tally, advance
+from chassis.consumer.outages import through_outages
+from chassis.database import Database
+from chassis.events.dead_letter import OUT, Headers, Origin, moment, peel, storable
+from chassis.events.record import EVENT_TYPES, Record, Unreadable, read
+from chassis.events.registry import Registry
+from chassis.events.topics import dead_letter_topic
+from chassis.service import Service
+from schemas import Event
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A parked record as it was, with its reason. `event` is None when it cannot be decoded, for `decode_error`."""
+
+    consumer: str
+    origin: Origin
+    event_id: UUID | None
+    type: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    failure: str
+    error_type: str
+    error_message: str
+    last_failed_at: datetime
+    event: Event | None
+    decode_error: str | None
+
+
+class LetterProcessor:
+    """Files dead letters. There is no dead letter of a dead letter: what cannot be filed is waited for."""
+
+    def __init__(self, service: Service, database: Database, registry: Registry) -> None:
+        assert service.filing is not None
+        self._name = service.name
+        self._file = service.filing
+        self._database = database
+        self._registry = registry
+
+    async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
+        """Returns when every record is filed. Raises Stopped if told to stop before that."""
+
+        last = records[-1]
+
+        async def file() -> None:
+            letters = [await opened(record, self._registry) for record in records]
+            async with self._database.transaction() as db:
+                await self._file(letters, db)
+                tally = Tally(received=len(records), applied=len(records))
+                await advance(db, self._name, last.topic, last.partition, last.offset + 1, tally)
+            telemetry.EVENTS.labels(self._name, last.topic, "applied").inc(len(letters))
+
+        await through_outages(file, stop, self._name, waits_for=lambda _: True)
+
+    async def leave(self, partitions: Sequence[tuple[str, int]]) -> None:
+        """Nothing was noted about them: filing reads no value that could kill it."""
+
+
+async def opened(record: Record, registry: Registry) -> Letter:
+    """Also a record that no consumer of ours parked has its place: it is its own origin."""
+    headers, labels = peel(record.headers, OUT)
+    try:
+        origin, last_failed_at = Origin.read(labels), moment(labels["dlq_last_failed_at"])
+        if record.topic != dead_letter_topic(origin.topic, labels["dlq_consumer"]):
+            raise ValueError(f"it does not belong into {record.topic}")
+    except (KeyError, ValueError):
+        headers, labels = record.headers, {}
+        origin, last_failed_at = Origin(record.topic, record.partition, record.offset, record.at), record.at
+    parked = Record(
+        record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value, headers
+    )
+    event, decode_error = await _decoded(parked, labels.get("dlq_error_type", ""), registry)
+    return Letter(
+        consumer=labels.get("dlq_consumer", record.topic.split(".")[-2]),
+        origin=origin,
+        event_id=parked.event_id,
+        type=storable(parked.header("ce_type")),
+        key=record.key,
+        value=record.value,
+        headers=headers,
+        failure=labels.get("dlq_failure", "permanent"),
+        error_type=labels.get("dlq_error_type", "NotParkedByUs"),
+        error_message=labels.get(
+            "dlq_error_message", "it has no dlq_ headers: no consumer of ours parked it"
+        ),
+        last_failed_at=last_failed_at,
+        event=event,
+        decode_error=decode_error,
+    )
+
+
+async def _decoded(record: Record, error_type: str, registry: Registry) -> tuple[Event | None, str | None]:
+    """Returns the event, or why there is none. What killed a worker is not read: it would kill this one, too."""
+    if error_type == KilledItsWorker.__name__:
+        return None, "not decoded: it killed the workers that did"
+    heard = await read(record, EVENT_TYPES, registry)
+    if isinstance(heard, Unreadable):
+        return None, storable(str(heard.failure))
+    return (heard.event if heard else None), None

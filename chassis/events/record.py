@@ -1,0 +1,116 @@
+"""What came off a topic, and what reading it made of it: addressed to us, somebody else's, or unreadable."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from uuid import UUID
+
+import schemas
+from chassis.errors import PermanentFailure
+from chassis.events.avro import decode
+from chassis.events.registry import Registry
+from chassis.events.topics import RETRY, event_topic
+from schemas import Event
+
+REDRIVES = 10_000
+"""So often a record is sent back at most."""
+EVENT_TYPES: Mapping[str, type[Event]] = {event_type.NAME: event_type for event_type in schemas.EVENTS}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One Kafka record, bytes untouched."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+    @cached_property
+    def _by_name(self) -> dict[str, bytes | None]:
+        return dict(self.headers)
+
+    def header(self, name: str) -> str:
+        return (self._by_name.get(name) or b"").decode("ascii", "replace")
+
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers' values, about what it takes in memory."""
+        values = (self.key, self.value, *(value for _, value in self.headers))
+        return sum(len(value) for value in values if value)
+
+    @property
+    def at(self) -> datetime:
+        return datetime.fromtimestamp(max(self.timestamp_ms, 0) / 1000, UTC)
+
+    @property
+    def event_id(self) -> UUID | None:
+        try:
+            return UUID(self.header("ce_id"))
+        except ValueError:
+            return None
+
+    @property
+    def redrive(self) -> int:
+        """How often an operator has sent it back; believed only of a topic that is there for that."""
+        count = self.header("dlq_redrive") if self.topic.endswith(RETRY) else ""
+        return int(count) if count.isdecimal() and len(count) < 5 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record addressed to us, decoded."""
+
+    record: Record
+    event_id: UUID
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that can never become an event, and why."""
+
+    record: Record
+    failure: PermanentFailure
+
+
+async def read(
+    record: Record, wanted: Mapping[str, type[Event]], registry: Registry
+) -> Delivery | Unreadable | None:
+    """None for an event type that is not wanted here, but for one that came back to this consumer alone.
+
+    Raises InfrastructureFailure while the registry is away.
+    """
+    try:
+        type_name = _type_of(record)
+        if type_name not in wanted:
+            if record.topic.endswith(RETRY):
+                raise PermanentFailure(f"it came back as {type_name}, which this consumer does not listen to")
+            return None
+        if (event_id := record.event_id) is None:
+            raise PermanentFailure("header ce_id is missing or not a UUID")
+        event = await decode(record.value, wanted[type_name], registry)
+        if record.key != event.key.encode():
+            raise PermanentFailure(
+                f"its key is {record.key!r:.100}, that of the event is {event.key[:100]!r}"
+            )
+        return Delivery(record, event_id, event)
+    except PermanentFailure as failure:
+        return Unreadable(record, failure)
+
+
+def _type_of(record: Record) -> str:
+    """Raises PermanentFailure for a type that is unknown or belongs to another topic."""
+    type_name = record.header("ce_type")
+    if not type_name:
+        raise PermanentFailure("missing header ce_type")
+    if type_name not in EVENT_TYPES:
+        raise PermanentFailure(f"unknown event type {type_name[:100]!r}")
+    home, topic = EVENT_TYPES[type_name].TOPIC, event_topic(record.topic)
+    if home != topic:
+        raise PermanentFailure(f"{type_name} belongs to the topic {home}, not to {topic}")
+    return type_name

@@ -1,0 +1,61 @@
+"""Refuses the writer's schemas by which a few bytes could hang or kill the process that reads them.
+
+Avro lets a value take no bytes at all, so that five bytes can claim ten million of them; and fastavro reads a
+record inside itself by recursion in C, where 100 kB end in a segmentation fault instead of an exception.
+"""
+
+import json
+from typing import Any
+
+from fastavro import parse_schema
+
+from chassis.errors import PermanentFailure
+from schemas import EVENTS
+from schemas.files import parsed_schema
+
+
+class UnsafeSchema(PermanentFailure):
+    """The schema a message was written with is not one to read with."""
+
+
+def writer_schema(text: str) -> dict[str, Any]:
+    """Ready for fastavro; our own newest version is always the same object, so that `is` finds it."""
+    try:
+        schema = parse_schema(json.loads(text, object_hook=_without_logical_type))
+    except Exception as error:
+        raise UnsafeSchema(f"the writer's schema is not Avro: {type(error).__name__}: {error}") from error
+    if not isinstance(schema, dict) or schema["type"] != "record":
+        raise UnsafeSchema("the writer's schema is not a record")
+    _takes_bytes(schema, set())
+    return next((own for own in map(parsed_schema, EVENTS) if own == schema), schema)
+
+
+def _without_logical_type(spec: dict[str, Any]) -> dict[str, Any]:
+    """fastavro would convert to the writer's logical type (a datetime), whatever the reader asks for."""
+    return {attribute: value for attribute, value in spec.items() if attribute != "logicalType"}
+
+
+def _takes_bytes(schema: Any, unfinished: set[str]) -> bool:
+    match schema:
+        case list():
+            return all(_takes_bytes(branch, unfinished) or True for branch in schema)
+        case {"type": "array", "items": items}:
+            return _takes_bytes(items, unfinished) or _refuse("an array of items that take no bytes")
+        case {"type": "map", "values": values}:
+            return _takes_bytes(values, unfinished) or True
+        case {"type": "record" | "error", "name": name, "fields": fields}:
+            inside = {*unfinished, name}
+            takes = [_takes_bytes(field["type"], inside) for field in fields]
+            return any(takes) or _refuse(f"{name} takes no bytes")
+        case {"type": "fixed", "name": name, "size": size}:
+            return size > 0 or _refuse(f"{name} takes no bytes")
+        case {"type": inner}:
+            return _takes_bytes(inner, unfinished)
+        case _ if schema in unfinished:
+            return _refuse(f"{schema} contains itself")
+        case _:
+            return bool(schema != "null")
+
+
+def _refuse(reason: str) -> bool:
+    raise UnsafeSchema(f"the writer's schema is refused: {reason}")

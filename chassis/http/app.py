@@ -1,0 +1,102 @@
+"""The FastAPI app of a service: problem details, health, admission control, a trace per request.
+
+It knows no Kafka and no registry.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, FastAPI, Request
+from fastapi_offline import FastAPIOffline
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis import telemetry
+from chassis.config import Settings, read_settings
+from chassis.database import Database
+from chassis.http import server
+from chassis.http.admission import AdmissionControl
+from chassis.http.health import health_routes
+from chassis.http.problems import Problem, answer_with_problems
+from chassis.logs import log_each
+from chassis.service import Service
+
+__all__ = ["Db", "Problem", "create_api", "serve"]
+
+LOCK_TIMEOUT = "500ms"
+"""Who waits for a row longer than this is answered 503, within the second that a POST may take."""
+
+log = structlog.get_logger()
+
+
+def create_api(service: Service, limits_time: bool = True) -> FastAPI:
+    """Returns an app whose `app.state.database` is open while it serves. Raise `Problem` to refuse a request.
+
+    `limits_time`: a POST is answered within a second, if need be with 503; not so where operators do much at once.
+    """
+    app = FastAPIOffline(title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan)
+    answer_with_problems(app)
+    app.router.routes.extend(health_routes(lambda: app.state.database))
+    app.add_middleware(TraceEachRequest)
+    app.state.groups = []
+    app.state.limits_time = limits_time
+    return app
+
+
+def _longest_wait(app: FastAPI) -> float:
+    return max((group.longest_wait for group in app.state.groups), default=0.0)
+
+
+async def serve(app: FastAPI, settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Admission control stands before all else, so that a refusal costs little."""
+    behind = AdmissionControl(app, lambda: _longest_wait(app)) if app.state.limits_time else app
+    await server.serve(behind, settings.http_host, settings.http_port)
+
+
+async def _read_only(request: Request) -> AsyncIterator[AsyncConnection]:
+    async with request.app.state.database.transaction() as db:
+        yield db
+
+
+Db = Annotated[AsyncConnection, Depends(_read_only)]
+"""A connection for routes that only read. Routes that write use `chassis.http.idempotency.Once`."""
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings = {"lock_timeout": LOCK_TIMEOUT} if app.state.limits_time else {}
+    app.state.database = Database(read_settings().database_url, application=app.title, settings=settings)
+    yield
+    await app.state.database.close()
+
+
+class TraceEachRequest:
+    """Continues the caller's W3C trace or begins one, and logs requests."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(("/health", "/metrics")):
+            await self._app(scope, receive, send)
+            return
+        telemetry.set_causes({"": dict(scope["headers"]).get(b"traceparent", b"").decode("ascii", "replace")})
+        traceparent = telemetry.traceparent_for("")
+        telemetry.set_causes({"": traceparent})
+        structlog.contextvars.bind_contextvars(trace_id=telemetry.trace_id_of(traceparent))
+        began, status = time.perf_counter(), 500
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note_status)
+        finally:
+            milliseconds = round((time.perf_counter() - began) * 1000, 1)
+            request = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
+            log_each(log, "request", [request], dict)

@@ -1,0 +1,149 @@
+"""Every refusal of an API, as problem details (RFC 9457): what happened, to what, and what to do."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis.errors import FailureClass, classify
+from chassis.http.group_commit import Overloaded
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = "1"
+MAX_BODY_BYTES = 64 * 1024
+OVERLOADED = (
+    "More is asked than can be answered within a second. Nothing was done: ask again after Retry-After."
+)
+TOO_LARGE = f"The request body is over {MAX_BODY_BYTES} bytes; send less."
+
+
+class Problem(Exception):
+    """Refuses a request, raised by a route: `Problem(409, "already shipped", "Order … has left.", order_id=…)`."""
+
+    def __init__(self, status: int, title: str, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.extra = extra
+
+    @classmethod
+    def of_field(cls, field: str, message: str) -> "Problem":
+        """A 422 that names the field, like the ones that validation makes."""
+        return cls(
+            422, "invalid request", f"{field}: {message}", errors=[{"field": field, "message": message}]
+        )
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    app.add_middleware(LimitBody)
+    app.add_middleware(AnswerFailures)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Overloaded, _overloaded)
+
+
+def problem(
+    status: int, title: str, detail: str, headers: dict[str, str] | None = None, **extra: Any
+) -> JSONResponse:
+    """Returns a response with problem details."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return problem(error.status, error.title, error.detail, **error.extra)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [{"field": _field(item["loc"]), "message": item["msg"]} for item in error.errors()]
+    detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors[:5])
+    return problem(422, "invalid request", detail, errors=errors)
+
+
+def _field(location: Sequence[str | int]) -> str:
+    """`("body", "lines", 0, "quantity")` is `lines[0].quantity`."""
+    parts = location[1:] if location[0] in ("body", "path", "query", "header") else location
+    named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return named.lstrip(".") or "body"
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, HTTPStatus(error.status_code).phrase.lower(), str(error.detail))
+
+
+async def _overloaded(_: Request, __: Exception) -> JSONResponse:
+    return problem(503, "overloaded", OVERLOADED, {"Retry-After": RETRY_AFTER_SECONDS})
+
+
+class AnswerFailures:
+    """Answers 503 or 500 for what no handler foresaw.
+
+    Starlette would raise it again after its answer, and uvicorn would then close a connection on which the client
+    may just be sending the next request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except Exception as error:
+            if has_begun or scope["type"] != "http":
+                raise
+            await _unexpected(scope, error)(scope, receive, send)
+
+
+def _unexpected(scope: Scope, error: Exception) -> JSONResponse:
+    if classify(error) is not FailureClass.PERMANENT:
+        log.warning("%s %s refused: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
+        detail = "The database is away, locked or read-only. Try again with the same Idempotency-Key."
+        return problem(503, "temporarily unavailable", detail, {"Retry-After": RETRY_AFTER_SECONDS})
+    log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+    return problem(500, "internal error", "Something broke here; the log of this service says what.")
+
+
+class LimitBody:
+    """413 for a body over MAX_BODY_BYTES. FastAPI's own limit answers in plain text, beneath all handlers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+            await problem(413, "content too large", TOO_LARGE)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:
+                raise HTTPException(413, TOO_LARGE)
+            return message
+
+        await self._app(scope, counted, send)

@@ -1,0 +1,121 @@
+"""Runs an API on uvicorn, so that a flood of requests is answered in short turns of the event loop.
+
+Two things are added. Every waiting connection is accepted at once: uvloop accepts one for each turn (libuv ≥ 1.45),
+and of 2,000 new connections the last were accepted after 12 s. And while more is asked than can be taken, a POST is
+refused before it is parsed: in some 10 µs instead of 130, so that turns stay short for what has been taken.
+"""
+
+import asyncio
+import os
+import re
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from chassis.http.admission import REFUSAL, AdmissionControl
+
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n|$)", re.IGNORECASE)
+NEEDS_CARE = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|connection:[ \t]*close)", re.IGNORECASE)
+
+
+async def serve(app: ASGIApp, host: str, port: int) -> None:
+    """Serves `app` until SIGTERM or SIGINT; refuses early if it stands behind admission control."""
+    await AcceptingServer(configuration(app, host, port)).serve()
+
+
+def configuration(app: ASGIApp, host: str, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host,
+        port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        http=RefusingProtocol if isinstance(app, AdmissionControl) else HttpToolsProtocol,
+        proxy_headers=False,
+    )
+
+
+class RefusingProtocol(HttpToolsProtocol):
+    """One connection. Refuses a POST that came in one piece, unparsed, while admission control is full."""
+
+    _is_reading = False
+
+    def data_received(self, data: bytes) -> None:
+        admission: AdmissionControl = self.config.app  # type: ignore[assignment]
+        if self._is_idle() and admission.is_full(len(self.tasks)) and _is_one_whole_post(data):
+            self._unset_keepalive_if_required()
+            admission.count_refusal()
+            self.transport.write(REFUSAL_BYTES)
+            self.on_response_complete()
+        else:
+            super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._is_reading = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._is_reading = False
+        super().on_message_complete()
+
+    def _is_idle(self) -> bool:
+        return not self._is_reading and (self.cycle is None or self.cycle.response_complete)
+
+
+def _is_one_whole_post(data: bytes) -> bool:
+    """Whether `data` is exactly one HTTP/1.1 POST with its body, after which the connection stays open."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    lengths = CONTENT_LENGTH.findall(head)
+    return (
+        data.startswith(b"POST ")
+        and head.partition(b"\r\n")[0].endswith(b" HTTP/1.1")
+        and len(lengths) == 1
+        and int(lengths[0]) == len(body)
+        and not NEEDS_CARE.search(head)
+    )
+
+
+def _as_bytes() -> bytes:
+    headers = b"".join(name + b": " + value + b"\r\n" for name, value in REFUSAL.raw_headers)
+    return b"HTTP/1.1 503 Service Unavailable\r\n" + headers + b"\r\n" + bytes(REFUSAL.body)
+
+
+REFUSAL_BYTES = _as_bytes()
+
+
+class AcceptingServer(uvicorn.Server):
+    """Accepts all connections that wait, beside uvloop, which accepts one for each turn of the event loop."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._taken_up: set[asyncio.Task[object]] = set()
+        listening = [each for server in self.servers for each in server.sockets]
+        self._listeners = [socket.socket(fileno=os.dup(each.fileno())) for each in listening]
+        for listener in self._listeners:
+            listener.setblocking(False)
+            asyncio.get_running_loop().add_reader(listener, self._accept_all, listener)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+        await super().shutdown(sockets)
+
+    def _accept_all(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connection.setblocking(False)
+            task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+            self._taken_up.add(task)
+            task.add_done_callback(self._taken_up.discard)
+
+    def _protocol(self) -> asyncio.Protocol:
+        made = self.config.http_protocol_class
+        return made(self.config, self.server_state, self.lifespan.state)  # type: ignore[call-arg]
