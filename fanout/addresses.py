@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chassis.broker import Broker
 from fanout.errors import NotRunning
-from fanout.stack.home import Home, current
+from fanout.local.stack_directory import Home, current
 
 COMPOSE = "FANOUT_COMPOSE"
 
@@ -42,7 +42,7 @@ def running(home: Path | None = None) -> Addresses:
         from fanout.compose.addresses import running as of_containers
 
         return of_containers()
-    from fanout.stack.supervisor import Supervisor
+    from fanout.local.supervisor import Supervisor
 
     found = Home(home.absolute()) if home else current()
     if not found.stack_file.exists() or not Supervisor(found).answers():

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import load
-from fanout.stack.home import Home
+from fanout.local.stack_directory import Home
 from tests.databases import administer, named_url
 from tests.stack import Stack, free_base
 

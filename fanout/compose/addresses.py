@@ -4,8 +4,8 @@ from fanout.addresses import Addresses
 from fanout.compose.docker import containers, published
 from fanout.compose.processes import OPERATOR
 from fanout.errors import FanoutError, NotRunning
-from fanout.stack.home import REPOSITORY
-from fanout.stack.ports import HOST
+from fanout.local.ports import HOST
+from fanout.local.stack_directory import REPOSITORY
 
 PASSWORD = REPOSITORY / ".secrets" / OPERATOR / "password"
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from fanout.stack.home import REPOSITORY
+from fanout.local.stack_directory import REPOSITORY
 
 FILE = REPOSITORY / "docker-compose.yml"
 AFTER_ALL_SERVICES = "\nnetworks:"

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
+from fanout.commands.processes import Names, signal_number
 from fanout.compose import docker
+from fanout.console import say
 from fanout.errors import BadUsage, BusyPort, FanoutError
-from fanout.processes import Names, signal_number
-from fanout.stack.console import say
-from fanout.stack.ports import is_free
+from fanout.local.ports import is_free
 
 WAIT_SECONDS = "180"
 TO_ITS_CHILD = "kill -{number} $(cat /proc/1/task/1/children)"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fanout.errors import BadUsage, FanoutError, UnknownProcess
-from fanout.stack.home import REPOSITORY
+from fanout.local.stack_directory import REPOSITORY
 
 FILE = REPOSITORY / "docker-compose.yml"
 OLDEST = (2, 20)

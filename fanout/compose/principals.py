@@ -12,7 +12,7 @@ from confluent_kafka.admin._scram import (
     UserScramCredentialUpsertion,
 )
 
-from fanout.compose.rights import Right
+from fanout.compose.permissions import Right
 
 ANSWER_SECONDS = 30
 ITERATIONS = 4096

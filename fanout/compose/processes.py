@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fanout.stack.home import REPOSITORY
+from fanout.local.stack_directory import REPOSITORY
 
 OPERATOR = "operator"
 SETUP = "setup"

@@ -17,10 +17,10 @@ from confluent_kafka.admin import AdminClient
 from chassis.broker import Broker
 from chassis.service import load
 from fanout.compose import grants, principals
+from fanout.compose.permissions import rights
 from fanout.compose.processes import OPERATOR, SETUP, processes, workers
-from fanout.compose.rights import rights
 from fanout.errors import FanoutError, SetupFailed
-from fanout.setup import contracts, databases, migrations, topics
+from fanout.provision import contracts, databases, kafka_and_registry, migrations
 from schemas import EVENTS
 
 PASSWORDS = Path("/run/secrets/passwords.json")
@@ -47,7 +47,9 @@ def ensure_everything(passwords: dict[str, str]) -> Iterator[str]:
     asyncio.run(_give_grants(services, passwords["postgres"]))
     admin = AdminClient(Broker(KAFKA, SETUP, passwords[SETUP], "PLAIN").for_librdkafka())
     listening = asyncio.run(migrations.all_subscriptions(owners))
-    yield from topics.ensure(admin, topics.wanted({event.TOPIC for event in EVENTS}, listening))
+    yield from kafka_and_registry.ensure(
+        admin, kafka_and_registry.wanted({event.TOPIC for event in EVENTS}, listening)
+    )
     users = [OPERATOR, *(worker.login for worker in workers())]
     principals.ensure_users(admin, {user: passwords[user] for user in users})
     yield from principals.ensure_rights(admin, rights(map(load, services)))

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from fanout.commands.status import Row, show
 from fanout.compose.docker import Container, containers, docker
 from fanout.errors import NotRunning
-from fanout.status import Row, show
 
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 USED = re.compile(r"([\d.]+)\s*([KMG]?i?B)")

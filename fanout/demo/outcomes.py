@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from fanout.ledger.records import Facts
+from fanout.verify.records import Facts
 
 STAGES = ("placed", "confirmed", "shipped", "cancelled")
 

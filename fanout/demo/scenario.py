@@ -9,16 +9,16 @@ from itertools import islice
 
 from uuid_utils.compat import uuid7
 
-from fanout import processes
 from fanout.addresses import Addresses
+from fanout.commands import processes
 from fanout.demo.outage import now
 from fanout.demo.outcomes import SHOWN, progress
 from fanout.errors import FanoutError
-from fanout.ledger.checkfile import Query, discover
-from fanout.ledger.reading import stated
 from fanout.load.customers import place_orders
 from fanout.load.mix import purchases
 from fanout.load.report import LoadReport, Placement
+from fanout.verify.checkfile import Query, discover
+from fanout.verify.snapshot import stated
 
 Tell = Callable[[str], None]
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from fanout.console import say
 from fanout.dlq.client import Client, open_client
 from fanout.dlq.options import Consumer, Reason, Since, Topic, Until
 from fanout.errors import BadUsage, Refusal
-from fanout.stack.console import say
 
 Ids = Annotated[
     list[int] | None, typer.Argument(metavar="[ID]...", help="Letters as ls shows them.", show_default=False)

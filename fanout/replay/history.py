@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from fanout.errors import FanoutError
-from fanout.setup.topics import REPLAY_WINDOW_MS
+from fanout.provision.kafka_and_registry import REPLAY_WINDOW_MS
 
 ANSWER_SECONDS = 10
 EMPTY_SECONDS = 60

@@ -21,17 +21,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chassis.service import Service
+from fanout import kafka_admin
 from fanout.addresses import Addresses
+from fanout.console import say
 from fanout.kafka_reader import reader
-from fanout.replay import books, history
-from fanout.replay.again import not_ignored
-from fanout.replay.books import Books
-from fanout.replay.follow import follow
+from fanout.replay import history, state
 from fanout.replay.plan import Group, Plan, of_effects, of_read_model, without_control_records
+from fanout.replay.progress import follow
+from fanout.replay.reapplied import not_ignored
 from fanout.replay.report import Summary
+from fanout.replay.state import Books
 from fanout.replay.workers import Workers
-from fanout.stack import kafka_client
-from fanout.stack.console import say
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Asked:
 
 async def replay(workers: Workers, service: Service, addresses: Addresses, asked: Asked) -> Summary:
     name, url = service.name, addresses.databases[service.name]
-    admin, group = kafka_client.admin_of(addresses.broker), Group(name, service.topics)
-    async with books.locked(name, url) as db:
+    admin, group = kafka_admin.admin_of(addresses.broker), Group(name, service.topics)
+    async with state.locked(name, url) as db:
         if service.read_model:
             plan = of_read_model(admin, group, asked.since, asked.accept_gap)
         else:
-            plan = of_effects(admin, group, asked.since, await books.receipts_since(db))
+            plan = of_effects(admin, group, asked.since, await state.receipts_since(db))
         with reader(addresses.broker) as consumer:
             plan = without_control_records(consumer, plan)
         began = time.monotonic()
@@ -57,13 +57,13 @@ async def replay(workers: Workers, service: Service, addresses: Addresses, asked
             await history.until_empty(admin, name)
             history.move(admin, name, plan.starts)
             if service.read_model:
-                await books.clear(db, service, plan.since)
+                await state.clear(db, service, plan.since)
                 history.require_untouched(admin, name, plan.starts)
-            before = await books.read(name, url)
+            before = await state.read(name, url)
         say(f"the workers of {name} run again and read {plan.total:,} events")
         pace = await follow(admin, name, plan)
         workers.wait_ready(name)
-        after = await books.read(name, url)
+        after = await state.read(name, url)
         again = [] if service.read_model else await not_ignored(name, addresses.databases, before)
     return _summary(service, plan, before, after, again, time.monotonic() - began, pace.per_second)
 

@@ -9,9 +9,9 @@ from fanout.addresses import in_compose
 from fanout.compose import docker
 from fanout.compose.control import WAIT_SECONDS
 from fanout.compose.processes import Process
-from fanout.stack import lock, probes, readiness
-from fanout.stack.blueprint import Blueprint
-from fanout.stack.supervisor import Supervisor
+from fanout.local import lock, probes, readiness
+from fanout.local.supervisor import Supervisor
+from fanout.local.topology import Blueprint
 
 
 class Workers(Protocol):

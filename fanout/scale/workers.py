@@ -1,15 +1,15 @@
 """Brings the number of a service's workers to what is wanted: the new ones are ready, the others have drained."""
 
-from fanout.stack import allotment, probes
-from fanout.stack.blueprint import Blueprint
-from fanout.stack.readiness import wait_ready
-from fanout.stack.start import reshape
-from fanout.stack.supervisor import Supervisor
+from fanout.local import port_assignment, probes
+from fanout.local.readiness import wait_ready
+from fanout.local.start import reshape
+from fanout.local.supervisor import Supervisor
+from fanout.local.topology import Blueprint
 
 
 def change(blueprint: Blueprint, service: str, count: int) -> Blueprint:
     """Also a worker of the service that was stopped runs afterwards. Other services are left alone."""
-    allotment.set_count(blueprint.home, service, count)
+    port_assignment.set_count(blueprint.home, service, count)
     changed = Blueprint.draw(blueprint.home, blueprint.ports)
     supervisor = Supervisor(blueprint.home)
     reshape(supervisor, changed)

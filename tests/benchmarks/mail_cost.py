@@ -29,9 +29,9 @@ from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import load
 from fanout.addresses import running
-from fanout.stack import mailbox
-from fanout.stack.home import current
-from fanout.stack.ports import HOST
+from fanout.local import smtp_server
+from fanout.local.ports import HOST
+from fanout.local.stack_directory import current
 from services.notifications.domain import placed, shipped
 from services.notifications.sender import send
 from services.notifications.service import write
@@ -77,13 +77,13 @@ async def main(messages: int, rate: float, seconds: float) -> None:
 def mail_server(folder: Path) -> Iterator[tuple[int, str]]:
     """The process id and the address of the stack's mail server, on a port of its own."""
     port = free_base()
-    command = [sys.executable, "-m", "fanout.stack.mailbox", HOST, str(port), str(folder)]
+    command = [sys.executable, "-m", "fanout.local.smtp_server", HOST, str(port), str(folder)]
     with subprocess.Popen(command) as process:
         try:
             yield process.pid, f"{HOST}:{port}"
         finally:
             process.send_signal(signal.SIGTERM)
-    assert process.returncode == 0, mailbox.NAME
+    assert process.returncode == 0, smtp_server.NAME
 
 
 @asynccontextmanager

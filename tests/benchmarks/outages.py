@@ -9,12 +9,12 @@ from time import perf_counter
 
 from sqlalchemy import text
 
-from fanout import processes
 from fanout.addresses import Addresses, running
+from fanout.commands import processes
 from fanout.databases import snapshot
-from fanout.ledger.audit import settle
 from fanout.load.customers import place_orders
 from fanout.load.mix import purchases
+from fanout.verify.audit import settle
 
 PARKED = text("SELECT count(*) FROM parked")
 

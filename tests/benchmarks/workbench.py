@@ -28,7 +28,7 @@ from chassis.events.topics import retry_topic
 from chassis.migrations import migrate
 from chassis.service import Service, load
 from fanout.addresses import Addresses, running
-from fanout.stack.home import current
+from fanout.local.stack_directory import current
 from schemas import OrderLine, OrderPlaced
 from tests.databases import administer
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 
 from chassis.broker import Broker
 from chassis.database import Database
-from fanout.setup import topics
+from fanout.provision import kafka_and_registry
 from tests.fixtures import NewDatabase
 from tests.integration.desk import Desk, desk_database
 from tests.integration.ledger_world import Honest, World, copy, create, drop, live, world_at
@@ -75,8 +75,8 @@ def new_topic(kafka: Broker) -> Iterator[NewTopic]:
 
     def make(*listening: str) -> str:
         name = f"test-{os.getpid()}-{next(_numbers)}"
-        wanted = topics.wanted({name}, [(consumer, name) for consumer in listening])
-        topics.ensure(admin, wanted)
+        wanted = kafka_and_registry.wanted({name}, [(consumer, name) for consumer in listening])
+        kafka_and_registry.ensure(admin, wanted)
         made.extend(topic.topic for topic in wanted)
         return name
 

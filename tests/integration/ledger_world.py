@@ -16,9 +16,9 @@ from chassis.consumer.offsets import Tally, advance
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import Service, load
-from fanout.ledger.accounts import Account
-from fanout.ledger.audit import audit
-from fanout.ledger.report import Report
+from fanout.verify.audit import audit
+from fanout.verify.reconcile import Account
+from fanout.verify.report import Report
 from schemas import EVENTS, Event
 from schemas.files import parsed_schema
 from services.orders.api import call_off

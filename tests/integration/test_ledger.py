@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fanout.ledger.report import Report
+from fanout.verify.report import Report
 from tests.integration.conftest import Broken
 from tests.integration.ledger_plants import PLANTS
 from tests.integration.ledger_world import Honest, of, placed

@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from fanout.ledger.table import show
+from fanout.verify.table import show
 from tests.integration.conftest import Broken
 from tests.integration.ledger_world import SERVICES, Honest, of, placed
 

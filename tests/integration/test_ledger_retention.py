@@ -10,8 +10,8 @@ from sqlalchemy import text
 from chassis.clock import now
 from chassis.retention import CLOCKS_DIFFER, forget
 from chassis.service import load
-from fanout.ledger.report import Report
-from fanout.replay.books import clear
+from fanout.replay.state import clear
+from fanout.verify.report import Report
 from tests.integration.conftest import Broken
 from tests.integration.ledger_world import SERVICES, Honest, World, placed
 

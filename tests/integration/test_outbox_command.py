@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from chassis.database import Database
 from chassis.outbox.publish import outbox
-from fanout import outbox as outbox_command
+from fanout.commands import outbox as outbox_command
 from fanout.errors import BadUsage, FanoutError, UnknownService
 from fanout.lag.backlog import backlogs
 from tests.integration.conftest import NewDatabase

@@ -13,8 +13,8 @@ from chassis.consumer.parking import parked
 from chassis.database import Database
 from chassis.service import load
 from fanout.errors import BadUsage
-from fanout.replay import books
-from fanout.replay.again import not_ignored
+from fanout.replay import state
+from fanout.replay.reapplied import not_ignored
 from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 from tests.integration.ledger_world import url_of
@@ -47,10 +47,10 @@ class Shop:
     async def forgets(self, event_id: UUID) -> None:
         await self._run(self.fraud, f"DELETE FROM inbox WHERE event_id = '{event_id}'")
 
-    async def read(self) -> books.Books:
-        return await books.read("fraud", self.databases["fraud"])
+    async def read(self) -> state.Books:
+        return await state.read("fraud", self.databases["fraud"])
 
-    async def not_ignored(self, before: books.Books) -> list[str]:
+    async def not_ignored(self, before: state.Books) -> list[str]:
         return await not_ignored("fraud", self.databases, before)
 
     async def _run(self, database: Database, sql: str) -> list[tuple[object, ...]]:
@@ -157,11 +157,11 @@ async def test_receipts_that_a_cleanup_took_are_still_counted(shop: Shop) -> Non
 async def test_everything_of_a_read_model_is_cleared_in_one_transaction(analytics: Database) -> None:
     await filled(analytics)
     service = load("analytics")
-    async with books.locked("analytics", url_of(analytics)) as db:
+    async with state.locked("analytics", url_of(analytics)) as db:
         async with analytics.transaction() as other:
             await other.execute(parked.select().with_for_update())
             await other.execute(inbox.select().with_for_update())
-            clearing = asyncio.create_task(books.clear(db, service, None))
+            clearing = asyncio.create_task(state.clear(db, service, None))
             async with asyncio.timeout(5):
                 while not await blocked(analytics):
                     await asyncio.sleep(0.02)
@@ -175,10 +175,10 @@ async def test_a_second_replay_is_refused_until_the_first_has_ended_however_it_e
 ) -> None:
     url = url_of(analytics)
     with pytest.raises(RuntimeError):
-        async with books.locked("analytics", url):
+        async with state.locked("analytics", url):
             with pytest.raises(BadUsage, match="another replay of analytics is running"):
-                async with books.locked("analytics", url):
+                async with state.locked("analytics", url):
                     raise AssertionError
             raise RuntimeError
-    async with books.locked("analytics", url):
+    async with state.locked("analytics", url):
         pass

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from sqlalchemy.engine import make_url
 
-from fanout.stack.home import Home
+from fanout.local.stack_directory import Home
 from tests.stack import REPOSITORY, Stack, free_base
 from tests.system.conftest import System, until
 

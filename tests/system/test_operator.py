@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from fanout.stack.home import Home
-from fanout.stack.supervisor import Supervisor
+from fanout.local.stack_directory import Home
+from fanout.local.supervisor import Supervisor
 from tests.conftest import REPOSITORY, Stack, free_base
 from tests.system.conftest import System, until
 

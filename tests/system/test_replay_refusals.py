@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from fanout.replay.books import ADVISORY_LOCK
+from fanout.replay.state import ADVISORY_LOCK
 from tests.stack import Stack
 from tests.system.conftest import System, until
 from tests.system.test_replay import replayed, state

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fanout.compose import blocks
-from fanout.stack.blueprint import services
+from fanout.local.topology import services
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from chassis.broker import Broker
 from chassis.config import UnreadableSecrets, read_settings
 from chassis.service import load
 from fanout.compose import control, docker
+from fanout.compose.permissions import rights
 from fanout.compose.processes import OPERATOR, SETUP, apis, processes, workers
-from fanout.compose.rights import rights
 from fanout.compose.secrets import files, logins
 from fanout.errors import BadUsage, BusyPort
-from fanout.stack.blueprint import services
+from fanout.local.topology import services
 
 PASSWORDS = {name: f"<{name}>" for name in logins()}
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from fanout.demo.outage import between
 from fanout.demo.outcomes import Outcomes, outcomes, progress
-from fanout.ledger.records import Facts
+from fanout.verify.records import Facts
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ import uvloop
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis.http import server as http_server
+from chassis.http import server
 from chassis.http.admission import AdmissionControl
 
 BODY = b'{"a": 1}'
@@ -62,13 +62,13 @@ async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """Yields the port at which `app` is served."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
-    server = http_server.AcceptingServer(http_server.configuration(app, "127.0.0.1", port))
-    task = asyncio.create_task(server.serve())
-    while not server.started:
+    served = server.AcceptingServer(server.configuration(app, "127.0.0.1", port))
+    task = asyncio.create_task(served.serve())
+    while not served.started:
         assert not task.done()
         await asyncio.sleep(0.01)
     yield port
-    server.should_exit = True
+    served.should_exit = True
     await task
 
 
@@ -104,7 +104,7 @@ async def test_a_refused_connection_serves_the_next_request(api: Api) -> None:
 @pytest.mark.parametrize("data", UNUSUAL)
 async def test_what_is_not_one_whole_plain_post_is_parsed(api: Api, data: bytes) -> None:
     api.wait = 10.0
-    assert not http_server._is_one_whole_post(data)
+    assert not server._is_one_whole_post(data)
     assert is_parsed((await api.ask(data))[0])
 
 

@@ -3,9 +3,9 @@
 import pytest
 import typer
 
+from fanout.commands.lag import Lag, summed
 from fanout.durations import seconds
 from fanout.lag.broker import Gap, Place, gap
-from fanout.lag.lag import Lag, summed
 from fanout.lag.oldest import _rounds, made_at
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from uuid import UUID, uuid4
 
-from fanout.ledger.accounts import Account, account, by_subscription, place
-from fanout.ledger.records import ParkedMessage, Partition, Published, Receipts, Subscription
+from fanout.verify.reconcile import Account, account, by_subscription, place
+from fanout.verify.records import ParkedMessage, Partition, Published, Receipts, Subscription
 
 PLACED = Subscription("orders", "OrderPlaced")
 

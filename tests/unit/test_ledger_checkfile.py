@@ -3,8 +3,8 @@
 import pytest
 
 from fanout.errors import FanoutError
-from fanout.ledger.checkfile import SERVICES, Query, discover, parse
-from fanout.ledger.conservation import RULES
+from fanout.verify.checkfile import SERVICES, Query, discover, parse
+from fanout.verify.invariants import RULES
 
 
 def test_each_title_begins_a_block() -> None:

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from fanout.ledger.conservation import ALWAYS, IN_THE_END, RULES, Rule, judge
-from fanout.ledger.records import Facts
+from fanout.verify.invariants import ALWAYS, IN_THE_END, RULES, Rule, judge
+from fanout.verify.records import Facts
 
 FACTS = {fact for rule in RULES for fact in (*rule.every, *rule.has, *rule.lacks)}
 HAS = Rule("a has b", ALWAYS, ("s.a",), ("s.b",))

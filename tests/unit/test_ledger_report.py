@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import replace
 from uuid import uuid4
 
-from fanout.ledger.conservation import RULES, Verdict
-from fanout.ledger.records import Forwarded, Partition, Published, Reading, Receipts, Subscription
-from fanout.ledger.report import Report, as_json, assess
-from fanout.ledger.table import SHOWN, _verdict
+from fanout.verify.invariants import RULES, Verdict
+from fanout.verify.records import Forwarded, Partition, Published, Reading, Receipts, Subscription
+from fanout.verify.report import Report, as_json, assess
+from fanout.verify.table import SHOWN, _verdict
 
 EVENT = Published(uuid4(), "orders", "orders", "OrderPlaced", "o1", 0, 4)
 FACTS = {fact: Counter[str]() for rule in RULES for fact in (*rule.every, *rule.has, *rule.lacks)}

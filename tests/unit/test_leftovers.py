@@ -2,7 +2,7 @@
 
 import pytest
 
-from fanout.setup.leftovers import Everything, Leftovers, is_side_topic, leftovers_of, names
+from fanout.provision.orphans import Everything, Leftovers, is_side_topic, leftovers_of, names
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fanout.local import smtp_server
+from fanout.local.ports import HOST
 from fanout.mailbox.arrivals import arrivals
-from fanout.stack import mailbox
-from fanout.stack.ports import HOST
 from tests.stack import free_base
 
 CONTENT = "To: c@customers.example\r\nMessage-ID: <{}@x>\r\nX-Order-ID: o\r\n\r\n{}\r\n"
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 async def client(folder: Path) -> AsyncIterator[smtplib.SMTP]:
     """A session with the server."""
     port = free_base()
-    serving = asyncio.create_task(mailbox.serve(HOST, port, folder))
+    serving = asyncio.create_task(smtp_server.serve(HOST, port, folder))
     connected = await asyncio.to_thread(connect, port)
     yield connected
     await asyncio.to_thread(connected.close)
@@ -96,7 +96,7 @@ async def test_a_delay_is_noticed_while_the_server_runs(client: smtplib.SMTP, fo
         return time.monotonic() - began
 
     await asyncio.to_thread(seconds)
-    folder.with_name(mailbox.DELAY_FILE).write_text("300\n")
+    folder.with_name(smtp_server.DELAY_FILE).write_text("300\n")
     async with asyncio.timeout(10):
         while await asyncio.to_thread(seconds) < 0.3:
             pass

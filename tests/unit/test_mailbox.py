@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from fanout.cli import _app
+from fanout.commands.mailbox import set_delay
 from fanout.errors import NotRunning
+from fanout.local.smtp_server import delay_seconds
+from fanout.local.stack_directory import Home
 from fanout.mailbox.arrivals import arrivals
-from fanout.mailbox.command import set_delay
-from fanout.stack.home import Home
-from fanout.stack.mailbox import delay_seconds
 
 
 @pytest.fixture

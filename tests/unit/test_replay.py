@@ -9,9 +9,9 @@ import typer
 from chassis.service import Service
 from fanout.durations import moment
 from fanout.errors import BadUsage
-from fanout.replay.follow import Pace
 from fanout.replay.history import Extent, complete_since
 from fanout.replay.plan import Plan, require_history, told
+from fanout.replay.progress import Pace
 from fanout.replay.report import Summary, lines
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

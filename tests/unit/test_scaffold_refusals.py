@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import BadUsage
+from fanout.local.topology import services
 from fanout.scaffold import names, texts
 from fanout.scaffold.notes import notes_of
-from fanout.stack.blueprint import services
 from tests.stack import REPOSITORY
 
 NEW_CODE = texts.words(notes_of(["OrderConfirmed"]))

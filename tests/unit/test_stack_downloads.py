@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import NoNetwork, WrongSum
-from fanout.stack import cache, download
-from fanout.stack.artifacts import Artifact, pinned
+from fanout.local import cache, downloads
+from fanout.local.artifacts import Artifact, pinned
 
 GOOD = b"a jar"
 
@@ -23,7 +23,7 @@ def artifact_of(content: bytes, packaging: str = "jar") -> Artifact:
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    def from_maven(artifact: Artifact, folder: Path, watch: download.Watch) -> Path:
+    def from_maven(artifact: Artifact, folder: Path, watch: downloads.Watch) -> Path:
         folder.mkdir()
         file = folder / artifact.filename
         with watch(file.name, len(content)) as advance:
@@ -31,7 +31,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
             advance(len(content))
         return file
 
-    monkeypatch.setattr(download, "from_maven", from_maven)
+    monkeypatch.setattr(downloads, "from_maven", from_maven)
 
 
 def unreachable(*_: object) -> Path:
@@ -44,10 +44,10 @@ def files_in_cache() -> list[Path]:
 
 def test_a_fetched_file_is_found_in_the_cache_and_not_fetched_again(monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, GOOD)
-    download.fetch([artifact_of(GOOD)])
+    downloads.fetch([artifact_of(GOOD)])
 
-    monkeypatch.setattr(download, "from_maven", unreachable)
-    download.fetch([artifact_of(GOOD)])
+    monkeypatch.setattr(downloads, "from_maven", unreachable)
+    downloads.fetch([artifact_of(GOOD)])
 
     assert cache.path_of(artifact_of(GOOD)).read_bytes() == GOOD
 
@@ -56,7 +56,7 @@ def test_a_tampered_file_is_named_with_both_sums_and_not_kept(monkeypatch: pytes
     serve(monkeypatch, b"something else")
 
     with pytest.raises(WrongSum) as raised:
-        download.fetch([artifact_of(GOOD)])
+        downloads.fetch([artifact_of(GOOD)])
 
     for part in ("thing-1.0.jar", artifact_of(GOOD).sha256, artifact_of(b"something else").sha256):
         assert part in str(raised.value)
@@ -64,14 +64,14 @@ def test_a_tampered_file_is_named_with_both_sums_and_not_kept(monkeypatch: pytes
 
 
 def test_an_interrupted_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(artifact: Artifact, folder: Path, watch: download.Watch) -> Path:
+    def interrupted(artifact: Artifact, folder: Path, watch: downloads.Watch) -> Path:
         folder.mkdir()
         (folder / artifact.filename).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(download, "from_maven", interrupted)
+    monkeypatch.setattr(downloads, "from_maven", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        download.fetch([artifact_of(GOOD)])
+        downloads.fetch([artifact_of(GOOD)])
 
     assert files_in_cache() == []
 
@@ -82,16 +82,16 @@ def test_what_a_killed_download_left_is_removed_by_the_next(monkeypatch: pytest.
     (left / "half.jar").write_bytes(b"half")
 
     serve(monkeypatch, GOOD)
-    download.fetch([artifact_of(GOOD)])
+    downloads.fetch([artifact_of(GOOD)])
 
     assert files_in_cache() == [cache.path_of(artifact_of(GOOD))]
 
 
 def test_no_network_and_an_empty_cache_is_one_sentence_and_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "from_maven", unreachable)
+    monkeypatch.setattr(downloads, "from_maven", unreachable)
 
     with pytest.raises(NoNetwork) as raised:
-        download.fetch([artifact_of(GOOD)])
+        downloads.fetch([artifact_of(GOOD)])
 
     assert "thing-1.0.jar" in str(raised.value)
     assert raised.value.exit_code == 2
@@ -104,7 +104,7 @@ def test_an_archive_is_kept_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     content = (tmp_path / "all.tar.gz").read_bytes()
     serve(monkeypatch, content)
 
-    download.fetch([artifact_of(content, "tar.gz")])
+    downloads.fetch([artifact_of(content, "tar.gz")])
 
     unpacked = cache.path_of(artifact_of(content, "tar.gz"))
     assert (unpacked / "run.jar").read_bytes() == GOOD

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import BadUsage, BusyPort
-from fanout.stack import ports
-from fanout.stack.home import LONGEST_SOCKET_PATH, Home
+from fanout.local import ports
+from fanout.local.stack_directory import LONGEST_SOCKET_PATH, Home
 
 
 def test_passwords_are_made_once_and_only_their_owner_can_read_them(tmp_path: Path) -> None:

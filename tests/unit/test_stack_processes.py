@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from fanout.logs import read_from
-from fanout.stack.blueprint import Blueprint
-from fanout.stack.history import all_spawned, last_lines
-from fanout.stack.home import Home
-from fanout.stack.ports import Ports
-from fanout.stack.process import Process, environment
-from fanout.stack.supervisor_config import render
+from fanout.commands.logs import read_from
+from fanout.local.history import all_spawned, last_lines
+from fanout.local.ports import Ports
+from fanout.local.process import Process, environment
+from fanout.local.stack_directory import Home
+from fanout.local.supervisor_config import render
+from fanout.local.topology import Blueprint
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 from rich.console import Console
 
+from fanout.commands.order import _parsed
 from fanout.errors import BadUsage
-from fanout.timeline.command import _parsed
 from fanout.timeline.history import Heard, Said, Step, _step
 from fanout.timeline.table import as_json, show
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from fanout.stack.home import current
-from fanout.stack.supervisor import Supervisor
+from fanout.local.stack_directory import current
+from fanout.local.supervisor import Supervisor
 
 
 @dataclass

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from statistics import median
 
-from fanout import processes
-from fanout.stack.home import current
-from fanout.stack.supervisor import Supervisor
+from fanout.commands import processes
+from fanout.local.stack_directory import current
+from fanout.local.supervisor import Supervisor
 from tests.benchmarks.independence import dead
 from tests.benchmarks.whole.ground import Ground, first_id
 from tests.benchmarks.whole.row import Figures, Row

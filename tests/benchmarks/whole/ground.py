@@ -15,9 +15,9 @@ from sqlalchemy.engine import make_url
 from uuid_utils.compat import uuid7
 
 from fanout.addresses import Addresses
-from fanout.ledger.audit import settle
 from fanout.load.mix import PLENTIFUL
-from fanout.stack.home import current
+from fanout.local.stack_directory import current
+from fanout.verify.audit import settle
 from tests.benchmarks.whole.open_loop import Offered, offer
 
 LOOK_EVERY = 0.25

@@ -5,8 +5,8 @@ import inspect
 import time
 from itertools import islice
 
-from fanout import processes
-from fanout.demo.demo import command as demo
+from fanout.commands import processes
+from fanout.commands.demo import command as demo
 from fanout.demo.scenario import play
 from fanout.load.customers import place_orders
 from fanout.load.mix import PLENTIFUL, Purchase

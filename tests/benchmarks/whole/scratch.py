@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 from chassis.migrations import migrate
 from chassis.service import load
 from fanout.addresses import Addresses
-from fanout.stack.home import current
+from fanout.local.stack_directory import current
 from tests.databases import administer, named_url
 
 

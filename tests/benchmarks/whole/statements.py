@@ -16,7 +16,7 @@ import asyncpg
 import httpx
 
 from fanout.load.customers import payment_body
-from fanout.stack.home import current
+from fanout.local.stack_directory import current
 from tests.benchmarks.whole.ground import Ground, first_id
 from tests.benchmarks.whole.row import Figures, Row
 

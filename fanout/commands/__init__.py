@@ -1,0 +1,1 @@
+"""The commands of `fanout`, one file each."""

@@ -1,0 +1,90 @@
+"""`fanout check`: do the migrations lead to the tables the code declares? Asked of a Postgres of its own."""
+
+import asyncio
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+import asyncpg
+import typer
+
+from fanout.console import say
+from fanout.errors import ProcessFailed
+from fanout.local import postgres, stop
+from fanout.local.ports import HOST, Ports
+from fanout.local.stack_directory import Home
+from fanout.local.topology import services
+from fanout.provision.databases import superuser
+
+PASSWORD = "only-for-a-moment"
+PATIENCE_SECONDS = 30
+
+
+def command() -> None:
+    """Run every migration on an empty database and compare the result with the declared tables (alembic check).
+
+    Exit code 1 if they differ.
+
+    Example: fanout check
+    """
+    with temporary_postgres() as ports:
+        found = asyncio.run(differences(ports))
+    for service, difference in found:
+        say(f"{service}: migrations and tables disagree: {difference}")
+    if found:
+        raise typer.Exit(1)
+    say(f"migrations and tables agree: {', '.join(services())}")
+
+
+async def differences(ports: Ports) -> list[tuple[str, object]]:
+    from chassis import migrations
+    from chassis.service import load
+
+    found: list[tuple[str, object]] = []
+    await until_ready(ports)
+    async with superuser(ports.postgres, PASSWORD) as db:
+        for name in services():
+            await db.execute(f"CREATE DATABASE {name}")
+            url = f"postgresql+asyncpg://postgres:{PASSWORD}@{HOST}:{ports.postgres}/{name}"
+            await migrations.migrate(load(name), url)
+            found += [(name, difference) for difference in await migrations.differences(load(name), url)]
+    return found
+
+
+@contextmanager
+def temporary_postgres() -> Iterator[Ports]:
+    with tempfile.TemporaryDirectory(prefix="fanout-check-", ignore_cleanup_errors=True) as folder:
+        home, ports = Home(Path(folder)), Ports(_free_port() - Ports(0).postgres)
+        home.logs.mkdir()
+        postgres.prepare(home, PASSWORD)
+        with (home.logs / "postgres.log").open("w") as log:
+            server = subprocess.Popen(postgres.process(home, ports).command, stdout=log, stderr=log)
+        try:
+            yield ports
+        finally:
+            server.send_signal(postgres.FAST_SHUTDOWN)
+            server.wait(PATIENCE_SECONDS)
+            stop.wipe(home)
+
+
+async def until_ready(ports: Ports) -> None:
+    deadline = monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            async with superuser(ports.postgres, PASSWORD):
+                return
+        except (OSError, asyncpg.CannotConnectNowError) as error:
+            if monotonic() > deadline:
+                raise ProcessFailed("postgres", f"did not become ready: {error}") from error
+        await asyncio.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

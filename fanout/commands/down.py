@@ -1,0 +1,26 @@
+"""`fanout down`: stop everything; no process is left."""
+
+from typing import Annotated
+
+import typer
+
+from fanout.console import say
+
+
+def command(wipe: Annotated[bool, typer.Option("--wipe", help="Delete all data too.")] = False) -> None:
+    """Stop everything and wait until it is gone. Data stays, unless --wipe is given.
+
+    Example: fanout down --wipe
+    """
+    from fanout.local import lock, stop
+    from fanout.local.stack_directory import current
+
+    home = current()
+    if not home.path.exists():
+        say("nothing was running")
+        return
+    with lock.held(home):
+        say("everything is stopped" if stop.take_down(home) else "nothing was running")
+        if wipe:
+            stop.wipe(home)
+            say(f"deleted the data in {home.path}")

@@ -1,0 +1,81 @@
+"""`fanout stop`, `start` and `kill`: break one process of the running stack, and mend it."""
+
+import os
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fanout.console import say
+from fanout.errors import BadUsage, FanoutError, UnknownProcess
+
+if TYPE_CHECKING:
+    from fanout.local.supervisor import Supervisor
+
+Names = Annotated[
+    list[str], typer.Argument(help="Processes as fanout status names them.", show_default=False)
+]
+
+
+def stop(names: Names) -> None:
+    """Stop processes and keep them stopped until they are started again.
+
+    Example: fanout stop kafka registry
+    """
+    from fanout.local import readiness
+
+    readiness.stop(_supervisor(names), set(names))
+    say(f"stopped: {', '.join(names)}")
+
+
+def start(names: Names) -> None:
+    """Start processes and wait until they are ready.
+
+    Example: fanout start kafka
+    """
+    from fanout.local.probes import probe_of
+    from fanout.local.readiness import wait_ready
+    from fanout.local.topology import Blueprint
+
+    supervisor, blueprint = _supervisor(names), Blueprint.of_running()
+    for name in names:
+        supervisor.start(name)
+    for name in names:
+        wait_ready(supervisor, name, probe_of(blueprint, name))
+    say(f"ready: {', '.join(names)}")
+
+
+def kill(
+    name: Annotated[str, typer.Argument(help="A process as fanout status names it.", show_default=False)],
+    signal_name: Annotated[str, typer.Option("--signal", help="KILL, TERM, STOP, CONT, ...")] = "KILL",
+) -> None:
+    """Send a signal to a process; one that ends by it is started again by its supervisor.
+
+    Example: fanout kill fraud-worker
+    """
+    state = _supervisor([name]).state(name)
+    if not state.pid:
+        raise FanoutError(f"{name} is not running, it is {state.state}: fanout start {name}")
+    number = signal_number(signal_name)
+    os.kill(state.pid, number)
+    say(f"sent {number.name} to {name}, pid {state.pid}")
+
+
+def signal_number(name: str) -> signal.Signals:
+    try:
+        return signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
+    except KeyError:
+        raise BadUsage(f"no signal is called {name}") from None
+
+
+def _supervisor(names: list[str]) -> "Supervisor":
+    """The running stack's, which knows all these processes."""
+    from fanout.local.stack_directory import current
+    from fanout.local.supervisor import Supervisor
+
+    supervisor = Supervisor(current())
+    known = [state.name for state in supervisor.states()]
+    for name in names:
+        if name not in known:
+            raise UnknownProcess(name, known)
+    return supervisor

@@ -1,0 +1,30 @@
+"""`fanout up`: start everything in the background and return when it is ready."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from fanout.console import say
+
+
+def command(
+    owner_pid: Annotated[
+        int | None, typer.Option(help="Take the stack down when the process with this pid ends.")
+    ] = None,
+) -> None:
+    """Fetch what is missing, start Postgres, Kafka, the registry and all services, and wait until they are ready.
+
+    FANOUT_HOME names the folder for data and logs, FANOUT_PORT_BASE the first port (8000).
+
+    Example: FANOUT_PORT_BASE=9000 fanout up
+    """
+    from fanout.local import lock
+    from fanout.local.stack_directory import current
+    from fanout.local.start import bring_up
+    from fanout.local.topology import Blueprint
+
+    began = time.monotonic()
+    with lock.held(current()):
+        bring_up(Blueprint.to_start(), owner_pid)
+    say(f"everything is ready after {time.monotonic() - began:.0f} s: fanout status")
