@@ -15,7 +15,7 @@ Exception
 |                | yet migrated; a deadlock or a serialization failure with another transaction                     |
 
 What Postgres says is decided in SQLSTATES, once for consumers and APIs (which answer 503 while it is infrastructure).
-What raises nothing because the process dies of it (memory, a segfault, SIGKILL) is found by starts.py: it counts as
+What raises nothing because the process dies of it (memory, a segfault, SIGKILL) is found by crash_loop.py: it counts as
 permanent after three deaths. CancelledError is no failure: whoever is told to stop has failed at nothing.
 """
 
@@ -83,7 +83,7 @@ CONFLICTS = ("40", "55P03", "57014")
 
 
 def classify(error: BaseException) -> FailureClass:
-    """The class of the first error in the chain of causes that says what it is."""
+    """The class of the first error in the chain of parent_contexts that says what it is."""
     for link in _chain(error):
         if isinstance(link, PermanentFailure):
             return FailureClass.PERMANENT

@@ -1,6 +1,6 @@
 """Forgets what is older than any topic: receipts, sent outbox rows, answered keys. And remembers that it did.
 
-`cleanups` says up to when each table was emptied. Before that moment the ledger has nothing to compare, and a
+`purges` says up to when each table was emptied. Before that moment the ledger has nothing to compare, and a
 replay would apply again what the inbox has forgotten; so both look here first.
 """
 
@@ -21,8 +21,8 @@ AT_ONCE = 5_000
 CLOCKS_DIFFER = timedelta(seconds=1)
 """An event's time is its maker's, its receipt's that of the database; they may disagree by so much."""
 
-cleanups = Table(
-    "cleanups",
+purges = Table(
+    "purges",
     metadata,
     Column("what", Text, primary_key=True),
     Column("before", DateTime(timezone=True), nullable=False),
@@ -46,7 +46,7 @@ outbox rows are at the beginning of the key."""
 _FORGET = """
     WITH old AS ({old} FOR UPDATE SKIP LOCKED),
     gone AS (DELETE FROM {table} USING old WHERE {same} RETURNING 1)
-    INSERT INTO cleanups AS earlier (what, before, forgotten)
+    INSERT INTO purges AS earlier (what, before, forgotten)
     SELECT :table, :complete_since, count(*) FROM gone HAVING count(*) > 0
     ON CONFLICT (what) DO UPDATE SET
         before = greatest(earlier.before, excluded.before), forgotten = earlier.forgotten + excluded.forgotten
@@ -95,4 +95,4 @@ async def forget(database: Database, before: datetime, stop: asyncio.Event) -> d
 
 async def complete_since(db: AsyncConnection, what: str) -> datetime | None:
     """Rows of that table about events from before this moment may be gone; None if none ever was deleted."""
-    return await db.scalar(select(cleanups.c.before).where(cleanups.c.what == what))
+    return await db.scalar(select(purges.c.before).where(purges.c.what == what))

@@ -14,12 +14,12 @@ from chassis.events.topics import retry_topic
 from schemas import Event
 
 if TYPE_CHECKING:
-    from chassis.dead_letters.reader import Letter
+    from chassis.dead_letters.reader import DeadLetter
 
 E = TypeVar("E", bound=Event)
 Reaction = Callable[[Sequence[E], AsyncConnection], Awaitable[None]]
-Filing = Callable[[Sequence["Letter"], AsyncConnection], Awaitable[None]]
-Errand = Callable[[Database, Settings, asyncio.Event], Coroutine[Any, Any, None]]
+Filing = Callable[[Sequence["DeadLetter"], AsyncConnection], Awaitable[None]]
+BackgroundTask = Callable[[Database, Settings, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 class UnknownService(LookupError):
@@ -46,7 +46,7 @@ class Service:
         self.metadata = MetaData()
         self.reactions: dict[type[Event], Reaction[Any]] = {}
         self.filing: Filing | None = None
-        self.errands: list[Errand] = []
+        self.background_tasks: list[BackgroundTask] = []
 
     def on(self, event_type: type[E]) -> Callable[[Reaction[E]], Reaction[E]]:
         def register(reaction: Reaction[E]) -> Reaction[E]:
@@ -62,10 +62,10 @@ class Service:
         self.filing = filing
         return filing
 
-    def alongside(self, errand: Errand) -> Errand:
+    def alongside(self, background_task: BackgroundTask) -> BackgroundTask:
         """Runs in the worker beside its consumer, until the event is set: what must leave the database."""
-        self.errands.append(errand)
-        return errand
+        self.background_tasks.append(background_task)
+        return background_task
 
     @property
     def topics(self) -> list[str]:

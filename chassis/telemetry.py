@@ -31,7 +31,7 @@ GROUP_SIZE = Histogram(
 TRACEPARENT = re.compile(r"00-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 NO_CAUSES: Mapping[str, str] = MappingProxyType({})
-_causes: ContextVar[Mapping[str, str]] = ContextVar("causes", default=NO_CAUSES)
+_causes: ContextVar[Mapping[str, str]] = ContextVar("parent_contexts", default=NO_CAUSES)
 """Per aggregate, the traceparent of the event or request that is being handled; "" stands for any."""
 
 
@@ -52,7 +52,7 @@ def outbox_measured(service: str, backlog: Measured) -> None:
     SET_ASIDE.labels(service).set(backlog.set_aside)
 
 
-def set_causes(traceparents: Mapping[str, str]) -> None:
+def set_parent_contexts(traceparents: Mapping[str, str]) -> None:
     """Says what the facts published from here on follow from: traceparent by aggregate id."""
     _causes.set(traceparents)
 
@@ -64,8 +64,8 @@ def cause() -> str:
 
 def traceparent_for(aggregate_id: str) -> str:
     """A new span in the trace that led here, or in a new trace (W3C Trace Context, version 00)."""
-    causes = _causes.get()
-    cause = TRACEPARENT.fullmatch(causes.get(aggregate_id, causes.get("", "")))
+    parent_contexts = _causes.get()
+    cause = TRACEPARENT.fullmatch(parent_contexts.get(aggregate_id, parent_contexts.get("", "")))
     trace_id = cause["trace_id"] if cause else secrets.token_hex(16)
     return f"00-{trace_id}-{secrets.token_hex(8)}-01"
 

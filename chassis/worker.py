@@ -1,4 +1,4 @@
-"""A worker: consumer, relay, errands and a health page; on SIGTERM it finishes what it holds and leaves the group."""
+"""A worker: consumer, relay, background tasks and a health page; on SIGTERM it ends its work and leaves the group."""
 
 import asyncio
 import os
@@ -20,12 +20,12 @@ from chassis.consumer.outages import Stopped, pause, short
 from chassis.consumer.positions import Positions
 from chassis.consumer.processing import Processor
 from chassis.database import Database
-from chassis.dead_letters.reader import LetterProcessor
+from chassis.dead_letters.reader import DeadLetterConsumer
 from chassis.events.registry import Registry
 from chassis.events.topics import DEAD_LETTERS
 from chassis.http.health import health_routes
 from chassis.outbox.relay import Relay
-from chassis.service import Errand, Service
+from chassis.service import BackgroundTask, Service
 
 EXIT_DRAIN_TOO_SLOW = 71
 ERRAND_SECONDS = 3.0
@@ -69,8 +69,11 @@ async def run(service: Service, settings: Settings) -> None:
     serving = asyncio.create_task(page.serve())
     watching = asyncio.create_task(liveness.watch(is_alive))
     log.info("worker_started", topics=service.topics)
-    errands = [begun_again(errand, database, settings, stop) for errand in (retention.run, *service.errands)]
-    await _until_all_end(consumer.run(stop), relay.run(stop), *errands)
+    background_tasks = [
+        restart_on_failure(task, database, settings, stop)
+        for task in (retention.run, *service.background_tasks)
+    ]
+    await _until_all_end(consumer.run(stop), relay.run(stop), *background_tasks)
     watching.cancel()
     page.should_exit = True
     await serving
@@ -83,20 +86,22 @@ def _consumer(service: Service, database: Database, registry: Registry, settings
     settings = settings.model_copy(update={"gather_ms": service.gather_ms or settings.gather_ms})
     positions = Positions(service.name, database)
     if service.filing:
-        letters = LetterProcessor(service, database, registry)
+        letters = DeadLetterConsumer(service, database, registry)
         return Consumer(positions, re.compile(DEAD_LETTERS), letters, settings)
     return Consumer(positions, service.topics, Processor(service, database, registry), settings)
 
 
-async def begun_again(errand: Errand, database: Database, settings: Settings, stop: asyncio.Event) -> None:
-    """What breaks an errand is its own: events are consumed and sent meanwhile, and it is begun again."""
+async def restart_on_failure(
+    task: BackgroundTask, database: Database, settings: Settings, stop: asyncio.Event
+) -> None:
+    """Restarts a failed background task; consumption and relay continue."""
     with suppress(Stopped):
         while True:
             try:
-                await errand(database, settings, stop)
+                await task(database, settings, stop)
                 return
             except Exception as error:  # last resort of this loop: whatever it was, its rows are still there
-                log.exception("errand_failed", error=short(error), next_try_seconds=ERRAND_SECONDS)
+                log.exception("background_task_failed", error=short(error), next_try_seconds=ERRAND_SECONDS)
             await pause(ERRAND_SECONDS, stop)
 
 

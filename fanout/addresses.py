@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chassis.broker import Broker
 from fanout.errors import NotRunning
-from fanout.local.stack_directory import Home, current
+from fanout.local.stack_directory import StackDirectory, current
 
 COMPOSE = "FANOUT_COMPOSE"
 
@@ -44,7 +44,7 @@ def running(home: Path | None = None) -> Addresses:
         return of_containers()
     from fanout.local.supervisor import Supervisor
 
-    found = Home(home.absolute()) if home else current()
+    found = StackDirectory(home.absolute()) if home else current()
     if not found.stack_file.exists() or not Supervisor(found).answers():
         raise NotRunning
     content = json.loads(found.stack_file.read_text())

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import load
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 from tests.databases import administer, named_url
 from tests.stack import Stack, free_base
 
@@ -49,7 +49,7 @@ def postgres_url(request: pytest.FixtureRequest) -> URL:
     some_database = next(iter(stack.addresses.databases.values()))
     return make_url(some_database).set(
         username="postgres",
-        password=Home(stack.home).passwords(["postgres"])["postgres"],
+        password=StackDirectory(stack.home).passwords(["postgres"])["postgres"],
         database="postgres",
     )
 

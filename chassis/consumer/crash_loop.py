@@ -34,8 +34,8 @@ from chassis.events.record import Record
 
 STARTS = 3
 
-starts = Table(
-    "starts",
+crash_markers = Table(
+    "crash_markers",
     metadata,
     Column("consumer", Text, nullable=False),
     Column("topic", Text, nullable=False),
@@ -178,24 +178,28 @@ class Starts:
 
     async def _remove(self, partitions: Sequence[Partition]) -> None:
         async with self._database.transaction() as db:
-            await db.execute(delete(starts).where(*self._of(partitions)))
+            await db.execute(delete(crash_markers).where(*self._of(partitions)))
         self._begun.difference_update(partitions)
         for partition in partitions:
             self._suspicions.pop(partition, None)
 
     async def _noted(self, db: AsyncConnection, partition: Partition) -> Start | None:
-        found = await db.execute(select(starts.c.kafka_offset, starts.c.times).where(*self._of([partition])))
+        found = await db.execute(
+            select(crash_markers.c.kafka_offset, crash_markers.c.times).where(*self._of([partition]))
+        )
         row = found.one_or_none()
         return Start(*row) if row else None
 
     async def _write(self, db: AsyncConnection, partition: Partition, start: Start) -> None:
         row = {"consumer": self._consumer, "topic": partition[0], "partition": partition[1], **asdict(start)}
-        upsert = insert(starts).values(row)
-        await db.execute(upsert.on_conflict_do_update(constraint=starts.primary_key, set_=asdict(start)))
+        upsert = insert(crash_markers).values(row)
+        await db.execute(
+            upsert.on_conflict_do_update(constraint=crash_markers.primary_key, set_=asdict(start))
+        )
 
     def _of(self, partitions: Sequence[Partition]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-        mine = starts.c.consumer == self._consumer
-        return mine, tuple_(starts.c.topic, starts.c.partition).in_(partitions)
+        mine = crash_markers.c.consumer == self._consumer
+        return mine, tuple_(crash_markers.c.topic, crash_markers.c.partition).in_(partitions)
 
 
 def _partition(record: Record) -> Partition:

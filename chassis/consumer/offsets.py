@@ -7,10 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import driver, metadata
 
-COUNTS = ("received", "applied", "repeated", "parked")
+COUNTS = ("received", "applied", "duplicates", "parked")
 
-progress = Table(
-    "progress",
+consumer_offsets = Table(
+    "consumer_offsets",
     metadata,
     Column("consumer", Text, nullable=False),
     Column("topic", Text, nullable=False),
@@ -18,34 +18,34 @@ progress = Table(
     Column("next_offset", BigInteger, nullable=False),
     *(Column(count, BigInteger, nullable=False) for count in COUNTS),
     PrimaryKeyConstraint("consumer", "topic", "partition"),
-    CheckConstraint("received = applied + repeated + parked", name="progress_adds_up"),
+    CheckConstraint("received = applied + duplicates + parked", name="consumer_offsets_add_up"),
 )
 
 ADVANCE = """
-    INSERT INTO progress AS sofar
-        (consumer, topic, partition, next_offset, received, applied, repeated, parked)
+    INSERT INTO consumer_offsets AS sofar
+        (consumer, topic, partition, next_offset, received, applied, duplicates, parked)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT (consumer, topic, partition) DO UPDATE SET
         next_offset = greatest(sofar.next_offset, excluded.next_offset),
         received = sofar.received + excluded.received,
         applied = sofar.applied + excluded.applied,
-        repeated = sofar.repeated + excluded.repeated,
+        duplicates = sofar.duplicates + excluded.duplicates,
         parked = sofar.parked + excluded.parked
 """
 
 
 @dataclass(slots=True)
-class Tally:
+class BatchCounts:
     """What became of records addressed to us. `applied` counts what reactions were given, whatever the inbox says."""
 
     received: int
     applied: int = 0
-    repeated: int = 0
+    duplicates: int = 0
     parked: int = 0
 
 
 async def advance(
-    db: AsyncConnection, consumer: str, topic: str, partition: int, next_offset: int, tally: Tally
+    db: AsyncConnection, consumer: str, topic: str, partition: int, next_offset: int, counts: BatchCounts
 ) -> None:
-    counts = (getattr(tally, count) for count in COUNTS)
-    await driver(db).execute(ADVANCE, consumer, topic, partition, next_offset, *counts)
+    values = (getattr(counts, name) for name in COUNTS)
+    await driver(db).execute(ADVANCE, consumer, topic, partition, next_offset, *values)

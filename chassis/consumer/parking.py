@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.consumer.inbox import mark_parked
 from chassis.database import metadata
 from chassis.errors import classify
-from chassis.events.dead_letter import OUT, origin_of, storable, written
+from chassis.events.dead_letter import DLQ_HEADERS, origin_of, storable, written
 from chassis.events.dead_letter_size import fitted
 from chassis.events.record import Record
 from chassis.events.topics import dead_letter_topic
@@ -117,7 +117,7 @@ def _dead_letter(record: Record, row: Mapping[str, Any]) -> Message:
     first_place = {
         name: getattr(origin, name) for name in ("topic", "partition", "kafka_offset", "record_at")
     }
-    labels = written(OUT, {**row, **first_place, "redrive": record.redrive})
+    labels = written(DLQ_HEADERS, {**row, **first_place, "redrive": record.redrive})
     topic = dead_letter_topic(origin.topic, row["consumer"])
     key, value, own = fitted(record.key, record.value, headers)
     return Message(topic, key, value, [*own, *labels])

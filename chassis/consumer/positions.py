@@ -29,12 +29,12 @@ held_partitions = Table(
     PrimaryKeyConstraint("consumer", "topic", "partition"),
 )
 
-NEXT_OFFSETS = "SELECT topic, partition, next_offset FROM progress WHERE consumer = $1"
+NEXT_OFFSETS = "SELECT topic, partition, next_offset FROM consumer_offsets WHERE consumer = $1"
 # Records that are nobody's here advance nothing when they are skipped, so that costs no transaction.
 ADVANCE = """
-    UPDATE progress SET next_offset = greatest(progress.next_offset, reached.next_offset)
+    UPDATE consumer_offsets SET next_offset = greatest(consumer_offsets.next_offset, reached.next_offset)
     FROM unnest($2::text[], $3::int[], $4::bigint[]) AS reached (topic, partition, next_offset)
-    WHERE consumer = $1 AND progress.topic = reached.topic AND progress.partition = reached.partition
+    WHERE consumer = $1 AND consumer_offsets.topic = reached.topic AND consumer_offsets.partition = reached.partition
 """
 HOLD = """
     INSERT INTO held_partitions (consumer, topic, partition, kafka_offset, error) VALUES ($1, $2, $3, $4, $5)
@@ -51,7 +51,7 @@ log = structlog.get_logger()
 
 
 class Positions:
-    """One consumer's rows in `progress` and `held_partitions`."""
+    """One consumer's rows in `consumer_offsets` and `held_partitions`."""
 
     def __init__(self, consumer: str, database: Database) -> None:
         self.consumer = consumer

@@ -10,10 +10,10 @@ import structlog
 
 from chassis import telemetry
 from chassis.consumer.crash_loop import KilledItsWorker
-from chassis.consumer.offsets import Tally, advance
+from chassis.consumer.offsets import BatchCounts, advance
 from chassis.consumer.outages import through_outages
 from chassis.database import Database
-from chassis.events.dead_letter import OUT, Headers, Origin, moment, peel, storable
+from chassis.events.dead_letter import DLQ_HEADERS, Headers, Origin, moment, split_headers, storable
 from chassis.events.record import EVENT_TYPES, Record, Unreadable, read
 from chassis.events.registry import Registry
 from chassis.events.topics import dead_letter_topic
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A parked record as it was, with its reason. `event` is None when it cannot be decoded, for `decode_error`."""
 
     consumer: str
@@ -42,7 +42,7 @@ class Letter:
     decode_error: str | None
 
 
-class LetterProcessor:
+class DeadLetterConsumer:
     """Files dead letters. There is no dead letter of a dead letter: what cannot be filed is waited for."""
 
     def __init__(self, service: Service, database: Database, registry: Registry) -> None:
@@ -61,8 +61,8 @@ class LetterProcessor:
             letters = [await opened(record, self._registry) for record in records]
             async with self._database.transaction() as db:
                 await self._file(letters, db)
-                tally = Tally(received=len(records), applied=len(records))
-                await advance(db, self._name, last.topic, last.partition, last.offset + 1, tally)
+                counts = BatchCounts(received=len(records), applied=len(records))
+                await advance(db, self._name, last.topic, last.partition, last.offset + 1, counts)
             telemetry.EVENTS.labels(self._name, last.topic, "applied").inc(len(letters))
 
         await through_outages(file, stop, self._name, waits_for=lambda _: True)
@@ -71,9 +71,9 @@ class LetterProcessor:
         """Nothing was noted about them: filing reads no value that could kill it."""
 
 
-async def opened(record: Record, registry: Registry) -> Letter:
+async def opened(record: Record, registry: Registry) -> DeadLetter:
     """Also a record that no consumer of ours parked has its place: it is its own origin."""
-    headers, labels = peel(record.headers, OUT)
+    headers, labels = split_headers(record.headers, DLQ_HEADERS)
     try:
         origin, last_failed_at = Origin.read(labels), moment(labels["dlq_last_failed_at"])
         if record.topic != dead_letter_topic(origin.topic, labels["dlq_consumer"]):
@@ -85,7 +85,7 @@ async def opened(record: Record, registry: Registry) -> Letter:
         record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value, headers
     )
     event, decode_error = await _decoded(parked, labels.get("dlq_error_type", ""), registry)
-    return Letter(
+    return DeadLetter(
         consumer=labels.get("dlq_consumer", record.topic.split(".")[-2]),
         origin=origin,
         event_id=parked.event_id,

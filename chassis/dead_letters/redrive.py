@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.events.avro import encode
-from chassis.events.dead_letter import BACK, Headers, Origin, written
+from chassis.events.dead_letter import REDRIVE_HEADERS, Headers, Origin, written
 from chassis.events.dead_letter_size import complete
 from chassis.events.topics import retry_topic
 from chassis.outbox.publish import Message, forward
@@ -21,7 +21,7 @@ NAMESPACE = UUID("6f1b3a52-7c1e-5f0e-9d4f-0d6a4c1c2a11")
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class Redrive:
     """A letter on its way back; `origin.redrive` counts this time too. `correction` takes the place of its value."""
 
     consumer: str
@@ -32,14 +32,14 @@ class Returned:
     correction: Event | None = None
 
 
-async def send_back(db: AsyncConnection, letters: Iterable[Returned]) -> None:
+async def redrive_dead_letters(db: AsyncConnection, letters: Iterable[Redrive]) -> None:
     """Part of the caller's transaction, like everything that goes through the outbox."""
     await forward(db, [_message(letter) for letter in letters])
 
 
-def _message(letter: Returned) -> Message:
+def _message(letter: Redrive) -> Message:
     origin = letter.origin
-    labels = written(BACK, asdict(origin))
+    labels = written(REDRIVE_HEADERS, asdict(origin))
     topic = retry_topic(origin.topic, letter.consumer)
     as_it_was = Message(topic, letter.key, letter.value, [*letter.headers, *labels])
     if (event := letter.correction) is None:
@@ -55,7 +55,7 @@ def _message(letter: Returned) -> Message:
     )
 
 
-def _completed(letter: Returned, event: Event) -> list[tuple[str, bytes | None]]:
+def _completed(letter: Redrive, event: Event) -> list[tuple[str, bytes | None]]:
     """The type is the correction's; a record without a readable id gets one that is the same each time."""
     ids = [value for name, value in letter.headers if name == "ce_id"]
     origin = letter.origin

@@ -11,8 +11,8 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 ORIGIN = ("topic", "partition", "kafka_offset", "record_at", "attempts", "first_failed_at", "redrive")
 REASON = ("consumer", "failure", "error_type", "error_message", "last_failed_at")
-BACK = tuple(f"dlq_{name}" for name in ORIGIN)
-OUT = (*BACK, *(f"dlq_{name}" for name in REASON))
+REDRIVE_HEADERS = tuple(f"dlq_{name}" for name in ORIGIN)
+DLQ_HEADERS = (*REDRIVE_HEADERS, *(f"dlq_{name}" for name in REASON))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def written(names: Sequence[str], values: Mapping[str, object]) -> list[tuple[st
     return [(name, str(values[name.removeprefix("dlq_")]).encode()) for name in names]
 
 
-def peel(headers: Headers, names: Sequence[str]) -> tuple[Headers, dict[str, str]]:
+def split_headers(headers: Headers, names: Sequence[str]) -> tuple[Headers, dict[str, str]]:
     """The headers a record had before `names` were written after them, and those; all and none if they were not."""
     own, last = headers[: -len(names)], headers[-len(names) :]
     if tuple(name for name, _ in last) != tuple(names):
@@ -78,7 +78,7 @@ def origin_of(record: Record) -> tuple[Origin, Headers]:
     here = Origin(record.topic, record.partition, record.offset, record.at)
     if not record.topic.endswith(RETRY):
         return here, record.headers
-    own, labels = peel(record.headers, BACK)
+    own, labels = split_headers(record.headers, REDRIVE_HEADERS)
     try:
         return Origin.read(labels), own
     except (KeyError, ValueError):

@@ -62,7 +62,7 @@ async def _read_only(request: Request) -> AsyncIterator[AsyncConnection]:
 
 
 Db = Annotated[AsyncConnection, Depends(_read_only)]
-"""A connection for routes that only read. Routes that write use `chassis.http.idempotency.Once`."""
+"""A connection for routes that only read. Routes that write use `chassis.http.idempotency.Idempotent`."""
 
 
 @asynccontextmanager
@@ -83,9 +83,11 @@ class TraceEachRequest:
         if scope["type"] != "http" or scope["path"].startswith(("/health", "/metrics")):
             await self._app(scope, receive, send)
             return
-        telemetry.set_causes({"": dict(scope["headers"]).get(b"traceparent", b"").decode("ascii", "replace")})
+        telemetry.set_parent_contexts(
+            {"": dict(scope["headers"]).get(b"traceparent", b"").decode("ascii", "replace")}
+        )
         traceparent = telemetry.traceparent_for("")
-        telemetry.set_causes({"": traceparent})
+        telemetry.set_parent_contexts({"": traceparent})
         structlog.contextvars.bind_contextvars(trace_id=telemetry.trace_id_of(traceparent))
         began, status = time.perf_counter(), 500
 

@@ -74,7 +74,7 @@ class Asked(Generic[T]):
 Group = GroupCommit[Asked[T], Earlier | None]
 
 
-class OneTransaction:
+class IdempotentTransaction:
     """Runs a route's work in one transaction, once per key. A refusal is not remembered: it changed nothing."""
 
     def __init__(self, request: Request, key: str | None) -> None:
@@ -129,7 +129,7 @@ def in_group(app: FastAPI, work: GroupWork[T]) -> Group[T]:
         claims = sorted((each for each in asked if each.key), key=lambda each: each.key or "")
         earlier = await _claim_answers(db, claims) if claims else {}
         fresh = [each for each in asked if each.key not in earlier]
-        telemetry.set_causes({each.about: each.traceparent for each in fresh})
+        telemetry.set_parent_contexts({each.about: each.traceparent for each in fresh})
         if fresh:
             await work([each.item for each in fresh], db)
         return [earlier.get(each.key or "") for each in asked]
@@ -160,11 +160,11 @@ async def _earlier(db: AsyncConnection, keys: Sequence[str]) -> dict[str, Earlie
 
 async def _one_transaction(
     request: Request, idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None
-) -> OneTransaction:
-    return OneTransaction(request, idempotency_key)
+) -> IdempotentTransaction:
+    return IdempotentTransaction(request, idempotency_key)
 
 
-Once = Annotated[OneTransaction, Depends(_one_transaction)]
+Idempotent = Annotated[IdempotentTransaction, Depends(_one_transaction)]
 
 
 def _json(answer: Answer) -> bytes:

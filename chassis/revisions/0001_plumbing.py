@@ -1,4 +1,4 @@
-"""The chassis' tables: outbox, inbox, progress, parked, subscriptions, idempotency keys."""
+"""The chassis' tables: outbox, inbox, consumer offsets, parked, subscriptions, idempotency keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -46,17 +46,17 @@ def upgrade() -> None:
         sa.CheckConstraint("status IN ('applied', 'parked')", name="inbox_status_is_known"),
     )
     op.create_table(
-        "progress",
+        "consumer_offsets",
         sa.Column("consumer", sa.Text, nullable=False),
         sa.Column("topic", sa.Text, nullable=False),
         sa.Column("partition", sa.Integer, nullable=False),
         sa.Column("next_offset", sa.BigInteger, nullable=False),
         *(
             sa.Column(count, sa.BigInteger, nullable=False)
-            for count in ("received", "applied", "repeated", "parked")
+            for count in ("received", "applied", "duplicates", "parked")
         ),
         sa.PrimaryKeyConstraint("consumer", "topic", "partition"),
-        sa.CheckConstraint("received = applied + repeated + parked", name="progress_adds_up"),
+        sa.CheckConstraint("received = applied + duplicates + parked", name="consumer_offsets_add_up"),
     )
     op.create_table(
         "parked",

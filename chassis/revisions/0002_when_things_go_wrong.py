@@ -9,7 +9,7 @@ down_revision = "0001"
 
 def upgrade() -> None:
     op.create_table(
-        "starts",
+        "crash_markers",
         sa.Column("consumer", sa.Text, nullable=False),
         sa.Column("topic", sa.Text, nullable=False),
         sa.Column("partition", sa.Integer, nullable=False),
@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("consumer", "topic", "partition"),
     )
     op.create_table(
-        "cleanups",
+        "purges",
         sa.Column("what", sa.Text, primary_key=True),
         sa.Column("before", sa.DateTime(timezone=True), nullable=False),
         sa.Column("forgotten", sa.BigInteger, nullable=False),

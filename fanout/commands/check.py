@@ -16,7 +16,7 @@ from fanout.console import say
 from fanout.errors import ProcessFailed
 from fanout.local import postgres, stop
 from fanout.local.ports import HOST, Ports
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 from fanout.local.topology import services
 from fanout.provision.databases import superuser
 
@@ -58,7 +58,7 @@ async def differences(ports: Ports) -> list[tuple[str, object]]:
 @contextmanager
 def temporary_postgres() -> Iterator[Ports]:
     with tempfile.TemporaryDirectory(prefix="fanout-check-", ignore_cleanup_errors=True) as folder:
-        home, ports = Home(Path(folder)), Ports(_free_port() - Ports(0).postgres)
+        home, ports = StackDirectory(Path(folder)), Ports(_free_port() - Ports(0).postgres)
         home.logs.mkdir()
         postgres.prepare(home, PASSWORD)
         with (home.logs / "postgres.log").open("w") as log:

@@ -8,7 +8,7 @@ import typer
 
 from fanout.errors import NotRunning, UnknownProcess
 from fanout.local.history import last_lines
-from fanout.local.stack_directory import Home, current
+from fanout.local.stack_directory import StackDirectory, current
 
 INTERVAL_SECONDS = 0.3
 
@@ -33,7 +33,7 @@ def command(
         _follow(home, names, width)
 
 
-def _names(home: Home, service: str) -> list[str]:
+def _names(home: StackDirectory, service: str) -> list[str]:
     known = sorted(file.stem for file in home.logs.glob("*.log"))
     if not known:
         raise NotRunning
@@ -47,7 +47,7 @@ def _belongs(name: str, service: str) -> bool:
     return name in (service, f"{service}-api") or name.startswith(f"{service}-worker")
 
 
-def _follow(home: Home, names: list[str], width: int) -> None:
+def _follow(home: StackDirectory, names: list[str], width: int) -> None:
     files = {name: home.logs / f"{name}.log" for name in names}
     positions = {name: file.stat().st_size for name, file in files.items()}
     while True:

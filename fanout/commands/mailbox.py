@@ -11,7 +11,7 @@ from fanout.console import say
 from fanout.durations import seconds
 from fanout.errors import NotRunning
 from fanout.local.smtp_server import delay_seconds
-from fanout.local.stack_directory import Home, current, write_private
+from fanout.local.stack_directory import StackDirectory, current, write_private
 from fanout.mailbox.arrivals import Mail, arrivals
 
 Order = Annotated[str | None, typer.Option("--order", metavar="ID", help="Only what is about this order.")]
@@ -50,7 +50,7 @@ def command(
     print(summary(found, limit, is_filtered=bool(order or to)))
 
 
-def set_delay(home: Home, delay: float) -> None:
+def set_delay(home: StackDirectory, delay: float) -> None:
     """Takes effect with the next mail."""
     if not home.path.exists():
         raise NotRunning

@@ -35,13 +35,13 @@ def start(names: Names) -> None:
     """
     from fanout.local.probes import probe_of
     from fanout.local.readiness import wait_ready
-    from fanout.local.topology import Blueprint
+    from fanout.local.topology import StackSpec
 
-    supervisor, blueprint = _supervisor(names), Blueprint.of_running()
+    supervisor, spec = _supervisor(names), StackSpec.of_running()
     for name in names:
         supervisor.start(name)
     for name in names:
-        wait_ready(supervisor, name, probe_of(blueprint, name))
+        wait_ready(supervisor, name, probe_of(spec, name))
     say(f"ready: {', '.join(names)}")
 
 

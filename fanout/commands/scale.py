@@ -10,7 +10,7 @@ from fanout.console import say
 from fanout.errors import BadUsage, UnknownService
 
 if TYPE_CHECKING:
-    from fanout.local.topology import Blueprint
+    from fanout.local.topology import StackSpec
 
 MOST_WORKERS = 16
 
@@ -30,33 +30,33 @@ def command(
     Example: fanout scale inventory 3
     """
     from fanout import kafka_admin
-    from fanout.local.topology import Blueprint
+    from fanout.local.topology import StackSpec
     from fanout.scale.group import settled, shares
     from fanout.scale.report import lines
 
-    blueprint = Blueprint.of_running()
-    if service not in blueprint.services:
-        raise UnknownService(service, blueprint.services)
-    admin = kafka_admin.admin(blueprint.ports)
+    spec = StackSpec.of_running()
+    if service not in spec.services:
+        raise UnknownService(service, spec.services)
+    admin = kafka_admin.admin(spec.ports)
     if workers is None:
         found = shares(admin, service)
     else:
-        blueprint = _change(blueprint, service, workers)
-        found = settled(admin, service, blueprint.workers[service])
+        spec = _change(spec, service, workers)
+        found = settled(admin, service, spec.workers[service])
     if as_json:
         print(json.dumps({"service": service, "workers": [asdict(share) for share in found]}, indent=2))
         return
-    for line in lines(found, blueprint.workers[service]):
+    for line in lines(found, spec.workers[service]):
         print(line)
 
 
-def _change(blueprint: "Blueprint", service: str, count: int) -> "Blueprint":
+def _change(spec: "StackSpec", service: str, count: int) -> "StackSpec":
     from fanout.local import lock
     from fanout.scale.workers import change
 
     if not 1 <= count <= MOST_WORKERS:
         raise BadUsage(f"{service} can have 1 to {MOST_WORKERS} workers, not {count}")
-    with lock.held(blueprint.home):
-        changed = change(blueprint, service, count)
+    with lock.held(spec.home):
+        changed = change(spec, service, count)
     say(f"{service} has {count} {'worker' if count == 1 else 'workers'}")
     return changed

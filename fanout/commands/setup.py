@@ -8,7 +8,7 @@ from fanout.console import say
 from fanout.errors import BadUsage
 
 if TYPE_CHECKING:
-    from fanout.local.topology import Blueprint
+    from fanout.local.topology import StackSpec
 
 
 def command(
@@ -23,25 +23,25 @@ def command(
 
     Example: fanout setup
     """
-    from fanout.local.topology import Blueprint
+    from fanout.local.topology import StackSpec
 
     if yes and not prune:
         raise BadUsage("--yes answers what --prune asks: fanout setup --prune --yes")
-    blueprint = Blueprint.of_running()
+    spec = StackSpec.of_running()
     if prune:
         from fanout.provision.prune import remove_leftovers
 
-        remove_leftovers(blueprint, yes)
+        remove_leftovers(spec, yes)
     else:
-        _create(blueprint)
+        _create(spec)
 
 
-def _create(blueprint: "Blueprint") -> None:
+def _create(spec: "StackSpec") -> None:
     from fanout.provision import steps
 
-    blueprint.write_addresses()
+    spec.write_addresses()
     all_steps = steps.make_databases, steps.migrate, steps.make_topics, steps.register_contracts
-    changes = [change for step in all_steps for change in step(blueprint)]
+    changes = [change for step in all_steps for change in step(spec)]
     for change in changes:
         print(f"new: {change}")
     if not changes:

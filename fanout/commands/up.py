@@ -22,9 +22,9 @@ def command(
     from fanout.local import lock
     from fanout.local.stack_directory import current
     from fanout.local.start import bring_up
-    from fanout.local.topology import Blueprint
+    from fanout.local.topology import StackSpec
 
     began = time.monotonic()
     with lock.held(current()):
-        bring_up(Blueprint.to_start(), owner_pid)
+        bring_up(StackSpec.to_start(), owner_pid)
     say(f"everything is ready after {time.monotonic() - began:.0f} s: fanout status")

@@ -14,7 +14,7 @@ from fanout.errors import SetupFailed
 from fanout.local.stack_directory import REPOSITORY
 
 DECIDED = ("set_aside_at", "error_type", "error_message", "discarded_at", "discarded_by", "discard_reason")
-CLEARED_BY_REPLAY = ("inbox", "progress", "parked", "starts", "cleanups")
+CLEARED_BY_REPLAY = ("inbox", "consumer_offsets", "parked", "crash_markers", "purges")
 
 
 def statements(service: str) -> list[str]:
@@ -56,7 +56,7 @@ def _of_operator(service: str) -> Iterator[str]:
     found = load(service)
     if found.read_model:
         yield f"GRANT DELETE ON {', '.join([*found.metadata.tables, *CLEARED_BY_REPLAY])} TO {OPERATOR}"
-        yield f"GRANT INSERT ON cleanups TO {OPERATOR}"
+        yield f"GRANT INSERT ON purges TO {OPERATOR}"
 
 
 async def apply(db: asyncpg.Connection, service: str) -> None:

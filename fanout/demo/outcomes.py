@@ -50,7 +50,7 @@ def outcomes(order_ids: Collection[str], facts: Facts) -> Outcomes:
 
 
 SHOWN = {*(f"orders.{stage}" for stage in STAGES), "fraud.assessed"}
-"""The facts that `progress` is made of."""
+"""The facts that `consumer_offsets` is made of."""
 
 
 def progress(order_ids: Sequence[str], facts: Facts) -> str:

@@ -17,10 +17,10 @@ BECAME = {
     "discarded": "discarded",
 }
 
-Letter = dict[str, Any]
+DeadLetter = dict[str, Any]
 
 
-def table(letters: Sequence[Letter]) -> Table:
+def table(letters: Sequence[DeadLetter]) -> Table:
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("id", justify="right", no_wrap=True)
     for heading in ("consumer", "from", "type", "status", "reason"):
@@ -32,7 +32,7 @@ def table(letters: Sequence[Letter]) -> Table:
     return made
 
 
-def _cells(letter: Letter) -> tuple[object, ...]:
+def _cells(letter: DeadLetter) -> tuple[object, ...]:
     return (
         letter["letter_id"],
         letter["consumer"],
@@ -45,7 +45,7 @@ def _cells(letter: Letter) -> tuple[object, ...]:
     )
 
 
-def lines(letter: Letter) -> Iterator[str]:
+def lines(letter: DeadLetter) -> Iterator[str]:
     return map(printable, _lines(letter))
 
 
@@ -54,7 +54,7 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
-def _lines(letter: Letter) -> Iterator[str]:
+def _lines(letter: DeadLetter) -> Iterator[str]:
     yield f"letter {letter['letter_id']}: {BECAME[letter['status']]}"
     yield (
         f"{letter['consumer']} parked it from {letter['topic']}, partition {letter['partition']}, "
@@ -71,7 +71,7 @@ def _lines(letter: Letter) -> Iterator[str]:
     yield from _audit(letter)
 
 
-def _content(letter: Letter) -> Iterator[str]:
+def _content(letter: DeadLetter) -> Iterator[str]:
     if letter["event"] is not None:
         yield str(letter["type"])
         yield from json.dumps(letter["event"], indent=2, ensure_ascii=False).splitlines()
@@ -92,7 +92,7 @@ def _content(letter: Letter) -> Iterator[str]:
     yield from (text[start : start + HEX_A_LINE] for start in range(0, len(text), HEX_A_LINE))
 
 
-def _audit(letter: Letter) -> Iterator[str]:
+def _audit(letter: DeadLetter) -> Iterator[str]:
     yield ""
     if not letter["actions"]:
         yield "nothing was done about it: fanout dlq redrive ID --why …, or fanout dlq discard ID --why …"

@@ -2,20 +2,20 @@
 
 from collections import Counter, deque
 
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 
 
-def spawned(home: Home, name: str) -> int:
+def spawned(home: StackDirectory, name: str) -> int:
     return all_spawned(home)[name]
 
 
-def all_spawned(home: Home) -> Counter[str]:
+def all_spawned(home: StackDirectory) -> Counter[str]:
     """Starts per process since the stack came up, as supervisor's own log tells."""
     lines = [line for file in home.supervisor_logs if file.exists() for line in file.read_text().splitlines()]
     return Counter(line.split("'")[1] for line in lines if " spawned: '" in line)
 
 
-def last_lines(home: Home, name: str, count: int = 15) -> str:
+def last_lines(home: StackDirectory, name: str, count: int = 15) -> str:
     file = home.logs / f"{name}.log"
     if not file.exists():
         return ""

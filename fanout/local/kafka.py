@@ -13,13 +13,13 @@ from fanout.local.artifacts import Artifact
 from fanout.local.java import java
 from fanout.local.ports import Ports
 from fanout.local.process import Process
-from fanout.local.stack_directory import REPOSITORY, Home
+from fanout.local.stack_directory import REPOSITORY, StackDirectory
 
 SETTINGS = REPOSITORY / "deploy" / "kafka"
 HEAP_MB = 320
 
 
-def prepare(home: Home, ports: Ports, artifacts: list[Artifact]) -> None:
+def prepare(home: StackDirectory, ports: Ports, artifacts: list[Artifact]) -> None:
     """Write the configuration and, the first time, format the data folder."""
     config = _config(home)
     config.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def prepare(home: Home, ports: Ports, artifacts: list[Artifact]) -> None:
         _format(home, artifacts)
 
 
-def process(home: Home, ports: Ports, artifacts: list[Artifact]) -> Process:
+def process(home: StackDirectory, ports: Ports, artifacts: list[Artifact]) -> Process:
     logging = f"-Dlog4j2.configurationFile={SETTINGS / 'log4j2.properties'}"
     return Process(
         name="kafka",
@@ -41,11 +41,11 @@ def process(home: Home, ports: Ports, artifacts: list[Artifact]) -> Process:
     )
 
 
-def _config(home: Home) -> Path:
+def _config(home: StackDirectory) -> Path:
     return home.path / "kafka" / "server.properties"
 
 
-def _data(home: Home) -> Path:
+def _data(home: StackDirectory) -> Path:
     return home.path / "kafka" / "data"
 
 
@@ -53,7 +53,7 @@ def _classpath(artifacts: list[Artifact]) -> str:
     return os.pathsep.join(str(cache.path_of(artifact)) for artifact in artifacts if not artifact.is_archive)
 
 
-def _format(home: Home, artifacts: list[Artifact]) -> None:
+def _format(home: StackDirectory, artifacts: list[Artifact]) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     arguments = ["format", f"--cluster-id={cluster}", "-c", str(_config(home)), "--ignore-formatted"]
     done = subprocess.run(

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fanout.errors import FanoutError
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 
 
 @contextmanager
-def held(home: Home) -> Iterator[None]:
+def held(home: StackDirectory) -> Iterator[None]:
     """The lock ends with the process that holds it, however that ends."""
     home.path.mkdir(parents=True, exist_ok=True)
     with home.lock.open("w") as file:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fanout.errors import FanoutError
-from fanout.local.stack_directory import Home, write_private
+from fanout.local.stack_directory import StackDirectory, write_private
 
 API_OFFSETS = range(1, 20)
 WORKER_OFFSETS = range(40, 100)
@@ -16,24 +16,24 @@ def worker_names(service: str, count: int) -> list[str]:
     return [f"{service}-worker", *(f"{service}-worker-{number}" for number in range(2, count + 1))]
 
 
-def counts(home: Home) -> dict[str, int]:
+def counts(home: StackDirectory) -> dict[str, int]:
     """Of the services that do not have the usual one."""
     return _read(home.counts_file)
 
 
-def set_count(home: Home, service: str, count: int) -> None:
+def set_count(home: StackDirectory, service: str, count: int) -> None:
     """Workers that are no more give their ports back."""
     gone = set(worker_names(service, counts(home).get(service, 1))) - set(worker_names(service, count))
     _write(home.counts_file, _without(counts(home), {service}) | ({service: count} if count != 1 else {}))
     _write(home.offsets_file, _without(offsets(home), gone))
 
 
-def offsets(home: Home) -> dict[str, int]:
+def offsets(home: StackDirectory) -> dict[str, int]:
     """By process, how far its port is from the base."""
     return _read(home.offsets_file)
 
 
-def give_offsets(home: Home, apis: Iterable[str], workers: Iterable[str]) -> dict[str, int]:
+def give_offsets(home: StackDirectory, apis: Iterable[str], workers: Iterable[str]) -> dict[str, int]:
     """Whoever has one keeps it, so that a new service moves nobody; the others get the lowest that are free."""
     known = offsets(home)
     given = dict(known)
@@ -46,7 +46,7 @@ def give_offsets(home: Home, apis: Iterable[str], workers: Iterable[str]) -> dic
     return given
 
 
-def forget(home: Home, service: str) -> None:
+def forget(home: StackDirectory, service: str) -> None:
     """As if there had never been a service of that name."""
     set_count(home, service, 1)
     _write(home.offsets_file, _without(offsets(home), {f"{service}-api", f"{service}-worker"}))

@@ -12,7 +12,7 @@ from fanout.local import account
 from fanout.local.account import Account
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 
 SUPERUSER = "postgres"
 FAST_SHUTDOWN = signal.SIGINT
@@ -33,7 +33,7 @@ SETTINGS = {
 }
 
 
-def prepare(home: Home, password: str) -> None:
+def prepare(home: StackDirectory, password: str) -> None:
     """Make the data folder, the first time; a half-made one is thrown away."""
     data, user = data_folder(home), account.choose()
     if (data / "PG_VERSION").exists():
@@ -45,7 +45,7 @@ def prepare(home: Home, password: str) -> None:
     os.replace(fresh, data)
 
 
-def process(home: Home, ports: Ports) -> Process:
+def process(home: StackDirectory, ports: Ports) -> Process:
     data, user = data_folder(home), account.choose()
     settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
     server = [
@@ -71,7 +71,7 @@ def process(home: Home, ports: Ports) -> Process:
     )
 
 
-def data_folder(home: Home) -> Path:
+def data_folder(home: StackDirectory) -> Path:
     """Inside the home, unless Postgres runs as a user who may not even enter it."""
     outside = account.choose().uid is not None
     return shared_folder(home.digest) / "postgres" if outside else home.path / "postgres"

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from fanout import kafka_admin
 from fanout.local import postgres, registry, smtp_server
 from fanout.local.ports import HOST, Ports
-from fanout.local.topology import Blueprint
+from fanout.local.topology import StackSpec
 from fanout.provision.databases import superuser
 
 Probe = Callable[[], bool]
@@ -24,22 +24,22 @@ ANSWER_SECONDS = 5
 COORDINATORS = 4  # partitions of the offsets topic, each with its own coordinator
 
 
-def probe_of(blueprint: Blueprint, name: str) -> Probe:
+def probe_of(spec: StackSpec, name: str) -> Probe:
     if name == "postgres":
-        return lambda: asyncio.run(_postgres_selects(blueprint))
+        return lambda: asyncio.run(_postgres_selects(spec))
     if name == "kafka":
-        return lambda: _groups_can_commit(blueprint.ports)
+        return lambda: _groups_can_commit(spec.ports)
     if name == "registry":
-        return lambda: _registry_lists(blueprint.ports)
+        return lambda: _registry_lists(spec.ports)
     if name == smtp_server.NAME:
-        return lambda: _mailbox_answers(blueprint.ports)
-    port = next(process.ports[0] for process in blueprint.service_processes() if process.name == name)
+        return lambda: _mailbox_answers(spec.ports)
+    port = next(process.ports[0] for process in spec.service_processes() if process.name == name)
     return lambda: _is_ok(f"http://{HOST}:{port}/health/ready")
 
 
-async def _postgres_selects(blueprint: Blueprint) -> bool:
+async def _postgres_selects(spec: StackSpec) -> bool:
     try:
-        async with superuser(blueprint.ports.postgres, blueprint.passwords[postgres.SUPERUSER]) as db:
+        async with superuser(spec.ports.postgres, spec.passwords[postgres.SUPERUSER]) as db:
             return bool(await db.fetchval("SELECT 1") == 1)
     except (OSError, asyncpg.CannotConnectNowError):
         return False

@@ -5,7 +5,7 @@ from fanout.local.artifacts import Artifact
 from fanout.local.java import java
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 
 DATABASE = "registry"
 HEAP_MB = 256
@@ -15,12 +15,12 @@ def url(ports: Ports) -> str:
     return f"http://{HOST}:{ports.registry}/apis/ccompat/v7"
 
 
-def prepare(home: Home) -> None:
+def prepare(home: StackDirectory) -> None:
     """It unpacks a library into a folder of its own, which stays when it is killed: so not in /tmp."""
     home.registry.mkdir(parents=True, exist_ok=True)
 
 
-def process(home: Home, ports: Ports, artifacts: list[Artifact], password: str) -> Process:
+def process(home: StackDirectory, ports: Ports, artifacts: list[Artifact], password: str) -> Process:
     folder = next(cache.path_of(artifact) for artifact in artifacts if artifact.is_archive)
     logging = "-Djava.util.logging.manager=org.jboss.logmanager.LogManager"
     temporary = f"-Djava.io.tmpdir={home.registry}"

@@ -17,7 +17,7 @@ from typing import Any
 
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 
 NAME = "mailbox"
 DOMAIN = "mailbox.fanout.example"
@@ -26,7 +26,7 @@ DELAY_IS_READ_SECONDS = 0.1
 STOP_SECONDS = 5
 
 
-def process(home: Home, ports: Ports) -> Process:
+def process(home: StackDirectory, ports: Ports) -> Process:
     command = [sys.executable, "-m", "fanout.local.smtp_server", HOST, str(ports.smtp), str(home.mail)]
     return Process(NAME, command, ports=(ports.smtp,), stop_seconds=STOP_SECONDS, priority=40)
 

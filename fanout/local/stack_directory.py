@@ -16,7 +16,7 @@ LONGEST_SOCKET_PATH = (
 
 
 @dataclass(frozen=True)
-class Home:
+class StackDirectory:
     path: Path
 
     @property
@@ -97,9 +97,9 @@ class Home:
         write_private(self.secrets, json.dumps(kept, indent=2) + "\n")
 
 
-def current() -> Home:
+def current() -> StackDirectory:
     """The home that $FANOUT_HOME names, else the repository's own."""
-    return Home(Path(os.environ.get("FANOUT_HOME") or REPOSITORY / ".fanout").absolute())
+    return StackDirectory(Path(os.environ.get("FANOUT_HOME") or REPOSITORY / ".fanout").absolute())
 
 
 def write_private(file: Path, text: str) -> None:

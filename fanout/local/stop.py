@@ -6,14 +6,14 @@ import shutil
 import psutil
 
 from fanout.local import parent_watch, postgres, readiness
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 from fanout.local.supervisor import Supervisor
 
 SERVERS = {"postgres", "kafka", "registry", "mailbox"}
 DEADLINE_SECONDS = 60
 
 
-def take_down(home: Home) -> bool:
+def take_down(home: StackDirectory) -> bool:
     """False when nothing was running. Afterwards nothing is."""
     supervisor = Supervisor(home)
     if supervisor.answers():
@@ -29,7 +29,7 @@ def take_down(home: Home) -> bool:
     return bool(left)
 
 
-def wipe(home: Home) -> None:
+def wipe(home: StackDirectory) -> None:
     """Delete what a stack keeps in its home; other files there are not ours."""
     shutil.rmtree(postgres.data_folder(home), ignore_errors=True)
     for folder in (home.logs, home.mail, home.registry, home.path / "kafka", home.path / "postgres.new"):
@@ -55,7 +55,7 @@ def _with_children(pid: int) -> list[psutil.Process]:
     return [parent, *parent.children(recursive=True)]
 
 
-def _processes(home: Home) -> list[psutil.Process]:
+def _processes(home: StackDirectory) -> list[psutil.Process]:
     """Also those that outlived their supervisor: it put its socket's address into their environment."""
     mark, config, data = f"unix://{home.socket}", str(home.supervisor_config), str(postgres.data_folder(home))
     found = []

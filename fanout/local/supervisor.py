@@ -13,7 +13,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from fanout.errors import BadUsage, NotRunning, ProcessFailed, UnknownProcess
 from fanout.local.process import environment
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 
 SECRET = "supervisor"
 STOPPING_SECONDS = 0.1
@@ -39,7 +39,7 @@ class State:
 
 
 class Supervisor:
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: StackDirectory) -> None:
         self.home = home
 
     def launch(self) -> None:

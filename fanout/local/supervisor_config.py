@@ -5,7 +5,7 @@ import pwd
 import shlex
 
 from fanout.local.process import Process
-from fanout.local.stack_directory import REPOSITORY, Home
+from fanout.local.stack_directory import REPOSITORY, StackDirectory
 
 DAEMON = """\
 [supervisord]
@@ -44,17 +44,17 @@ stdout_logfile_backups = 2
 """
 
 
-def render(home: Home, processes: list[Process], password: str) -> str:
+def render(home: StackDirectory, processes: list[Process], password: str) -> str:
     return _daemon(home, password) + "".join(_program(home, process) for process in processes)
 
 
-def _daemon(home: Home, password: str) -> str:
+def _daemon(home: StackDirectory, password: str) -> str:
     root = f"user = {pwd.getpwuid(0).pw_name}\n" if os.geteuid() == 0 else ""
     log, pid, socket = map(_escaped, map(str, (home.supervisor_log, home.supervisor_pid, home.socket)))
     return DAEMON.format(log=log, pid=pid, socket=socket, user=root, password=password)
 
 
-def _program(home: Home, process: Process) -> str:
+def _program(home: StackDirectory, process: Process) -> str:
     return PROGRAM.format(
         process=process,
         command=_escaped(shlex.join(process.command)),

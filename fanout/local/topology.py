@@ -12,7 +12,7 @@ from fanout.local.artifacts import Artifact
 from fanout.local.ports import HOST, Ports
 from fanout.local.ports import from_environment as ports_from_environment
 from fanout.local.process import Process
-from fanout.local.stack_directory import REPOSITORY, Home, current, write_private
+from fanout.local.stack_directory import REPOSITORY, StackDirectory, current, write_private
 from fanout.local.supervisor import SECRET, Supervisor
 
 FIRST_APIS = ["orders", "payments"]
@@ -36,8 +36,8 @@ def services_with_api() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Blueprint:
-    home: Home
+class StackSpec:
+    home: StackDirectory
     ports: Ports
     passwords: dict[str, str]
     artifacts: list[Artifact]
@@ -47,7 +47,7 @@ class Blueprint:
     offsets: dict[str, int]
 
     @classmethod
-    def draw(cls, home: Home, ports: Ports) -> "Blueprint":
+    def build(cls, home: StackDirectory, ports: Ports) -> "StackSpec":
         found = services()
         names = [SECRET, postgres.SUPERUSER, registry.DATABASE, *found]
         apis, counts = services_with_api(), port_assignment.counts(home)
@@ -57,11 +57,11 @@ class Blueprint:
         return cls(home, ports, home.passwords(names), artifacts.pinned(), found, apis, workers, offsets)
 
     @classmethod
-    def to_start(cls) -> "Blueprint":
+    def to_start(cls) -> "StackSpec":
         """On the ports of the environment, or those of the stack that already runs in this home."""
         home, ports = current(), ports_from_environment()
         if not Supervisor(home).answers():
-            return cls.draw(home, ports)
+            return cls.build(home, ports)
         drawn = cls.of_running()
         if "FANOUT_PORT_BASE" in os.environ and ports != drawn.ports:
             raise FanoutError(
@@ -70,11 +70,11 @@ class Blueprint:
         return drawn
 
     @classmethod
-    def of_running(cls) -> "Blueprint":
+    def of_running(cls) -> "StackSpec":
         """What the running stack would be if it were started now, on the ports it has."""
         home = current()
         running(home.path)
-        return cls.draw(home, Ports(json.loads(home.stack_file.read_text())["port_base"]))
+        return cls.build(home, Ports(json.loads(home.stack_file.read_text())["port_base"]))
 
     def infrastructure(self) -> list[Process]:
         password = self.passwords[registry.DATABASE]

@@ -11,7 +11,7 @@ from fanout import kafka_admin
 from fanout.compose import blocks
 from fanout.local import parent_watch, port_assignment, postgres, registry
 from fanout.local.supervisor import Supervisor
-from fanout.local.topology import Blueprint
+from fanout.local.topology import StackSpec
 from fanout.provision.databases import superuser
 
 ANSWER_SECONDS = 10
@@ -51,13 +51,13 @@ class Everything:
     blocks: set[str] = field(default_factory=set)
 
 
-async def find(blueprint: Blueprint) -> list[Leftovers]:
+async def find(spec: StackSpec) -> list[Leftovers]:
     """A database counts when its owner has its name, so that those of tests are nobody's leftovers."""
-    admin = kafka_admin.admin(blueprint.ports)
-    password = blueprint.passwords[postgres.SUPERUSER]
-    async with superuser(blueprint.ports.postgres, password) as db:
-        everything = await _everything(blueprint, db, admin)
-    kept = {*blueprint.services, postgres.SUPERUSER, registry.DATABASE}
+    admin = kafka_admin.admin(spec.ports)
+    password = spec.passwords[postgres.SUPERUSER]
+    async with superuser(spec.ports.postgres, password) as db:
+        everything = await _everything(spec, db, admin)
+    kept = {*spec.services, postgres.SUPERUSER, registry.DATABASE}
     return [leftovers_of(name, everything) for name in sorted(names(everything) - kept)]
 
 
@@ -80,12 +80,12 @@ def is_side_topic(name: str) -> bool:
     return topic in {event.TOPIC for event in EVENTS} and len(rest) == 2 and rest[1] in ("dlq", "retry")
 
 
-async def _everything(blueprint: Blueprint, db: asyncpg.Connection, admin: AdminClient) -> Everything:
-    states = Supervisor(blueprint.home).states()
+async def _everything(spec: StackSpec, db: asyncpg.Connection, admin: AdminClient) -> Everything:
+    states = Supervisor(spec.home).states()
     listed = admin.list_consumer_groups(request_timeout=ANSWER_SECONDS).result()
     return Everything(
         processes={state.name for state in states if state.name != parent_watch.NAME},
-        ports=set(port_assignment.offsets(blueprint.home)),
+        ports=set(port_assignment.offsets(spec.home)),
         databases={row[0] for row in await db.fetch(OWN_DATABASE)},
         logins={row[0] for row in await db.fetch(LOGIN)},
         groups={group.group_id for group in listed.valid},

@@ -17,7 +17,7 @@ from fanout.errors import BadUsage, FanoutError
 from fanout.local import lock, port_assignment, postgres
 from fanout.local.start import reshape
 from fanout.local.supervisor import Supervisor
-from fanout.local.topology import Blueprint
+from fanout.local.topology import StackSpec
 from fanout.provision import orphans
 from fanout.provision.databases import superuser
 from fanout.provision.orphans import Leftovers
@@ -27,17 +27,17 @@ GOODBYE_SECONDS = 30
 INTERVAL_SECONDS = 0.5
 
 
-def remove_leftovers(blueprint: Blueprint, yes: bool) -> None:
-    found = asyncio.run(orphans.find(blueprint))
+def remove_leftovers(spec: StackSpec, yes: bool) -> None:
+    found = asyncio.run(orphans.find(spec))
     if not found:
         say("nothing to remove: every service that was set up has its folder")
         return
     if not yes:
         _ask(found)
-    with lock.held(blueprint.home):
-        reshape(Supervisor(blueprint.home), blueprint)
+    with lock.held(spec.home):
+        reshape(Supervisor(spec.home), spec)
         for left in found:
-            _remove(blueprint, left)
+            _remove(spec, left)
 
 
 def _ask(found: list[Leftovers]) -> None:
@@ -49,21 +49,21 @@ def _ask(found: list[Leftovers]) -> None:
         raise FanoutError("nothing was removed")
 
 
-def _remove(blueprint: Blueprint, left: Leftovers) -> None:
+def _remove(spec: StackSpec, left: Leftovers) -> None:
     """What finds it again goes last, so that the rest of a removal that failed can be removed."""
-    if SERVICE in blueprint.apis:
+    if SERVICE in spec.apis:
         _discard_letters(left.service)
-    admin = kafka_admin.admin(blueprint.ports)
+    admin = kafka_admin.admin(spec.ports)
     if left.group:
         _remove_group(admin, left.service)
     if left.topics:
         for done in admin.delete_topics(left.topics, operation_timeout=ANSWER_SECONDS).values():
             done.result()
-    asyncio.run(_remove_login(blueprint, left))
+    asyncio.run(_remove_login(spec, left))
     for block in left.blocks:
         blocks.remove(block)
-    blueprint.home.forget_password(left.service)
-    port_assignment.forget(blueprint.home, left.service)
+    spec.home.forget_password(left.service)
+    port_assignment.forget(spec.home, left.service)
     for line in left.lines():
         print(f"removed: {line}")
 
@@ -94,9 +94,9 @@ def _remove_group(admin: AdminClient, group: str) -> None:
         time.sleep(INTERVAL_SECONDS)
 
 
-async def _remove_login(blueprint: Blueprint, left: Leftovers) -> None:
-    password = blueprint.passwords[postgres.SUPERUSER]
-    async with superuser(blueprint.ports.postgres, password) as db:
+async def _remove_login(spec: StackSpec, left: Leftovers) -> None:
+    password = spec.passwords[postgres.SUPERUSER]
+    async with superuser(spec.ports.postgres, password) as db:
         try:
             if left.database:
                 await db.execute(f'DROP DATABASE "{left.service}" WITH (FORCE)')

@@ -4,36 +4,36 @@ import asyncio
 
 from fanout import kafka_admin
 from fanout.local import postgres, registry
-from fanout.local.topology import Blueprint
+from fanout.local.topology import StackSpec
 from fanout.provision import contracts, databases, kafka_and_registry, migrations
 
 
-def make_databases(blueprint: Blueprint) -> list[str]:
-    return asyncio.run(_make_databases(blueprint))
+def make_databases(spec: StackSpec) -> list[str]:
+    return asyncio.run(_make_databases(spec))
 
 
-async def _make_databases(blueprint: Blueprint) -> list[str]:
-    passwords = blueprint.passwords
-    async with databases.superuser(blueprint.ports.postgres, passwords[postgres.SUPERUSER]) as db:
+async def _make_databases(spec: StackSpec) -> list[str]:
+    passwords = spec.passwords
+    async with databases.superuser(spec.ports.postgres, passwords[postgres.SUPERUSER]) as db:
         await databases.close_to_services(db)
         changes = await databases.ensure(db, registry.DATABASE, passwords[registry.DATABASE], {})
-        for name in blueprint.services:
+        for name in spec.services:
             changes += await databases.ensure(db, name, passwords[name], databases.TIMEOUTS)
     return changes
 
 
-def migrate(blueprint: Blueprint) -> list[str]:
-    return migrations.migrate(blueprint.addresses().databases)
+def migrate(spec: StackSpec) -> list[str]:
+    return migrations.migrate(spec.addresses().databases)
 
 
-def make_topics(blueprint: Blueprint) -> list[str]:
+def make_topics(spec: StackSpec) -> list[str]:
     """After the migrations: they say who listens to what."""
     from schemas import EVENTS
 
-    subscriptions = asyncio.run(migrations.all_subscriptions(blueprint.addresses().databases))
+    subscriptions = asyncio.run(migrations.all_subscriptions(spec.addresses().databases))
     wanted = kafka_and_registry.wanted({event.TOPIC for event in EVENTS}, subscriptions)
-    return kafka_and_registry.ensure(kafka_admin.admin(blueprint.ports), wanted)
+    return kafka_and_registry.ensure(kafka_admin.admin(spec.ports), wanted)
 
 
-def register_contracts(blueprint: Blueprint) -> list[str]:
-    return contracts.register_all(registry.url(blueprint.ports))
+def register_contracts(spec: StackSpec) -> list[str]:
+    return contracts.register_all(registry.url(spec.ports))

@@ -92,7 +92,7 @@ def _summary(
         seconds=seconds,
         per_second=rate,
         seen=became["received"],
-        ignored=became["repeated"],
+        ignored=became["duplicates"],
         applied=became["applied"],
         parked=became["parked"],
         not_ignored=again,

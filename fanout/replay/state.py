@@ -8,18 +8,18 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.consumer.crash_loop import starts
+from chassis.consumer.crash_loop import crash_markers
 from chassis.consumer.inbox import inbox
-from chassis.consumer.offsets import progress
+from chassis.consumer.offsets import consumer_offsets
 from chassis.consumer.parking import parked
-from chassis.retention import CLOCKS_DIFFER, cleanups, complete_since
+from chassis.retention import CLOCKS_DIFFER, complete_since, purges
 from chassis.service import Service
 from fanout.databases import session, snapshot
 from fanout.errors import BadUsage
 from fanout.replay.history import Offsets
 
 ADVISORY_LOCK = 0x7265706C6179
-BOOKS = (inbox, progress, parked, starts)
+BOOKS = (inbox, consumer_offsets, parked, crash_markers)
 
 
 @dataclass(frozen=True)
@@ -63,24 +63,28 @@ async def clear(db: AsyncConnection, service: Service, since: datetime | None) -
             await db.execute(delete(table))
         for table in BOOKS:
             await db.execute(delete(table).where(table.c.consumer == service.name))
-        await db.execute(delete(cleanups).where(cleanups.c.what == "inbox"))
+        await db.execute(delete(purges).where(purges.c.what == "inbox"))
         if since:
             note = {"what": "inbox", "before": since + CLOCKS_DIFFER, "forgotten": 0}
-            await db.execute(insert(cleanups), [note])
+            await db.execute(insert(purges), [note])
 
 
 async def read(consumer: str, url: str) -> Books:
     async with snapshot(consumer, url) as db:
-        rows = (await db.execute(select(progress).where(progress.c.consumer == consumer))).mappings().all()
+        rows = (
+            (await db.execute(select(consumer_offsets).where(consumer_offsets.c.consumer == consumer)))
+            .mappings()
+            .all()
+        )
         mine = (inbox.c.consumer == consumer) & (inbox.c.status == "applied")
         kept = await db.scalar(select(func.count()).select_from(inbox).where(mine))
-        gone = await db.scalar(select(func.sum(cleanups.c.forgotten)).where(cleanups.c.what == "inbox"))
+        gone = await db.scalar(select(func.sum(purges.c.forgotten)).where(purges.c.what == "inbox"))
         return Books(
             at=(await db.execute(select(func.clock_timestamp()))).scalar_one(),
             next_offsets={(row["topic"], row["partition"]): row["next_offset"] for row in rows},
             counts={
                 count: sum(row[count] for row in rows)
-                for count in ("received", "applied", "repeated", "parked")
+                for count in ("received", "applied", "duplicates", "parked")
             },
             receipts=(kept or 0) + int(gone or 0),
             last_parked=await db.scalar(select(func.max(parked.c.id))) or 0,

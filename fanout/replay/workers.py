@@ -11,7 +11,7 @@ from fanout.compose.control import WAIT_SECONDS
 from fanout.compose.processes import Process
 from fanout.local import lock, probes, readiness
 from fanout.local.supervisor import Supervisor
-from fanout.local.topology import Blueprint
+from fanout.local.topology import StackSpec
 
 
 class Workers(Protocol):
@@ -30,28 +30,28 @@ class Workers(Protocol):
 
 
 def of_stack() -> Workers:
-    return Containers() if in_compose() else Processes(Blueprint.of_running())
+    return Containers() if in_compose() else Processes(StackSpec.of_running())
 
 
 @dataclass(frozen=True)
 class Processes(Workers):
-    blueprint: Blueprint
+    spec: StackSpec
 
     def stop(self, service: str) -> None:
-        readiness.stop(Supervisor(self.blueprint.home), set(self.blueprint.workers[service]))
+        readiness.stop(Supervisor(self.spec.home), set(self.spec.workers[service]))
 
     def start(self, service: str) -> None:
-        for name in self.blueprint.workers[service]:
-            Supervisor(self.blueprint.home).start(name)
+        for name in self.spec.workers[service]:
+            Supervisor(self.spec.home).start(name)
 
     def wait_ready(self, service: str) -> None:
-        for name in self.blueprint.workers[service]:
-            probe = probes.probe_of(self.blueprint, name)
-            readiness.wait_ready(Supervisor(self.blueprint.home), name, probe)
+        for name in self.spec.workers[service]:
+            probe = probes.probe_of(self.spec, name)
+            readiness.wait_ready(Supervisor(self.spec.home), name, probe)
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        with lock.held(self.blueprint.home):
+        with lock.held(self.spec.home):
             yield
 
 

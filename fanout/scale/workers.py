@@ -4,14 +4,14 @@ from fanout.local import port_assignment, probes
 from fanout.local.readiness import wait_ready
 from fanout.local.start import reshape
 from fanout.local.supervisor import Supervisor
-from fanout.local.topology import Blueprint
+from fanout.local.topology import StackSpec
 
 
-def change(blueprint: Blueprint, service: str, count: int) -> Blueprint:
+def change(spec: StackSpec, service: str, count: int) -> StackSpec:
     """Also a worker of the service that was stopped runs afterwards. Other services are left alone."""
-    port_assignment.set_count(blueprint.home, service, count)
-    changed = Blueprint.draw(blueprint.home, blueprint.ports)
-    supervisor = Supervisor(blueprint.home)
+    port_assignment.set_count(spec.home, service, count)
+    changed = StackSpec.build(spec.home, spec.ports)
+    supervisor = Supervisor(spec.home)
     reshape(supervisor, changed)
     for name in changed.workers[service]:
         supervisor.start(name)

@@ -1,4 +1,4 @@
-"""Old rows get deleted (`cleanups`): what was published before that is left out of the books on all sides.
+"""Old rows get deleted (`purges`): what was published before that is left out of the books on all sides.
 
 An event's id says when it was made (UUIDv7, RFC 9562); an id of another version is of no time, and stays in.
 """

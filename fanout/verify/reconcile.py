@@ -26,7 +26,7 @@ class Account:
     parked: int
     on_the_way: tuple[Published, ...]
     lost: tuple[Published, ...]
-    repeated: int
+    duplicates: int
     surplus: int
     foreign_parked: int
     unfounded: tuple[UUID, ...]
@@ -70,7 +70,7 @@ def account(
         parked=len(places["parked"]),
         on_the_way=tuple(places["on_the_way"]),
         lost=tuple(places["lost"]),
-        repeated=receipts.repeated,
+        duplicates=receipts.duplicates,
         surplus=receipts.applications - len(receipts.applied) - receipts.forgotten,
         foreign_parked=sum(
             event_id is None or (event_id not in known and not is_hidden(event_id))

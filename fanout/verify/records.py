@@ -70,7 +70,7 @@ class ParkedMessage(NamedTuple):
 class Receipts:
     """One consumer's state, all of it from one snapshot of its database.
 
-    `next_offsets`, `applications` and `repeated` come from `progress`, which each batch updates in its own
+    `next_offsets`, `applications` and `duplicates` come from `consumer_offsets`, which each batch updates in its own
     transaction; `applications` counts the events that were handed to handlers.
     """
 
@@ -78,7 +78,7 @@ class Receipts:
     subscriptions: set[Subscription]
     next_offsets: Mapping[Partition, int]
     applications: int
-    repeated: int
+    duplicates: int
     applied: set[UUID]
     parked: set[UUID]
     parked_messages: Sequence[ParkedMessage] = ()

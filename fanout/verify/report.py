@@ -153,7 +153,7 @@ def _account_json(account: Account) -> dict[str, Any]:
         "parked": account.parked,
         "lost": [_event_json(event.type, event.order_id, str(event.event_id)) for event in account.lost],
         "surplus_applications": account.surplus,
-        "redelivered": account.repeated,
+        "redelivered": account.duplicates,
         "foreign_parked": account.foreign_parked,
     }
 

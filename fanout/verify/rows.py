@@ -40,14 +40,12 @@ _FORWARDED = """
     SELECT topic, kafka_partition, kafka_offset, CASE WHEN topic LIKE '%.retry' THEN headers END
     FROM outbox WHERE aggregate_id IS NULL AND kafka_offset IS NOT NULL
 """
-_REACHED = (
-    "SELECT topic, partition, next_offset FROM progress WHERE topic LIKE '%.dlq' OR topic LIKE '%.retry'"
-)
+_REACHED = "SELECT topic, partition, next_offset FROM consumer_offsets WHERE topic LIKE '%.dlq' OR topic LIKE '%.retry'"
 _SUBSCRIPTIONS = "SELECT consumer, topic, type FROM subscriptions"
-_PROGRESS = "SELECT consumer, topic, partition, next_offset, applied, repeated FROM progress"
+_PROGRESS = "SELECT consumer, topic, partition, next_offset, applied, duplicates FROM consumer_offsets"
 _INBOX = text("SELECT event_id FROM inbox WHERE consumer = :consumer AND status = :status")
 _PARKED = "SELECT consumer, event_id, topic, partition, kafka_offset, key FROM parked"
-_CLEANUPS = "SELECT what, before, forgotten FROM cleanups"
+_CLEANUPS = "SELECT what, before, forgotten FROM purges"
 
 
 async def published(service: str, db: AsyncConnection) -> list[Published]:
@@ -92,7 +90,7 @@ async def receipts(db: AsyncConnection) -> list[Receipts]:
             subscriptions={Subscription(*row[1:]) for row in subscriptions[consumer]},
             next_offsets={Partition(row[1], row[2]): row[3] for row in progress.get(consumer, ())},
             applications=sum(row[4] for row in progress.get(consumer, ())),
-            repeated=sum(row[5] for row in progress.get(consumer, ())),
+            duplicates=sum(row[5] for row in progress.get(consumer, ())),
             applied=await _received(db, consumer, "applied"),
             parked=await _received(db, consumer, "parked"),
             parked_messages=[_parked_message(row) for row in parked.get(consumer, ())],

@@ -54,7 +54,7 @@ def _figures(account: Account) -> Iterable[int]:
     yield account.parked
     yield len(account.lost) + max(-account.surplus, 0)
     yield max(account.surplus, 0)
-    yield account.repeated
+    yield account.duplicates
     yield account.foreign_parked
 
 

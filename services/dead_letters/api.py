@@ -6,7 +6,7 @@ from fastapi import Depends, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
-from chassis.http.idempotency import Once
+from chassis.http.idempotency import Idempotent
 from chassis.timestamps import Moment
 from schemas.fitting import Misfit
 from services.dead_letters import deeds
@@ -68,12 +68,12 @@ async def show_letter(letter_id: LetterId, db: Db) -> LetterShown:
 
 
 @app.post("/letters/{letter_id}/redrive", response_model=LetterShown)
-async def redrive_letter(letter_id: LetterId, asked: Redriving, once: Once) -> Response:
+async def redrive_letter(letter_id: LetterId, asked: Redriving, once: Idempotent) -> Response:
     return await once(asked, lambda db: redrive(letter_id, asked, db))
 
 
 @app.post("/letters/{letter_id}/discard", response_model=LetterShown)
-async def discard_letter(letter_id: LetterId, asked: Deciding, once: Once) -> Response:
+async def discard_letter(letter_id: LetterId, asked: Deciding, once: Idempotent) -> Response:
     return await once(asked, lambda db: discard(letter_id, asked, db))
 
 
@@ -141,7 +141,7 @@ def not_found(letter_id: int) -> Problem:
 
 
 def refused(letter_id: int, what: str, why: Refused) -> Problem:
-    detail = f"Letter {letter_id} cannot be {what}: {why}."
+    detail = f"DeadLetter {letter_id} cannot be {what}: {why}."
     return Problem(409, f"cannot be {what}", detail, letter_id=letter_id)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, Select, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.dead_letters.redrive import Returned, send_back
+from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
 from chassis.events.dead_letter import Origin
 from chassis.events.dead_letter_size import VALUE_OMITTED, is_incomplete
 from chassis.outbox.publish import load_headers
@@ -64,7 +64,7 @@ async def redrive_one(
             f"{letter.consumer}'s database: send a correction, or discard it"
         )
     after = redrive(standing(letter))
-    await send_back(db, [returned(letter, after, correction)])
+    await redrive_dead_letters(db, [returned(letter, after, correction)])
     await note(db, "redriven", [(letter, after)], reason, correction)
 
 
@@ -82,7 +82,7 @@ async def redrive_page(asked: Filter, span: Span, reason: Reason, db: AsyncConne
     wanted = matching(select(letters), asked).where(*has_way_back)
     rows = await next_parked(wanted, span, db)
     changed = [(row, redrive(standing(row))) for row in rows]
-    await send_back(db, [returned(row, standing) for row, standing in changed])
+    await redrive_dead_letters(db, [returned(row, standing) for row, standing in changed])
     await note(db, "redriven", changed, reason)
     return [row.letter_id for row in rows]
 
@@ -116,7 +116,7 @@ async def next_ones(wanted: Select[Any], span: Span, db: AsyncConnection) -> Row
     return list(rows)
 
 
-def returned(letter: Row[Any], after: Standing, correction: Event | None = None) -> Returned:
+def returned(letter: Row[Any], after: Standing, correction: Event | None = None) -> Redrive:
     origin = Origin(
         topic=letter.topic,
         partition=letter.partition,
@@ -127,7 +127,7 @@ def returned(letter: Row[Any], after: Standing, correction: Event | None = None)
         redrive=after.redrive,
     )
     headers = load_headers(letter.headers)
-    return Returned(letter.consumer, origin, letter.key, letter.value, headers, correction)
+    return Redrive(letter.consumer, origin, letter.key, letter.value, headers, correction)
 
 
 async def note(

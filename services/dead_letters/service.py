@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Integer, LargeBinary, Text, Uuid
 
-from chassis.dead_letters.reader import Letter
+from chassis.dead_letters.reader import DeadLetter
 from chassis.outbox.publish import dump_headers
 from chassis.service import Service
 from services.dead_letters.domain import Standing, hear
@@ -82,7 +82,7 @@ PLACE = (letters.c.consumer, letters.c.topic, letters.c.partition, letters.c.kaf
 
 
 @dead_letters.on_dead_letters
-async def file(arrived: Sequence[Letter], db: AsyncConnection) -> None:
+async def file(arrived: Sequence[DeadLetter], db: AsyncConnection) -> None:
     """A letter is what it was when it first came; when it comes back, only its failure and standing are new."""
     in_turn = sorted(arrived, key=lambda letter: letter.origin.redrive)
     newest = {place(letter): letter for letter in in_turn}
@@ -100,7 +100,7 @@ async def file(arrived: Sequence[Letter], db: AsyncConnection) -> None:
         await db.execute(update(letters).where(letters.c.letter_id == bindparam("id")), back)
 
 
-async def lock(places: dict[Place, Letter], db: AsyncConnection) -> dict[Place, Row[Any]]:
+async def lock(places: dict[Place, DeadLetter], db: AsyncConnection) -> dict[Place, Row[Any]]:
     """In the order of their ids, like everybody who locks letters."""
     wanted: Select[Any] = select(letters.c.letter_id, letters.c.status, letters.c.redrive, *PLACE)
     of_these = wanted.where(tuple_(*PLACE).in_(list(places)))
@@ -108,7 +108,7 @@ async def lock(places: dict[Place, Letter], db: AsyncConnection) -> dict[Place, 
     return {(row.consumer, row.topic, row.partition, row.kafka_offset): row for row in rows}
 
 
-def place(letter: Letter) -> Place:
+def place(letter: DeadLetter) -> Place:
     origin = letter.origin
     return letter.consumer, origin.topic, origin.partition, origin.kafka_offset
 
@@ -117,7 +117,7 @@ def standing(row: Row[Any]) -> Standing:
     return Standing(row.status, row.redrive)
 
 
-def content(letter: Letter) -> dict[str, Any]:
+def content(letter: DeadLetter) -> dict[str, Any]:
     event = None if letter.event is None else letter.event.to_record()
     return {
         **dict(zip((column.name for column in PLACE), place(letter), strict=True)),
@@ -133,7 +133,7 @@ def content(letter: Letter) -> dict[str, Any]:
     }
 
 
-def failing(letter: Letter) -> dict[str, Any]:
+def failing(letter: DeadLetter) -> dict[str, Any]:
     return {
         "failure": letter.failure,
         "error_type": letter.error_type,

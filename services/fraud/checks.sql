@@ -9,7 +9,7 @@ SELECT order_id AS id
 FROM assessments
 JOIN sightings USING (order_id)
 LEFT JOIN outbox ON aggregate_id = order_id AND topic = 'fraud'
-WHERE placed_at >= coalesce((SELECT before FROM cleanups WHERE what = 'outbox'), '-infinity')
+WHERE placed_at >= coalesce((SELECT before FROM purges WHERE what = 'outbox'), '-infinity')
 GROUP BY order_id
 HAVING count(outbox.id) <> assessment_version;
 

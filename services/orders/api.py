@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.clock import now
 from chassis.http.app import Db, Problem, create_api
-from chassis.http.idempotency import Once, in_group
+from chassis.http.idempotency import Idempotent, in_group
 from chassis.outbox.publish import publish
 from chassis.statements import insert_rows
 from services.orders.bodies import Line, NewOrder, OrderPage, OrderShown, Product
@@ -43,7 +43,7 @@ async def list_products(db: Db) -> list[Product]:
 
 
 @app.post("/orders", status_code=201, response_model=OrderShown)
-async def place_order(new: NewOrder, once: Once, prices: Prices) -> Response:
+async def place_order(new: NewOrder, once: Idempotent, prices: Prices) -> Response:
     order = place(new, prices)
     return await once.in_group(placements, new, order, about=order.event.order_id, answer=order.shown())
 
@@ -59,7 +59,7 @@ placements = in_group(app, store)
 
 
 @app.post("/orders/{order_id}/cancel", response_model=OrderShown)
-async def cancel_order(order_id: UUID, once: Once) -> Response:
+async def cancel_order(order_id: UUID, once: Idempotent) -> Response:
     return await once(None, lambda db: call_off(str(order_id), db))
 
 

@@ -14,7 +14,7 @@ WHERE status = 'placed' AND payment <> 'pending' AND stock <> 'pending';
 SELECT order_id AS id
 FROM orders
 LEFT JOIN outbox ON aggregate_id = order_id AND topic = 'orders'
-WHERE placed_at >= coalesce((SELECT before FROM cleanups WHERE what = 'outbox'), '-infinity')
+WHERE placed_at >= coalesce((SELECT before FROM purges WHERE what = 'outbox'), '-infinity')
 GROUP BY order_id
 HAVING count(*) FILTER (WHERE type = 'OrderPlaced') <> 1
     OR count(*) FILTER (WHERE type = 'OrderConfirmed') <> (status IN ('confirmed', 'shipped'))::int

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.clock import now
 from chassis.http.app import Db, Problem, create_api
-from chassis.http.idempotency import Once
+from chassis.http.idempotency import Idempotent
 from services.payments.domain import Method, NotPayable, Status, pay
 from services.payments.service import lock, payment_rows, payments, save
 
@@ -36,7 +36,7 @@ class PaymentShown(BaseModel):
 
 
 @app.post("/payments", status_code=201, response_model=PaymentShown)
-async def pay_invoice(new: NewPayment, once: Once) -> Response:
+async def pay_invoice(new: NewPayment, once: Idempotent) -> Response:
     return await once(new, lambda db: settle_invoice(new, db))
 
 

@@ -29,7 +29,7 @@ from tests.integration import facts
 from tests.stack import Stack, free_base
 
 PRODUCER = {"linger.ms": 20, "queue.buffering.max.messages": 1_000_000, "partitioner": "murmur2_random"}
-COUNT = "SELECT coalesce(sum(applied), 0) FROM progress"
+COUNT = "SELECT coalesce(sum(applied), 0) FROM consumer_offsets"
 
 
 @contextmanager

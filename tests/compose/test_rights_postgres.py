@@ -19,11 +19,11 @@ CHASSIS = {
     "outbox": {READ, ADD, DROP},
     "relay_terms": {READ, ADD},
     "inbox": {READ, ADD, DROP},
-    "progress": {READ, ADD},
+    "consumer_offsets": {READ, ADD},
     "parked": {READ, ADD},
-    "starts": {READ, ADD, DROP},
+    "crash_markers": {READ, ADD, DROP},
     "held_partitions": {READ, ADD, DROP},
-    "cleanups": {READ, ADD},
+    "purges": {READ, ADD},
     "idempotency_keys": {READ, DROP},
     "subscriptions": {READ},
 }
@@ -31,10 +31,10 @@ CHASSIS_UPDATES = {
     "outbox": {"published_at", "kafka_partition", "kafka_offset", *REFUSAL},
     "relay_terms": {"renewed_at"},
     "inbox": {"status", "redrive", "received_at"},
-    "progress": None,
-    "starts": None,
+    "consumer_offsets": None,
+    "crash_markers": None,
     "held_partitions": None,
-    "cleanups": None,
+    "purges": None,
 }
 """None: all columns."""
 ORDER = (
@@ -91,8 +91,11 @@ def granted(login: str, service: str, tables: dict[str, dict[str, tuple[str, boo
         cells |= {(f"outbox.{name}", "UPDATE") for name in REFUSAL | DISCARD}
         if service == "analytics":
             own = set(tables) - set(CHASSIS) - {"chassis_version", "service_version"}
-            cells |= {(table, DROP) for table in own | {"inbox", "progress", "parked", "starts", "cleanups"}}
-            cells |= {("cleanups", ADD)}
+            cells |= {
+                (table, DROP)
+                for table in own | {"inbox", "consumer_offsets", "parked", "crash_markers", "purges"}
+            }
+            cells |= {("purges", ADD)}
         return cells
     if login == f"{service}_api":
         wanted = APIS[service]

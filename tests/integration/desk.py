@@ -8,7 +8,7 @@ from uuid import uuid4
 from sqlalchemy import Column, Identity, Integer, Table, Text, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.consumer.offsets import progress
+from chassis.consumer.offsets import consumer_offsets
 from chassis.consumer.processing import Processor
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure
@@ -122,8 +122,8 @@ async def noted(desk: Desk, database: Database) -> list[tuple[str, str]]:
 
 async def counts(database: Database) -> dict[str, int]:
     async with database.transaction() as db:
-        row = (await db.execute(select(progress))).mappings().one()
-        return {name: row[name] for name in ("received", "applied", "repeated", "parked", "next_offset")}
+        row = (await db.execute(select(consumer_offsets))).mappings().one()
+        return {name: row[name] for name in ("received", "applied", "duplicates", "parked", "next_offset")}
 
 
 async def rows(database: Database, table: Table) -> list[Any]:

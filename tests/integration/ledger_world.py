@@ -12,7 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.engine import URL
 
 from chassis.consumer.inbox import claim
-from chassis.consumer.offsets import Tally, advance
+from chassis.consumer.offsets import BatchCounts, advance
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import Service, load
@@ -109,7 +109,7 @@ class World:
         async with self.databases[to.name].transaction() as db:
             if await claim(db, to.name, [(row.event_id, 0)]):
                 await to.reactions[type(event)]([event], db)
-            await advance(db, to.name, event.TOPIC, 0, offset + 1, Tally(received=1, applied=1))
+            await advance(db, to.name, event.TOPIC, 0, offset + 1, BatchCounts(received=1, applied=1))
 
 
 @dataclass(frozen=True)

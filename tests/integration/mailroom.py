@@ -11,8 +11,8 @@ import httpx
 from sqlalchemy import Row, Table, select
 
 from chassis.database import Database
-from chassis.dead_letters.reader import LetterProcessor
-from chassis.events.dead_letter import BACK, OUT, Origin, peel, written
+from chassis.dead_letters.reader import DeadLetterConsumer
+from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, split_headers, written
 from chassis.events.record import Record
 from chassis.outbox.publish import load_headers, outbox
 from services.dead_letters.api import app
@@ -39,7 +39,7 @@ def parked(original: Record, offset: int = 0, consumer: str = "fraud", **labels:
         "error_message": "it cannot be",
         "last_failed_at": NOON,
     }
-    headers = [*original.headers, *written(OUT, values | labels)]
+    headers = [*original.headers, *written(DLQ_HEADERS, values | labels)]
     return replace(
         original, topic=f"{original.topic}.{consumer}.dlq", partition=0, offset=offset, headers=headers
     )
@@ -53,7 +53,7 @@ def many(count: int, consumer: str = "fraud") -> list[Record]:
 
 
 async def file(database: Database, *records: Record, schemas: Schemas | None = None) -> None:
-    processor = LetterProcessor(dead_letters, database, schemas or Schemas())  # type: ignore[arg-type]
+    processor = DeadLetterConsumer(dead_letters, database, schemas or Schemas())  # type: ignore[arg-type]
     await processor.process(records, asyncio.Event())
 
 
@@ -78,6 +78,6 @@ async def sent(database: Database) -> list[tuple[Row[Any], dict[str, bytes | Non
     """What was sent back, in the order in which the relay will send it: row, own headers, and the labels."""
     found = []
     for row in await kept(database, outbox):
-        own, labels = peel(load_headers(row.headers), BACK)
+        own, labels = split_headers(load_headers(row.headers), REDRIVE_HEADERS)
         found.append((row, dict(own), Origin.read(labels)))
     return found

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database
 from chassis.http.app import Problem, create_api
-from chassis.http.idempotency import Once, idempotency_keys
+from chassis.http.idempotency import Idempotent, idempotency_keys
 from chassis.service import Service
 from tests.integration.conftest import NewDatabase
 
@@ -29,7 +29,7 @@ class Sale(BaseModel):
 
 
 @app.post("/sales", status_code=201)
-async def sell(sale: Sale, once: Once) -> dict[str, Any]:
+async def sell(sale: Sale, once: Idempotent) -> dict[str, Any]:
     async def work(db: AsyncConnection) -> dict[str, Any]:
         if sale.amount == 13:
             raise Problem(409, "unlucky", "13 is not sold here.", amount=13)

@@ -15,7 +15,7 @@ from chassis.consumer.inbox import inbox
 from chassis.database import Database
 from chassis.http.idempotency import idempotency_keys
 from chassis.outbox.publish import outbox
-from chassis.retention import CLOCKS_DIFFER, cleanups, complete_since, forget
+from chassis.retention import CLOCKS_DIFFER, complete_since, forget, purges
 from fanout.provision.kafka_and_registry import REPLAY_WINDOW_MS, SEGMENT_MS, wanted
 from tests.integration.conftest import NewDatabase
 
@@ -117,13 +117,13 @@ async def test_it_is_remembered_up_to_when_and_how_many(database: Database) -> N
     async with database.transaction() as db:
         assert await complete_since(db, "inbox") == NOON + CLOCKS_DIFFER
         assert await complete_since(db, "outbox") is None
-    assert await left(database, cleanups.c.forgotten) == [5]
+    assert await left(database, purges.c.forgotten) == [5]
 
 
 async def test_where_nothing_is_old_nothing_is_remembered(database: Database) -> None:
     await received(database, YOUNG)
     assert await forget_before_noon(database) == {}
-    assert await left(database, cleanups.c.what) == []
+    assert await left(database, purges.c.what) == []
 
 
 async def test_two_workers_at_once_neither_wait_for_each_other_nor_count_twice(database: Database) -> None:
@@ -134,7 +134,7 @@ async def test_two_workers_at_once_neither_wait_for_each_other_nor_count_twice(d
         async with asyncio.timeout(5):
             assert await forget_before_noon(database) == {"inbox": 20}
     await asyncio.gather(*(forget_before_noon(database) for _ in range(4)))
-    assert (await left(database, inbox.c.event_id), await left(database, cleanups.c.forgotten)) == ([], [30])
+    assert (await left(database, inbox.c.event_id), await left(database, purges.c.forgotten)) == ([], [30])
 
 
 async def test_a_worker_that_drains_does_not_begin_another_transaction(database: Database) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chassis.consumer.offsets import progress
+from chassis.consumer.offsets import consumer_offsets
 from chassis.database import Database
 from chassis.events.record import Record
 from chassis.outbox.publish import load_headers
@@ -63,7 +63,7 @@ async def test_letters_keep_the_order_in_which_they_were_parked_and_progress_is_
     await file(database, *many(20))
     found = await kept(database, letters)
     assert [letter.kafka_offset for letter in found] == list(range(20))
-    [noted] = await kept(database, progress)
+    [noted] = await kept(database, consumer_offsets)
     assert (noted.consumer, noted.topic, noted.next_offset) == ("dead_letters", "orders.fraud.dlq", 20)
 
 

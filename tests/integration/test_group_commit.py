@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.database import Database
 from chassis.http.app import create_api
 from chassis.http.group_commit import LARGEST_GROUP, GroupCommit, Overloaded
-from chassis.http.idempotency import Once, idempotency_keys, in_group
+from chassis.http.idempotency import Idempotent, idempotency_keys, in_group
 from chassis.outbox.publish import outbox, publish
 from chassis.service import Service
 from schemas import OrderConfirmed
@@ -58,7 +58,7 @@ together = in_group(app, write)
 
 
 @app.post("/notes", status_code=201)
-async def add(note: Note, once: Once) -> dict[str, Any]:
+async def add(note: Note, once: Idempotent) -> dict[str, Any]:
     done = once.in_group(together, note, note, about=note.note_id, answer=note)
     return await done  # type: ignore[return-value]  # a response passes through FastAPI as it is
 

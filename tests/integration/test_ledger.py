@@ -43,7 +43,7 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
     await world.run(
         "fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(world, honest.orders['shipped'])}'"
     )
-    await world.run("fraud", "UPDATE progress SET applied = applied - 1, repeated = repeated + 1")
+    await world.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
     report = await world.audit()
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
     assert [event.order_id for event in of(report, "fraud").lost] == [honest.orders["shipped"]]
@@ -51,7 +51,7 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
 
 async def test_a_receipt_whose_event_no_handler_saw_is_lost(copied: Broken) -> None:
     world = await copied("fraud")
-    await world.run("fraud", "UPDATE progress SET applied = applied - 1, repeated = repeated + 1")
+    await world.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
     assert (await world.audit()).lost == 1
 
 
@@ -59,7 +59,7 @@ async def test_a_handler_called_again_for_one_receipt_is_applied_twice(copied: B
     world = await copied("inventory")
     await world.run(
         "inventory",
-        "UPDATE progress SET applied = applied + 1, received = received + 1 WHERE topic = 'orders'",
+        "UPDATE consumer_offsets SET applied = applied + 1, received = received + 1 WHERE topic = 'orders'",
     )
     report = await world.audit()
     assert (report.holds, report.applied_twice, of(report, "inventory").surplus) == (False, 1, 1)

@@ -22,7 +22,7 @@ SIDE_MESSAGE = (
     "INSERT INTO outbox (event_id, topic, headers, published_at, kafka_partition, kafka_offset) "
     "VALUES (gen_random_uuid(), '{}', '{}', now(), 0, 5)"
 )
-REACHED = "INSERT INTO progress VALUES ('{}', '{}', 0, 6, 1, 1, 0, 0)"
+REACHED = "INSERT INTO consumer_offsets VALUES ('{}', '{}', 0, 6, 1, 1, 0, 0)"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ async def test_a_dead_letter_is_on_the_way_until_it_is_filed_and_one_sent_back_u
     report = await world.audit()
     assert (report.holds, report.settled, report.forwarded) == (True, False, 1)
     await world.run(reader, REACHED.format(reader, topic))
-    await world.run(reader, f"UPDATE progress SET applied = 0, repeated = 1 WHERE topic = '{topic}'")
+    await world.run(reader, f"UPDATE consumer_offsets SET applied = 0, repeated = 1 WHERE topic = '{topic}'")
     report = await world.audit()
     assert (report.holds, report.settled, report.forwarded) == (True, True, 0)
 
@@ -61,7 +61,7 @@ async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(
     world = await copied("fraud")
     event_id = await placed(world, honest.orders["shipped"])
     await world.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
-    await world.run("fraud", "UPDATE progress SET applied = applied - 1, parked = parked + 1")
+    await world.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1")
     await world.run("fraud", f"DELETE FROM assessments WHERE order_id = '{honest.orders['shipped']}'")
     await world.run("fraud", f"DELETE FROM sightings WHERE order_id = '{honest.orders['shipped']}'")
     report = await world.audit()
@@ -101,7 +101,8 @@ async def test_what_is_parked_and_the_orders_that_wait_for_it_are_said_though_al
     )
     await world.deliver()
     await world.run(
-        "orders", "UPDATE progress SET applied = applied - 1, parked = parked + 1 WHERE topic = 'inventory'"
+        "orders",
+        "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1 WHERE topic = 'inventory'",
     )
     await world.run("dead_letters", ";".join(LETTER.format(consumer) for consumer in ("orders", "fraud")))
     report = await world.audit()

@@ -78,7 +78,7 @@ async def test_a_loss_after_a_cleanup_is_found(copied: Broken) -> None:
     order = await world.order()
     await world.deliver()
     await world.run("fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(world, order)}'")
-    await world.run("fraud", "UPDATE progress SET applied = applied - 1, repeated = repeated + 1")
+    await world.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
     report = await world.audit()
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
 
@@ -97,7 +97,7 @@ async def test_an_event_that_is_applied_again_after_its_receipt_was_forgotten_is
 ) -> None:
     world = await copied(*SERVICES)
     await cleaned_up(world)
-    await world.run("inventory", "UPDATE progress SET applied = applied + 1, received = received + 1")
+    await world.run("inventory", "UPDATE consumer_offsets SET applied = applied + 1, received = received + 1")
     report = await world.audit()
     assert (report.holds, report.applied_twice) == (False, 1)
 
@@ -117,7 +117,7 @@ async def test_an_event_parked_long_ago_still_excuses_its_order(copied: Broken, 
     world, order = await copied(*SERVICES), honest.orders["shipped"]
     event_id = await placed(world, order)
     await world.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
-    await world.run("fraud", "UPDATE progress SET applied = applied - 1, parked = parked + 1")
+    await world.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1")
     await world.run(
         "fraud",
         "INSERT INTO parked (consumer, topic, partition, kafka_offset, event_id, key, headers, record_at, failure, "
@@ -139,7 +139,7 @@ async def test_a_read_model_rebuilt_from_a_later_time_lacks_nothing_from_before(
         await clear(db, load("analytics"), since)
         for topic, end in world.offsets.items():
             await db.execute(
-                text("INSERT INTO progress VALUES ('analytics', :topic, 0, :end, 0, 0, 0, 0)"),
+                text("INSERT INTO consumer_offsets VALUES ('analytics', :topic, 0, :end, 0, 0, 0, 0)"),
                 {"topic": topic, "end": end},
             )
         await db.commit()

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from chassis.consumer.inbox import inbox
 from chassis.consumer.parking import parked
 from chassis.database import Database
-from chassis.dead_letters.redrive import Returned, send_back
+from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
 from chassis.events.avro import encode, frame
 from chassis.events.dead_letter import Origin
 from chassis.events.record import Record
@@ -22,9 +22,9 @@ async def redriven(database: Database, letter: Record, correction: OrderConfirme
     origin = Origin(
         "orders", letter.partition, letter.offset, letter.at, first_failed_at=letter.at, redrive=1
     )
-    back = Returned("fraud", origin, letter.key, letter.value, letter.headers, correction)
+    back = Redrive("fraud", origin, letter.key, letter.value, letter.headers, correction)
     async with database.transaction() as db:
-        await send_back(db, [back])
+        await redrive_dead_letters(db, [back])
         sent = (await db.execute(select(outbox).where(outbox.c.topic == "orders.fraud.retry"))).one()
     value = frame(CONFIRMED, sent.payload) if sent.type else sent.payload
     return Record(sent.topic, 0, 0, 0, sent.key, value, load_headers(sent.headers))

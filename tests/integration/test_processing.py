@@ -166,4 +166,4 @@ async def test_a_fact_continues_the_trace_of_its_cause(desk: Desk, database: Dat
 async def test_what_is_not_addressed_to_us_touches_nothing(desk: Desk, database: Database) -> None:
     await work(desk, database, record("OrderPlaced", "a", 0, b"\x00rubbish, but somebody else's"))
     async with database.transaction() as db:
-        assert await db.scalar(text("SELECT count(*) FROM progress")) == 0
+        assert await db.scalar(text("SELECT count(*) FROM consumer_offsets")) == 0

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from chassis.consumer.inbox import claim, inbox
-from chassis.consumer.offsets import Tally, advance
+from chassis.consumer.offsets import BatchCounts, advance
 from chassis.consumer.parking import parked
 from chassis.database import Database
 from chassis.service import load
@@ -19,7 +19,7 @@ from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 from tests.integration.ledger_world import url_of
 
-TABLES = ("steps", "order_lines", "sales", "inbox", "progress", "parked", "starts")
+TABLES = ("steps", "order_lines", "sales", "inbox", "consumer_offsets", "parked", "crash_markers")
 
 
 class Shop:
@@ -41,8 +41,8 @@ class Shop:
     async def heard(self, event_id: UUID, offset: int) -> None:
         async with self.fraud.transaction() as db:
             new = await claim(db, "fraud", [(event_id, 0)])
-            tally = Tally(received=1, applied=len(new), repeated=1 - len(new))
-            await advance(db, "fraud", "orders", 0, offset + 1, tally)
+            counts = BatchCounts(received=1, applied=len(new), duplicates=1 - len(new))
+            await advance(db, "fraud", "orders", 0, offset + 1, counts)
 
     async def forgets(self, event_id: UUID) -> None:
         await self._run(self.fraud, f"DELETE FROM inbox WHERE event_id = '{event_id}'")
@@ -74,8 +74,8 @@ async def filled(database: Database) -> None:
     await facts.deliver(database, service, facts.order_placed("a"), facts.order_confirmed("a"))
     async with database.transaction() as db:
         await claim(db, "analytics", [(UUID(int=1), 0)])
-        await advance(db, "analytics", "orders", 0, 1, Tally(received=1, applied=1))
-        await db.execute(text("INSERT INTO starts VALUES ('analytics', 'orders', 0, 0, 1)"))
+        await advance(db, "analytics", "orders", 0, 1, BatchCounts(received=1, applied=1))
+        await db.execute(text("INSERT INTO crash_markers VALUES ('analytics', 'orders', 0, 0, 1)"))
         await db.execute(
             text(
                 "INSERT INTO parked (consumer, topic, partition, kafka_offset, headers, record_at, failure, "
@@ -141,7 +141,7 @@ async def test_an_event_that_lay_behind_and_was_parked_is_named(shop: Shop) -> N
 async def test_a_handler_called_without_a_receipt_is_a_surplus(shop: Shop) -> None:
     before = await shop.read()
     async with shop.fraud.transaction() as db:
-        await advance(db, "fraud", "orders", 0, 1, Tally(received=1, applied=1))
+        await advance(db, "fraud", "orders", 0, 1, BatchCounts(received=1, applied=1))
     assert (await shop.read()).surplus == before.surplus + 1
 
 
@@ -150,7 +150,7 @@ async def test_receipts_that_a_cleanup_took_are_still_counted(shop: Shop) -> Non
     await shop.heard(known, 0)
     await shop.forgets(known)
     async with shop.fraud.transaction() as db:
-        await db.execute(text("INSERT INTO cleanups VALUES ('inbox', now(), 1)"))
+        await db.execute(text("INSERT INTO purges VALUES ('inbox', now(), 1)"))
     assert (await shop.read()).surplus == 0
 
 

@@ -11,9 +11,9 @@ from chassis.consumer.crash_loop import KilledItsWorker
 from chassis.consumer.inbox import claim, inbox
 from chassis.consumer.parking import Failed, park, parked
 from chassis.database import Database
-from chassis.dead_letters.redrive import Returned, send_back
+from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
 from chassis.errors import PermanentFailure
-from chassis.events.dead_letter import OUT, Origin, peel
+from chassis.events.dead_letter import DLQ_HEADERS, Origin, split_headers
 from chassis.events.record import Record
 from chassis.outbox.publish import load_headers, outbox
 from chassis.retention import forget
@@ -29,13 +29,11 @@ async def last_message(database: Database, topic: str) -> Row:  # type: ignore[t
 async def redriven(database: Database, offset: int) -> Record:
     """What the desk would read after the last dead letter was sent back."""
     letter = await last_message(database, "orders.fraud.dlq")
-    headers, labels = peel(load_headers(letter.headers), OUT)
+    headers, labels = split_headers(load_headers(letter.headers), DLQ_HEADERS)
     origin = Origin.read(labels)
-    again = Returned(
-        "fraud", replace(origin, redrive=origin.redrive + 1), letter.key, letter.payload, headers
-    )
+    again = Redrive("fraud", replace(origin, redrive=origin.redrive + 1), letter.key, letter.payload, headers)
     async with database.transaction() as db:
-        await send_back(db, [again])
+        await redrive_dead_letters(db, [again])
     sent = await last_message(database, "orders.fraud.retry")
     return Record(sent.topic, 0, offset, 0, sent.key, sent.payload, load_headers(sent.headers))
 
@@ -73,7 +71,7 @@ async def test_what_fails_again_comes_back_under_its_first_name_with_all_its_att
     await work(desk, database, await redriven(database, 0))
     await work(desk, database, await redriven(database, 1))
     letter = await last_message(database, "orders.fraud.dlq")
-    headers, labels = peel(load_headers(letter.headers), OUT)
+    headers, labels = split_headers(load_headers(letter.headers), DLQ_HEADERS)
     assert list(headers) == list(first.headers) and letter.payload == first.value
     assert (labels["dlq_topic"], labels["dlq_kafka_offset"]) == ("orders", "3")
     assert (labels["dlq_attempts"], labels["dlq_redrive"]) == ("3", "2")

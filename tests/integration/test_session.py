@@ -96,10 +96,10 @@ async def test_what_the_database_has_lost_is_read_again_though_kafka_knows_it_as
     async with running(topic.consumer(processor)):
         await applied(desk, database, *orders)
     async with database.transaction() as db:  # a restore, to a state of before
-        for table in ("notes", "inbox", "outbox", "progress"):
+        for table in ("notes", "inbox", "outbox", "consumer_offsets"):
             await db.execute(text(f"DELETE FROM {table}"))
         await db.execute(
-            text("INSERT INTO progress VALUES (:group, :topic, 0, 4, 0, 0, 0, 0)"),
+            text("INSERT INTO consumer_offsets VALUES (:group, :topic, 0, 4, 0, 0, 0, 0)"),
             {"group": topic.name, "topic": topic.name},
         )
     async with running(topic.consumer(processor)):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.consumer.crash_loop import STARTS, starts
+from chassis.consumer.crash_loop import STARTS, crash_markers
 from chassis.consumer.outages import Stopped
 from chassis.consumer.parking import parked
 from chassis.consumer.processing import Processor
@@ -59,7 +59,7 @@ async def test_what_kills_three_times_is_parked_and_its_neighbours_are_applied_o
     [kept] = await rows(database, parked)
     assert (kept.kafka_offset, kept.error_type, kept.attempts) == (place, "KilledItsWorker", STARTS)
     assert kept.value == records[place].value
-    assert await rows(database, starts) == []
+    assert await rows(database, crash_markers) == []
 
 
 async def test_two_that_kill_are_both_found(desk: Desk, database: Database) -> None:
@@ -96,7 +96,7 @@ async def test_only_the_first_batch_of_a_partition_is_noted(desk: Desk, database
     process = a_process(desk, database)
     await process.process([confirmed("a", 0)], asyncio.Event())
     await process.process([confirmed("b", 1)], asyncio.Event())
-    [note] = await rows(database, starts)
+    [note] = await rows(database, crash_markers)
     assert (note.kafka_offset, note.times) == (0, 1)
 
 
@@ -105,7 +105,7 @@ async def test_a_death_at_another_place_starts_a_new_count(desk: Desk, database:
     for offset in range(9):
         with pytest.raises(Death):
             await a_process(desk, database).process([confirmed(f"order-{offset}", offset)], asyncio.Event())
-        [note] = await rows(database, starts)
+        [note] = await rows(database, crash_markers)
         assert (note.kafka_offset, note.times) == (offset, 1)
     assert await rows(database, parked) == []
 

@@ -12,7 +12,7 @@ from schemas import OrderPlaced
 if __name__ == "__main__":
     OrderPlaced.TOPIC = sys.argv[1]
     service = load("notifications")
-    service.name, service.errands = sys.argv[1], []
+    service.name, service.background_tasks = sys.argv[1], []
     service.reactions = {OrderPlaced: service.reactions[OrderPlaced]}
     configure_logging(service.name, "worker", "WARNING")
     asyncio.run(worker.run(service, Settings()))

@@ -81,7 +81,7 @@ async def worker(topic: Topic, registry: str) -> AsyncIterator[Memory]:
 
 async def applied(database: Database) -> int:
     async with database.transaction() as db:
-        found = await db.execute(text("SELECT coalesce(sum(applied), 0)::int FROM progress"))
+        found = await db.execute(text("SELECT coalesce(sum(applied), 0)::int FROM consumer_offsets"))
         return int(found.scalar_one())
 
 

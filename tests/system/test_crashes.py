@@ -14,8 +14,8 @@ async def test_a_worker_killed_in_the_middle_of_a_batch_under_load(system: Syste
     """Mid-batch for certain: its effects are made, not committed, and it waits for a table the test has locked."""
     load = asyncio.create_task(system.load(80, RATE))
     async with system.connect(service) as connection, connection.transaction():
-        await connection.execute("LOCK TABLE progress IN EXCLUSIVE MODE")
-        await until(lambda: system.someone_waits(service, "INTO progress"))
+        await connection.execute("LOCK TABLE consumer_offsets IN EXCLUSIVE MODE")
+        await until(lambda: system.someone_waits(service, "INTO consumer_offsets"))
         await system.fanout("kill", f"{service}-worker")
     assert (await load).complete
     await system.settled()
@@ -53,7 +53,7 @@ async def test_a_dependency_killed_under_load_comes_back_and_so_does_everyone(
 
 
 async def repeats(system: System) -> int:
-    rows = await system.query("fraud", "SELECT sum(repeated)::int AS repeated FROM progress")
+    rows = await system.query("fraud", "SELECT sum(repeated)::int AS repeated FROM consumer_offsets")
     return rows[0]["repeated"] or 0
 
 

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from sqlalchemy.engine import make_url
 
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 from tests.stack import REPOSITORY, Stack, free_base
 from tests.system.conftest import System, until
 
@@ -113,7 +113,7 @@ def is_removed(copy: Stack) -> None:
     again = copy.fanout("setup", "--prune", "--yes")
     assert (again.returncode, again.stdout) == (0, "") and "nothing to remove" in again.stderr
     assert f"{NAME}-worker" not in pids(copy) and NAME not in copy.addresses.databases
-    assert NAME not in Home(copy.home).passwords([])
+    assert NAME not in StackDirectory(copy.home).passwords([])
     assert "nothing changed" in copy.fanout("setup").stderr
     assert changed(copy) == []
 
@@ -123,7 +123,7 @@ async def traces(copy: Stack) -> list[str]:
     url = make_url(copy.addresses.databases["orders"]).set(
         drivername="postgresql",
         username="postgres",
-        password=Home(copy.home).passwords([])["postgres"],
+        password=StackDirectory(copy.home).passwords([])["postgres"],
         database="postgres",
     )
     db = await asyncpg.connect(url.render_as_string(hide_password=False))

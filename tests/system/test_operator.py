@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 from fanout.local.supervisor import Supervisor
 from tests.conftest import REPOSITORY, Stack, free_base
 from tests.system.conftest import System, until
@@ -62,7 +62,7 @@ async def fraud_lag(system: System) -> dict[str, Any]:
 
 
 def test_what_is_started_while_it_stops_runs_afterwards(stack: Stack) -> None:
-    supervisor = Supervisor(Home(stack.home))
+    supervisor = Supervisor(StackDirectory(stack.home))
     supervisor.stop("fraud-worker")
     assert supervisor.state("fraud-worker").state == "STOPPING"
     stack.must("start", "fraud-worker")
@@ -111,7 +111,7 @@ def test_a_busy_port_is_named_before_anything_starts(tmp_path: Path) -> None:
         done = elsewhere(tmp_path, "up", FANOUT_PORT_BASE=str(base))
     assert done.returncode == 1
     assert f"port {base + 21}" in done.stderr and "FANOUT_PORT_BASE" in done.stderr
-    assert not Home(tmp_path).supervisor_pid.exists()
+    assert not StackDirectory(tmp_path).supervisor_pid.exists()
 
 
 def test_no_network_and_an_empty_cache_is_one_sentence(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ async def test_a_thousand_events_delivered_three_times_have_no_new_effects(syste
 
 
 async def counted(system: System, what: str) -> dict[str, int]:
-    sql = f"SELECT coalesce(sum({what}), 0)::int AS n FROM progress"
+    sql = f"SELECT coalesce(sum({what}), 0)::int AS n FROM consumer_offsets"
     return {service: (await system.query(service, sql))[0]["n"] for service in WORKERS}
 
 
@@ -54,7 +54,7 @@ async def everything_came_again(system: System, before: dict[str, int]) -> bool:
 async def reset_to_earliest(system: System) -> None:
     admin = AdminClient({"bootstrap.servers": system.stack.addresses.kafka})
     for service in WORKERS:
-        rows = await system.query(service, "SELECT topic, partition FROM progress")
+        rows = await system.query(service, "SELECT topic, partition FROM consumer_offsets")
         offsets = [Offset(row["topic"], row["partition"], 0) for row in rows]
         request = ConsumerGroupTopicPartitions(service, offsets)
         for future in admin.alter_consumer_group_offsets([request]).values():

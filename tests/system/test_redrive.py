@@ -143,7 +143,7 @@ async def nothing_waits_for(system: System, consumer: str) -> bool:
         " FROM outbox WHERE topic LIKE $1 GROUP BY 1, 2",
         f"%.{consumer}.retry",
     )
-    progress = await system.query(consumer, "SELECT topic, partition, next_offset FROM progress")
+    progress = await system.query(consumer, "SELECT topic, partition, next_offset FROM consumer_offsets")
     reached = {(row["topic"], row["partition"]): row["next_offset"] for row in progress}
     return all(
         row["sent"] and reached.get((row["topic"], row["kafka_partition"]), 0) > row["last"] for row in sent

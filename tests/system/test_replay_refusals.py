@@ -21,11 +21,11 @@ def refusal(stack: Stack, *arguments: str) -> str:
 @asynccontextmanager
 async def note_of_cleanup(system: System, service: str) -> AsyncIterator[None]:
     """As if the inbox had forgotten what is older than this moment."""
-    await system.query(service, "INSERT INTO cleanups VALUES ('inbox', clock_timestamp(), 0)")
+    await system.query(service, "INSERT INTO purges VALUES ('inbox', clock_timestamp(), 0)")
     try:
         yield
     finally:
-        await system.query(service, "DELETE FROM cleanups WHERE what = 'inbox'")
+        await system.query(service, "DELETE FROM purges WHERE what = 'inbox'")
 
 
 async def test_a_second_replay_of_the_same_service_is_refused(system: System) -> None:

@@ -133,7 +133,7 @@ def test_a_refusal_is_the_services_own_sentence_and_an_exit_code(desk: Desk, sta
 
 
 def test_one_that_is_refused_does_not_keep_the_others(desk: Desk) -> None:
-    desk.answers = [(409, {"detail": "Letter 7 cannot be sent back."}), (200, LETTER)]
+    desk.answers = [(409, {"detail": "DeadLetter 7 cannot be sent back."}), (200, LETTER)]
     done = run("redrive", "7", "8", "--why", "so")
     assert (done.exit_code, done.stdout.strip()) == (1, "sent back: letter 8")
 

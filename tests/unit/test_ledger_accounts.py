@@ -26,7 +26,7 @@ def receipts(
         subscriptions={PLACED},
         next_offsets={Partition("orders", 0): next_offset},
         applications=len(done) if applications is None else applications,
-        repeated=0,
+        duplicates=0,
         applied=done,
         parked=set(parked),
         parked_messages=[

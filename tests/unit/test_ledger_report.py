@@ -16,7 +16,7 @@ FRAUD = Receipts(
     subscriptions={Subscription("orders", "OrderPlaced")},
     next_offsets={Partition("orders", 0): 5},
     applications=1,
-    repeated=2,
+    duplicates=2,
     applied={EVENT.event_id},
     parked=set(),
 )

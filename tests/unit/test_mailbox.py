@@ -11,19 +11,19 @@ from fanout.cli import _app
 from fanout.commands.mailbox import set_delay
 from fanout.errors import NotRunning
 from fanout.local.smtp_server import delay_seconds
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 from fanout.mailbox.arrivals import arrivals
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackDirectory:
     monkeypatch.setenv("FANOUT_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
-    return Home(tmp_path)
+    return StackDirectory(tmp_path)
 
 
 def keep(
-    home: Home, message_id: str, order_id: str = "o-1", customer: str = "c-1", subject: str = "Hi"
+    home: StackDirectory, message_id: str, order_id: str = "o-1", customer: str = "c-1", subject: str = "Hi"
 ) -> None:
     Maildir(home.mail).add(
         f"To: {customer}@customers.example\nSubject: {subject}\nX-Order-ID: {order_id}\n"
@@ -37,7 +37,7 @@ def shown(*options: str) -> str:
     return done.stdout
 
 
-def test_mails_are_listed_oldest_first_and_a_second_one_of_an_id_is_a_repeat(home: Home) -> None:
+def test_mails_are_listed_oldest_first_and_a_second_one_of_an_id_is_a_repeat(home: StackDirectory) -> None:
     for message_id in ("b", "a", "b", "c"):
         keep(home, message_id)
     found = arrivals(home.mail)
@@ -51,7 +51,7 @@ def test_mails_are_listed_oldest_first_and_a_second_one_of_an_id_is_a_repeat(hom
     assert shown().count("(repeat)") == 1
 
 
-def test_files_of_one_second_keep_the_order_of_their_arrival(home: Home) -> None:
+def test_files_of_one_second_keep_the_order_of_their_arrival(home: StackDirectory) -> None:
     folder = home.mail / "new"
     folder.mkdir(parents=True)
     for name in ("5.M20P7Q10.h", "5.M9P7Q9.h", "4.M999999P7Q8.h", "5.M20P7Q2.h"):
@@ -64,7 +64,7 @@ def test_files_of_one_second_keep_the_order_of_their_arrival(home: Home) -> None
     ]
 
 
-def test_mails_are_found_by_order_and_by_customer(home: Home) -> None:
+def test_mails_are_found_by_order_and_by_customer(home: StackDirectory) -> None:
     keep(home, "a", order_id="o-1", customer="c-1")
     keep(home, "b", order_id="o-2", customer="c-2")
     assert [mail["message_id"] for mail in json.loads(shown("--order", "o-2", "--json"))["messages"]] == [
@@ -75,7 +75,7 @@ def test_mails_are_found_by_order_and_by_customer(home: Home) -> None:
     assert shown("--to", "c").strip() == "nothing like that has arrived"
 
 
-def test_the_limit_keeps_the_newest_and_counts_all(home: Home) -> None:
+def test_the_limit_keeps_the_newest_and_counts_all(home: StackDirectory) -> None:
     for message_id in ("a", "b", "b"):
         keep(home, message_id)
     answer = json.loads(shown("--limit", "1", "--json"))
@@ -83,17 +83,17 @@ def test_the_limit_keeps_the_newest_and_counts_all(home: Home) -> None:
     assert shown("--limit", "1").splitlines()[-1] == "3 messages, 1 repeated, the newest 1 are shown"
 
 
-def test_an_empty_mailbox_says_so(home: Home) -> None:
+def test_an_empty_mailbox_says_so(home: StackDirectory) -> None:
     assert shown().strip() == "nothing has arrived"
     assert json.loads(shown("--json")) == {"messages": [], "count": 0, "repeated": 0}
 
 
-def test_a_subject_is_shown_as_it_was_meant(home: Home) -> None:
+def test_a_subject_is_shown_as_it_was_meant(home: StackDirectory) -> None:
     keep(home, "a", subject="=?utf-8?q?Caf=C3=A9?= [red]")
     assert "Café [red]" in shown()
 
 
-def test_a_delay_is_kept_in_the_home_until_it_is_ended(home: Home) -> None:
+def test_a_delay_is_kept_in_the_home_until_it_is_ended(home: StackDirectory) -> None:
     shown("--delay", "750ms")
     assert delay_seconds(home.mail_delay) == 0.75
     shown("--delay", "0")
@@ -108,4 +108,4 @@ def test_a_spoilt_delay_file_is_no_delay(tmp_path: Path) -> None:
 
 def test_there_is_nothing_to_delay_without_a_home(tmp_path: Path) -> None:
     with pytest.raises(NotRunning):
-        set_delay(Home(tmp_path / "nowhere"), 1)
+        set_delay(StackDirectory(tmp_path / "nowhere"), 1)

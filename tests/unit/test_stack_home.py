@@ -8,11 +8,11 @@ import pytest
 
 from fanout.errors import BadUsage, BusyPort
 from fanout.local import ports
-from fanout.local.stack_directory import LONGEST_SOCKET_PATH, Home
+from fanout.local.stack_directory import LONGEST_SOCKET_PATH, StackDirectory
 
 
 def test_passwords_are_made_once_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = StackDirectory(tmp_path)
 
     first = home.passwords(["orders"])
     second = home.passwords(["orders", "fraud"])
@@ -22,10 +22,10 @@ def test_passwords_are_made_once_and_only_their_owner_can_read_them(tmp_path: Pa
 
 
 def test_a_deep_home_gets_a_socket_that_the_kernel_accepts(tmp_path: Path) -> None:
-    deep = Home(tmp_path / ("deep" * 30))
+    deep = StackDirectory(tmp_path / ("deep" * 30))
 
     assert len(str(deep.socket)) <= LONGEST_SOCKET_PATH
-    assert deep.socket != Home(tmp_path / ("Deep" * 30)).socket
+    assert deep.socket != StackDirectory(tmp_path / ("Deep" * 30)).socket
 
 
 def test_a_busy_port_is_named_with_who_wants_it_and_the_setting() -> None:

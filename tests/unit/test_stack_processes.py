@@ -9,18 +9,18 @@ from fanout.commands.logs import read_from
 from fanout.local.history import all_spawned, last_lines
 from fanout.local.ports import Ports
 from fanout.local.process import Process, environment
-from fanout.local.stack_directory import Home
+from fanout.local.stack_directory import StackDirectory
 from fanout.local.supervisor_config import render
-from fanout.local.topology import Blueprint
+from fanout.local.topology import StackSpec
 
 
 @pytest.fixture
-def blueprint(tmp_path: Path) -> Blueprint:
-    return Blueprint.draw(Home(tmp_path), Ports(9000))
+def spec(tmp_path: Path) -> StackSpec:
+    return StackSpec.build(StackDirectory(tmp_path), Ports(9000))
 
 
-def test_an_api_process_is_told_of_neither_kafka_nor_registry(blueprint: Blueprint) -> None:
-    apis = [process for process in blueprint.service_processes() if process.name.endswith("-api")]
+def test_an_api_process_is_told_of_neither_kafka_nor_registry(spec: StackSpec) -> None:
+    apis = [process for process in spec.service_processes() if process.name.endswith("-api")]
 
     assert {process.name for process in apis} >= {"orders-api", "payments-api"}
     for process in apis:
@@ -33,15 +33,15 @@ def test_our_own_settings_are_not_inherited(monkeypatch: pytest.MonkeyPatch) -> 
     assert "FANOUT_KAFKA" not in environment({})
 
 
-def test_no_two_processes_share_a_port(blueprint: Blueprint) -> None:
-    processes = [*blueprint.infrastructure(), *blueprint.service_processes()]
+def test_no_two_processes_share_a_port(spec: StackSpec) -> None:
+    processes = [*spec.infrastructure(), *spec.service_processes()]
     used = [port for process in processes for port in process.ports]
 
     assert len(used) == len(set(used))
 
 
-def test_orders_and_payments_keep_their_ports_whatever_services_come(blueprint: Blueprint) -> None:
-    apis = blueprint.addresses().apis
+def test_orders_and_payments_keep_their_ports_whatever_services_come(spec: StackSpec) -> None:
+    apis = spec.addresses().apis
 
     assert (apis["orders"], apis["payments"]) == ("http://127.0.0.1:9001", "http://127.0.0.1:9002")
 
@@ -50,13 +50,13 @@ def test_a_home_with_a_percent_sign_and_a_space_is_passed_on_whole(tmp_path: Pat
     command = ["/odd place/100%/run", "-D", "a b"]
 
     config = RawConfigParser(strict=False)
-    config.read_string(render(Home(tmp_path), [Process("thing", command)], "secret"))
+    config.read_string(render(StackDirectory(tmp_path), [Process("thing", command)], "secret"))
 
     assert config["program:thing"]["command"] == "'/odd place/100%%/run' -D 'a b'"
 
 
 def test_starts_are_counted_across_a_rotated_log(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = StackDirectory(tmp_path)
     older, newer = home.supervisor_logs
     older.write_text("2026 INFO spawned: 'kafka' with pid 1\n2026 INFO spawned: 'registry' with pid 2\n")
     newer.write_text(
@@ -67,7 +67,7 @@ def test_starts_are_counted_across_a_rotated_log(tmp_path: Path) -> None:
 
 
 def test_the_last_lines_are_those(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = StackDirectory(tmp_path)
     home.logs.mkdir()
     (home.logs / "kafka.log").write_text("one\ntwo\nthree\n")
 

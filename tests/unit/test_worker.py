@@ -1,4 +1,4 @@
-"""An errand's bug is its own: it is begun again, and whoever told it to stop does not wait."""
+"""An background_task's bug is its own: it is begun again, and whoever told it to stop does not wait."""
 
 import asyncio
 from typing import Any
@@ -14,23 +14,23 @@ async def test_an_errand_that_breaks_is_begun_again(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(worker, "ERRAND_SECONDS", 0.01)
     begun = []
 
-    async def errand(*_: object) -> None:
+    async def background_task(*_: object) -> None:
         begun.append(1)
         if len(begun) < 3:
             raise LookupError("a bug")
 
-    await asyncio.wait_for(worker.begun_again(errand, NOTHING, NOTHING, asyncio.Event()), 5)
+    await asyncio.wait_for(worker.restart_on_failure(background_task, NOTHING, NOTHING, asyncio.Event()), 5)
     assert len(begun) == 3
 
 
 async def test_an_errand_that_is_broken_keeps_nobody_from_leaving() -> None:
     stop, broken = asyncio.Event(), asyncio.Event()
 
-    async def errand(*_: object) -> None:
+    async def background_task(*_: object) -> None:
         broken.set()
         raise LookupError("a bug")
 
-    running = asyncio.create_task(worker.begun_again(errand, NOTHING, NOTHING, stop))
+    running = asyncio.create_task(worker.restart_on_failure(background_task, NOTHING, NOTHING, stop))
     await broken.wait()
     stop.set()
     await asyncio.wait_for(running, 1)
