@@ -18,7 +18,7 @@ from chassis.config import Settings
 from chassis.consumer.kafka import Consumer
 from chassis.consumer.outages import Stopped, pause, short
 from chassis.consumer.positions import Positions
-from chassis.consumer.processing import Processor
+from chassis.consumer.recovery import Processor
 from chassis.database import Database
 from chassis.dead_letters.reader import DeadLetterConsumer
 from chassis.events.registry import Registry

@@ -8,7 +8,7 @@ from sqlalchemy import Row, Table, select
 
 import schemas
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.recovery import Processor
 from chassis.database import Database
 from chassis.events.avro import encode, frame
 from chassis.events.record import Record

@@ -19,7 +19,7 @@ from chassis.config import Settings
 from chassis.consumer.crash_loop import Partition
 from chassis.consumer.kafka import Consumer
 from chassis.consumer.positions import Positions
-from chassis.consumer.processing import Processor
+from chassis.consumer.recovery import Processor
 from chassis.database import Database
 from chassis.events.avro import encode, frame
 from chassis.events.record import Record

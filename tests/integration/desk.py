@@ -9,7 +9,7 @@ from sqlalchemy import Column, Identity, Integer, Table, Text, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.consumer.offsets import consumer_offsets
-from chassis.consumer.processing import Processor
+from chassis.consumer.recovery import Processor
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure
 from chassis.events.avro import encode, frame

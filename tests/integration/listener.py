@@ -11,7 +11,7 @@ from sqlalchemy import Column, select
 import schemas
 from chassis.consumer.inbox import mark_parked
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.recovery import Processor
 from chassis.database import Database
 from chassis.events.avro import encode, frame
 from chassis.events.record import Record

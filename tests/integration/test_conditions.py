@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import URL
 
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.recovery import Processor
 from chassis.consumer.retry import TRIES
 from chassis.database import Database
 from chassis.errors import FailureClass, classify

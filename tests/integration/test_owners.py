@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.consumer.outages import Stopped
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.recovery import Processor
 from chassis.database import Database
 from chassis.errors import PermanentFailure
 from schemas import OrderConfirmed

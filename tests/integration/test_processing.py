@@ -9,7 +9,7 @@ from sqlalchemy import text
 from chassis.consumer.inbox import inbox
 from chassis.consumer.outages import Stopped
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.recovery import Processor
 from chassis.consumer.retry import TRIES
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure, PermanentFailure, TransientFailure

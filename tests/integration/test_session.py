@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from chassis.consumer import positions
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.recovery import Processor
 from chassis.database import Database
 from chassis.events.record import Record
 from fanout.held import held_partitions

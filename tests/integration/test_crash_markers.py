@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.consumer.crash_loop import STARTS, crash_markers
 from chassis.consumer.outages import Stopped
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.recovery import Processor
 from chassis.database import Database
 from chassis.events.record import Record
 from schemas import OrderConfirmed
@@ -75,7 +75,7 @@ async def test_one_that_cannot_even_be_read_is_parked_unread(
     async def read(*_: object) -> None:
         raise Death
 
-    monkeypatch.setattr("chassis.consumer.processing.read", read)
+    monkeypatch.setattr("chassis.consumer.recovery.read", read)
     await lives_until_done(desk, database, [record("OrderConfirmed", "bomb", 7, b"a small bomb")])
     [kept] = await rows(database, parked)
     assert (kept.kafka_offset, kept.value) == (7, b"a small bomb")
@@ -182,7 +182,7 @@ async def test_what_the_inbox_has_is_not_read_again_after_a_death(
     async def read(*_: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr("chassis.consumer.processing.read", read)
+    monkeypatch.setattr("chassis.consumer.recovery.read", read)
     await a_process(desk, database).process(records, asyncio.Event())
     assert await counts(database) == {
         "received": 10,

@@ -11,8 +11,8 @@ from typing import TypeVar
 import structlog
 
 from chassis import telemetry
+from chassis.consumer.batch import Effects, Heard, ids
 from chassis.consumer.crash_loop import STARTS, KilledItsWorker, Partition, Starts
-from chassis.consumer.effects import Effects, Heard, ids
 from chassis.consumer.outages import Stopped, pause, short, through_outages
 from chassis.consumer.parking import Failed
 from chassis.consumer.retry import Tries
