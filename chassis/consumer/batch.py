@@ -1,114 +1,123 @@
-"""One transaction over records of one partition: receipts, effects, what is parked, and how far it got."""
+"""Applies one batch of a partition's records to the service's database in one transaction.
 
-from collections.abc import Sequence
+The steps: decode, claim the event ids in the inbox, group by event type, call the handlers, advance the consumer
+offset, commit. What happens when a step fails is in recovery.py.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import telemetry
-from chassis.consumer.event_groups import Run, arrange
-from chassis.consumer.inbox import claim, settled
-from chassis.consumer.offsets import BatchCounts, advance
-from chassis.consumer.outages import short
+from chassis.consumer.inbox import claim
+from chassis.consumer.offsets import BatchCounts, Partition, advance
 from chassis.consumer.parking import Failed, park
+from chassis.consumer.recovery import Recovery
 from chassis.database import Database, driver
-from chassis.events.record import Delivery, Record, Unreadable
+from chassis.errors import PermanentFailure
+from chassis.events.record import Delivery, Record, Unreadable, read
+from chassis.events.registry import Registry
 from chassis.logs import log_each
 from chassis.service import Service
+from schemas import Event
 
-BRIEFLY = "SET LOCAL lock_timeout = '500ms'"
-"""Whoever is alone in hand and waits for a lock holds everything else up, and would be suspected meanwhile."""
-
-Heard = tuple[Record, Delivery | Unreadable | None]
-"""A record, and what reading it made of it."""
+NOT_UTF_8 = "\N{REPLACEMENT CHARACTER}"
+SHORT_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 
 log = structlog.get_logger()
 
 
-class Effects:
-    """What records do to one service's database. The same records twice are one effect."""
+class EventProcessor:
+    """Processes the events of one service. The same records twice have one effect."""
 
-    def __init__(self, service: Service, database: Database) -> None:
+    def __init__(self, service: Service, database: Database, registry: Registry) -> None:
         self._service = service
         self._database = database
+        self._registry = registry
+        self._event_types = {event_type.NAME: event_type for event_type in service.reactions}
+        self._recovery = Recovery(service.name, database, self._apply)
 
-    async def apply(self, heard: Sequence[Heard], briefly: bool) -> None:
-        """Applies what is readable and new, and parks what is unreadable; `briefly` waits less long for a lock."""
-        last, incoming = heard[-1][0], [item for _, item in heard if item is not None]
-        telemetry.EVENTS.labels(self._service.name, last.topic, "skipped").inc(len(heard) - len(incoming))
-        if not incoming:
+    async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
+        """Returns when every record is applied, skipped or parked. Raises Stopped if told to stop earlier."""
+        with telemetry.BATCH_SECONDS.labels(self._service.name).time():
+            if remaining := await self._recovery.process_individually_after_crash(records, stop):
+                await self._recovery.apply_or_bisect(remaining, stop)
+
+    async def _apply(self, records: Sequence[Record]) -> None:
+        """Applies what is new, parks what is unreadable and advances the offset: all of it commits, or nothing."""
+        consumer, last = self._service.name, records[-1]
+        deliveries, unreadable = await self._decode(records)
+        counts = BatchCounts(received=len(deliveries) + len(unreadable))
+        telemetry.EVENTS.labels(consumer, last.topic, "skipped").inc(len(records) - counts.received)
+        if not counts.received:
             return
-        counts = BatchCounts(received=len(incoming))
         async with self._database.transaction() as db:
-            if briefly:
-                await driver(db).execute(BRIEFLY)
-            fresh = await self._claim([item for item in incoming if isinstance(item, Delivery)], db, counts)
-            for run in arrange(fresh):
-                await self._react(run, db, counts)
-            unreadable = [item for item in incoming if isinstance(item, Unreadable)]
-            await self._park(db, [Failed(item.record, item.failure) for item in unreadable], counts)
-            await advance(db, self._service.name, last.topic, last.partition, last.offset + 1, counts)
-        self._count(last.topic, counts)
-        log_each(log, "event_applied", fresh, lambda delivery: ids(delivery.record))
+            if self._recovery.is_searching_for_culprit:
+                await driver(db).execute(SHORT_LOCK_TIMEOUT)  # a record that waits blocks all partitions
+            fresh = await self._claim(deliveries, db)
+            for group in group_by_type(fresh):
+                await self._call_handler(group, db)
+            parked = await park(db, consumer, [Failed(item.record, item.failure) for item in unreadable])
+            counts.applied, counts.parked = len(fresh), len(parked)
+            counts.duplicates = counts.received - counts.applied - counts.parked
+            await advance(db, consumer, last.topic, last.partition, last.offset + 1, counts)
+        counts.add_to_metrics(consumer, last.topic)
+        log_each(log, "event_applied", fresh, lambda delivery: delivery.record.log_fields)
 
-    async def park(self, failed: Failed) -> None:
-        """Puts one record aside that cannot be applied."""
-        record, counts = failed.record, BatchCounts(received=1)
-        async with self._database.transaction() as db:
-            await self._park(db, [failed], counts)
-            await advance(db, self._service.name, record.topic, record.partition, record.offset + 1, counts)
-        self._count(record.topic, counts)
-
-    async def without_settled(self, records: Sequence[Record]) -> list[Record]:
-        """Returns the records that the inbox does not have, and counts the others as duplicates."""
-        last, ids = records[-1], [(record.event_id, record.redrive) for record in records]
-        async with self._database.transaction() as db:
-            done = await settled(db, self._service.name, [(key, redrive) for key, redrive in ids if key])
-            fresh = [record for record in records if (record.event_id, record.redrive) not in done]
-            duplicates = len(records) - len(fresh)
-            if duplicates:
-                counts = BatchCounts(received=duplicates, duplicates=duplicates)
-                await advance(db, self._service.name, last.topic, last.partition, records[0].offset, counts)
-        telemetry.EVENTS.labels(self._service.name, last.topic, "duplicates").inc(duplicates)
-        return fresh
-
-    async def _claim(
-        self, deliveries: Sequence[Delivery], db: AsyncConnection, counts: BatchCounts
-    ) -> list[Delivery]:
-        first_of = {delivery.event_id: delivery for delivery in reversed(deliveries)}
-        claims = [(event_id, delivery.record.redrive) for event_id, delivery in first_of.items()]
-        new = await claim(db, self._service.name, claims)
-        fresh = [item for item in deliveries if item.event_id in new and first_of[item.event_id] is item]
-        counts.duplicates += len(deliveries) - len(fresh)
-        return fresh
-
-    async def _react(self, run: Run, db: AsyncConnection, counts: BatchCounts) -> None:
-        telemetry.set_parent_contexts(
-            {item.event.key: item.record.header("traceparent") for item in run.deliveries}
+    async def _decode(self, records: Sequence[Record]) -> tuple[list[Delivery], list[Unreadable]]:
+        """Returns the decoded events and the unreadable records; other event types of the topic are left out."""
+        decoded = [await self._decode_one(record) for record in records]
+        return (
+            [item for item in decoded if isinstance(item, Delivery)],
+            [item for item in decoded if isinstance(item, Unreadable)],
         )
-        events = [delivery.event for delivery in run.deliveries]
-        counts.applied += len(events)
-        await self._service.reactions[run.event_type](events, db)
 
-    async def _park(self, db: AsyncConnection, failed: Sequence[Failed], counts: BatchCounts) -> None:
-        new = await park(db, self._service.name, failed)
-        counts.parked += len(new)
-        counts.duplicates += len(failed) - len(new)
-        for each in new:
-            log.warning("event_parked", reason=short(each.error), attempts=each.attempts, **ids(each.record))
+    async def _decode_one(self, record: Record) -> Delivery | Unreadable | None:
+        decoded = await read(record, self._event_types, self._registry)
+        if isinstance(decoded, Delivery) and any(NOT_UTF_8 in name for name, _ in record.headers):
+            return Unreadable(record, PermanentFailure("the name of a header is not UTF-8"))
+        return decoded
 
-    def _count(self, topic: str, counts: BatchCounts) -> None:
-        for outcome in ("applied", "duplicates", "parked"):
-            telemetry.EVENTS.labels(self._service.name, topic, outcome).inc(getattr(counts, outcome))
+    async def _claim(self, deliveries: Sequence[Delivery], db: AsyncConnection) -> list[Delivery]:
+        """Inserts the events' inbox rows and returns the deliveries that are new; the others are duplicates."""
+        first = {delivery.event_id: delivery for delivery in reversed(deliveries)}
+        redrives = {event_id: delivery.record.redrive for event_id, delivery in first.items()}
+        new = await claim(db, self._service.name, redrives.items())
+        return [item for item in deliveries if item.event_id in new and first[item.event_id] is item]
+
+    async def _call_handler(self, group: "EventGroup", db: AsyncConnection) -> None:
+        telemetry.set_parent_contexts(
+            {item.event.key: item.record.header("traceparent") for item in group.deliveries}
+        )
+        events = [delivery.event for delivery in group.deliveries]
+        await self._service.reactions[group.event_type](events, db)
+
+    async def release(self, partitions: Sequence[Partition]) -> None:
+        await self._recovery.clear_crash_markers(partitions)
 
 
-def ids(record: Record) -> dict[str, object]:
-    """Names a record in a log line."""
-    return {
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "event_id": record.header("ce_id"),
-        "order_id": record.header("ce_subject"),
-        "trace_id": telemetry.trace_id_of(record.header("traceparent")),
-    }
+@dataclass(slots=True)
+class EventGroup:
+    """Events of one type that one call of a handler gets."""
+
+    event_type: type[Event]
+    deliveries: list[Delivery]
+
+
+def group_by_type(deliveries: Iterable[Delivery]) -> list[EventGroup]:
+    """Returns as few groups as possible without moving an event past another of the same key (first fit)."""
+    groups: list[EventGroup] = []
+    last_group_of_key: dict[str, int] = {}
+    for delivery in deliveries:
+        event_type, key = type(delivery.event), delivery.event.key
+        earliest = last_group_of_key.get(key, 0)
+        fitting = (n for n in range(earliest, len(groups)) if groups[n].event_type is event_type)
+        position = next(fitting, len(groups))
+        if position == len(groups):
+            groups.append(EventGroup(event_type, []))
+        groups[position].deliveries.append(delivery)
+        last_group_of_key[key] = position
+    return groups

@@ -1,156 +1,187 @@
-"""One batch, one transaction; if it fails, the same records by halves, until the bad one stands alone."""
+"""Recovers from failed batches and from crashes, so that one bad record stops no other.
+
+A batch that fails permanently is bisected until the bad record is alone; after any other failure its records are
+retried one by one. A record that keeps failing is parked. During an outage everything waits and nothing is parked.
+After a crash, records are processed one at a time until the record that caused it is known (crash_loop.py).
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, repeat
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import telemetry
-from chassis.consumer.batch import Effects, Heard, ids
-from chassis.consumer.crash_loop import STARTS, KilledItsWorker, Partition, Starts
-from chassis.consumer.outages import Stopped, pause, short, through_outages
-from chassis.consumer.parking import Failed
-from chassis.consumer.retry import Tries
-from chassis.consumer.turns import Turns
-from chassis.database import Database
-from chassis.errors import FailureClass, PermanentFailure, classify
-from chassis.events.record import Delivery, Record, Unreadable, read
-from chassis.events.registry import Registry
-from chassis.service import Service
+from chassis.consumer.crash_loop import MAX_CRASHES, CrashMarkers, SharedLock, WorkerCrashed
+from chassis.consumer.offsets import BatchCounts, Partition, advance
+from chassis.consumer.parking import Failed, park
+from chassis.consumer.retry import RetryBudget, Stopped, describe, pause, wait_out_outages
+from chassis.database import Database, driver
+from chassis.errors import FailureClass, classify
+from chassis.events.record import Record
 
-LEAVE_SECONDS = 2.0
-NOT_UTF_8 = "\N{REPLACEMENT CHARACTER}"
+CLEAR_SECONDS = 2.0
+
+SETTLED = """
+    SELECT event_id, asked FROM inbox JOIN unnest($2::uuid[], $3::smallint[]) AS ids (id, asked) ON event_id = id
+    WHERE consumer = $1 AND (status = 'applied' OR redrive >= asked)
+"""
 
 T = TypeVar("T")
-Turn = Callable[[], AbstractAsyncContextManager[None]]
+Lock = Callable[[], AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger()
 
 
-class Processor:
-    """Turns records of one partition into effects. The same records twice are one effect."""
+class Recovery:
+    """Runs `apply`, which applies records in one transaction, and handles its failures."""
 
-    def __init__(self, service: Service, database: Database, registry: Registry) -> None:
-        self._service = service
-        self._effects = Effects(service, database)
-        self._registry = registry
-        self._wanted = {event_type.NAME: event_type for event_type in service.reactions}
-        self._turns = Turns()
-        self._starts = Starts(service.name, database, self._turns)
+    def __init__(
+        self, consumer: str, database: Database, apply: Callable[[Sequence[Record]], Awaitable[None]]
+    ) -> None:
+        self._consumer = consumer
+        self._database = database
+        self._apply = apply
+        self._lock = SharedLock()
+        self._crash_markers = CrashMarkers(consumer, database, self._lock)
 
-    async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
-        """Returns when every record is applied, ignored or parked. Raises Stopped if told to stop before that."""
-        with telemetry.BATCH_SECONDS.labels(self._service.name).time():
-            while records:
-                await through_outages(partial(self._starts.begin, records), stop, self._service.name)
-                if not self._starts.someone_died:
-                    await self._sift(await self._through(partial(self._read, records), stop), stop)
-                    return
-                records = await self._individually(records, stop)
+    @property
+    def is_searching_for_culprit(self) -> bool:
+        """True while records are processed one at a time because a process crashed."""
+        return self._crash_markers.is_searching
 
-    async def leave(self, partitions: Sequence[Partition]) -> None:
-        """They go to somebody else in good order."""
-        forgetting = asyncio.create_task(self._forget(partitions))
-        await asyncio.wait({forgetting}, timeout=LEAVE_SECONDS)
-
-    async def _forget(self, partitions: Sequence[Partition]) -> None:
+    async def apply_or_bisect(self, records: Sequence[Record], stop: asyncio.Event) -> None:
+        """Applies the records as one batch and, if that fails, in smaller ones. Their order is kept."""
         try:
-            await self._starts.forget(partitions)
-        except Exception as error:  # whoever comes next goes carefully, that is all
-            log.info("starts_not_forgotten", error=short(error))
-
-    async def _individually(self, records: Sequence[Record], stop: asyncio.Event) -> Sequence[Record]:
-        """Processes one record after the other until the culprit is known; returns those that are then left."""
-        log.warning("going_carefully", records=len(records), **ids(records[0]))
-        fresh = await self._through(partial(self._effects.without_settled, records), stop)
-        for number, record in enumerate(fresh):
-            if not self._starts.someone_died:
-                return fresh[number:]
-            if self._starts.is_culprit(record):
-                await self._give_up(record, KilledItsWorker(), STARTS, datetime.now(UTC), stop)
-                await self._through(partial(self._starts.convict, record), stop)
-                return fresh[number + 1 :]
-            await self._single(record, stop, self._in_hand(record))
-        await self._through(partial(self._starts.exonerate, records), stop)
-        return []
-
-    async def _sift(self, heard: Sequence[Heard], stop: asyncio.Event) -> None:
-        """In order, whatever fails. Bad luck is nobody's in particular, so then each is tried by itself."""
-        try:
-            await self._through(partial(self._apply, heard), stop)
+            await self._wait_out_outage(partial(self._apply, records), stop)
             return
         except Stopped:
             raise
         except Exception as error:
-            log.info("batch_failed", records=len(heard), error=short(error))
-            one_is_bad = classify(error) is FailureClass.PERMANENT
-        if one_is_bad and len(heard) > 2:
-            middle = len(heard) // 2
-            await self._sift(heard[:middle], stop)
-            await self._sift(heard[middle:], stop)
+            log.info("batch_failed", records=len(records), error=describe(error))
+            failure = classify(error)
+        if failure is FailureClass.PERMANENT and len(records) > 2:
+            await self._bisect(records, stop)
             return
-        for record, _ in heard:
-            await self._single(record, stop, self._turns.shared)
+        for record in records:
+            await self._apply_alone(record, stop, self._lock.shared)
 
-    async def _single(self, record: Record, stop: asyncio.Event, turn: Turn) -> None:
-        tries = Tries()
+    async def process_individually_after_crash(
+        self, records: Sequence[Record], stop: asyncio.Event
+    ) -> Sequence[Record]:
+        """Returns the records still to process: all of them, unless a crashed process left a marker."""
+        while records:
+            mark = partial(self._crash_markers.mark_in_progress, records)
+            await wait_out_outages(mark, stop, self._consumer)
+            if not self._crash_markers.is_searching:
+                return records
+            records = await self._process_individually(records, stop)
+        return []
 
-        async def make_a_try() -> None:
-            async with turn():
+    async def clear_crash_markers(self, partitions: Sequence[Partition]) -> None:
+        """Clears the crash markers of partitions that were revoked cleanly. Gives up after CLEAR_SECONDS."""
+        clearing = asyncio.create_task(self._clear(partitions))
+        await asyncio.wait({clearing}, timeout=CLEAR_SECONDS)
+
+    async def _bisect(self, records: Sequence[Record], stop: asyncio.Event) -> None:
+        middle = len(records) // 2
+        await self.apply_or_bisect(records[:middle], stop)
+        await self.apply_or_bisect(records[middle:], stop)
+
+    async def _process_individually(self, records: Sequence[Record], stop: asyncio.Event) -> Sequence[Record]:
+        """Processes records one at a time; returns those that are left once the culprit is known."""
+        log.warning("processing_individually", records=len(records), **records[0].log_fields)
+        unsettled = await self._wait_out_outage(partial(self._without_settled, records), stop)
+        for number, record in enumerate(unsettled):
+            if not self._crash_markers.is_searching:
+                return unsettled[number:]
+            if self._crash_markers.is_culprit(record):
+                await self._park(Failed(record, WorkerCrashed(), MAX_CRASHES), stop)
+                await self._wait_out_outage(partial(self._crash_markers.end_search, record), stop)
+                return unsettled[number + 1 :]
+            await self._apply_alone(record, stop, self._marked(record))
+        await self._wait_out_outage(partial(self._crash_markers.end_search_if_over, records), stop)
+        return []
+
+    async def _apply_alone(self, record: Record, stop: asyncio.Event, lock: Lock) -> None:
+        """Applies one record, retries it within its budget, and parks it when the budget is exhausted."""
+        budget = RetryBudget()
+
+        async def attempt() -> None:
+            async with lock():
                 if stop.is_set():
                     raise Stopped
-                await tries.make(self._read_and_apply(record))
+                await budget.attempt(self._apply([record]))
 
         while True:
             try:
-                await through_outages(make_a_try, stop, self._service.name)
+                await wait_out_outages(attempt, stop, self._consumer)
                 return
             except Stopped:
                 raise
             except Exception as error:
-                if tries.are_over(error):
-                    await self._give_up(record, error, tries.count, tries.since, stop)
+                if budget.is_exhausted(error):
+                    failed = Failed(record, error, budget.attempts, budget.first_attempt_at)
+                    await self._park(failed, stop)
                     return
-            await pause(tries.pause_seconds, stop)
+            await pause(budget.backoff_seconds, stop)
 
-    def _in_hand(self, record: Record) -> Turn:
-        """Suspects the record of a death in its first try only: one that has failed in this process did not kill it."""
-        suspected = chain([True], repeat(False))
-        return lambda: self._starts.in_hand(record, next(suspected))
+    def _marked(self, record: Record) -> Lock:
+        """Only the first attempt counts as a crash: a record that failed with an error did not crash its process."""
+        counts_as_crash = chain([True], repeat(False))
+        return lambda: self._crash_markers.alone_in_progress(record, next(counts_as_crash))
 
-    async def _through(self, work: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
-        """Does the work beside that of other partitions, again and again while a dependency is away."""
+    async def _wait_out_outage(self, work: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
+        """Runs the work, concurrently with other partitions, and repeats it while a dependency is down."""
 
-        async def in_turn() -> T:
-            async with self._turns.shared():
+        async def locked() -> T:
+            async with self._lock.shared():
                 if stop.is_set():
                     raise Stopped
                 return await work()
 
-        return await through_outages(in_turn, stop, self._service.name)
+        return await wait_out_outages(locked, stop, self._consumer)
 
-    async def _give_up(
-        self, record: Record, error: Exception, attempts: int, since: datetime, stop: asyncio.Event
-    ) -> None:
-        failed = Failed(record, error, attempts, since)
-        await self._through(partial(self._effects.park, failed), stop)
+    async def _park(self, failed: Failed, stop: asyncio.Event) -> None:
+        """Parks one record in its own transaction."""
+        await self._wait_out_outage(partial(self._park_in_transaction, failed), stop)
 
-    async def _read_and_apply(self, record: Record) -> None:
-        await self._apply(await self._read([record]))
+    async def _park_in_transaction(self, failed: Failed) -> None:
+        record, counts = failed.record, BatchCounts(received=1)
+        async with self._database.transaction() as db:
+            counts.parked = len(await park(db, self._consumer, [failed]))
+            counts.duplicates = 1 - counts.parked
+            await advance(db, self._consumer, record.topic, record.partition, record.offset + 1, counts)
+        counts.add_to_metrics(self._consumer, record.topic)
 
-    async def _apply(self, heard: Sequence[Heard]) -> None:
-        await self._effects.apply(heard, briefly=self._starts.someone_died)
+    async def _without_settled(self, records: Sequence[Record]) -> list[Record]:
+        """Returns the records that the inbox would not ignore, and counts the others as duplicates."""
+        last, ids = records[-1], [(record.event_id, record.redrive) for record in records]
+        async with self._database.transaction() as db:
+            done = await _settled(db, self._consumer, [(key, redrive) for key, redrive in ids if key])
+            unsettled = [record for record in records if (record.event_id, record.redrive) not in done]
+            duplicates = len(records) - len(unsettled)
+            counts = BatchCounts(received=duplicates, duplicates=duplicates)
+            if duplicates:
+                await advance(db, self._consumer, last.topic, last.partition, records[0].offset, counts)
+        counts.add_to_metrics(self._consumer, last.topic)
+        return unsettled
 
-    async def _read(self, records: Sequence[Record]) -> list[Heard]:
-        return [(record, await self._read_one(record)) for record in records]
+    async def _clear(self, partitions: Sequence[Partition]) -> None:
+        try:
+            await self._crash_markers.clear(partitions)
+        except Exception as error:  # the next owner then processes these partitions individually for a while
+            log.info("crash_markers_not_cleared", error=describe(error))
 
-    async def _read_one(self, record: Record) -> Delivery | Unreadable | None:
-        heard = await read(record, self._wanted, self._registry)
-        if isinstance(heard, Delivery) and any(NOT_UTF_8 in name for name, _ in record.headers):
-            return Unreadable(record, PermanentFailure("the name of a header is not UTF-8"))
-        return heard
+
+async def _settled(
+    db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]
+) -> set[tuple[UUID, int]]:
+    """Returns those of the `(event id, redrive count)` pairs that `claim` would ignore."""
+    ids = list(events)
+    columns = [event_id for event_id, _ in ids], [redrive for _, redrive in ids]
+    return {(row["event_id"], row["asked"]) for row in await driver(db).fetch(SETTLED, consumer, *columns)}

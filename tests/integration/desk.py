@@ -8,8 +8,8 @@ from uuid import uuid4
 from sqlalchemy import Column, Identity, Integer, Table, Text, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.offsets import consumer_offsets
-from chassis.consumer.recovery import Processor
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure
 from chassis.events.avro import encode, frame
@@ -110,7 +110,7 @@ async def desk_database(desk: Desk, new_database: NewDatabase) -> Database:
 
 
 async def work(desk: Desk, database: Database, *records: Record, schemas: Schemas | None = None) -> None:
-    processor = Processor(desk.service, database, schemas or Schemas())  # type: ignore[arg-type]
+    processor = EventProcessor(desk.service, database, schemas or Schemas())  # type: ignore[arg-type]
     await processor.process(records, asyncio.Event())
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chassis.consumer.retry import RETRY_SECONDS, TRIES, TRY_FOR_SECONDS, Tries
+from chassis.consumer.retry import BACKOFF_SECONDS, MAX_ATTEMPTS, MAX_RETRY_SECONDS, RetryBudget
 from chassis.errors import InfrastructureFailure, PermanentFailure, TransientFailure
 
 
@@ -10,40 +10,41 @@ async def fails(error: Exception) -> None:
     raise error
 
 
-async def tried(tries: Tries, error: Exception) -> bool:
+async def exhausted_by(budget: RetryBudget, error: Exception) -> bool:
     with pytest.raises(type(error)):
-        await tries.make(fails(error))
-    return tries.are_over(error)
+        await budget.attempt(fails(error))
+    return budget.is_exhausted(error)
 
 
 async def test_bad_luck_is_tried_five_times() -> None:
-    tries = Tries()
-    assert [await tried(tries, TransientFailure()) for _ in range(TRIES)] == [False] * (TRIES - 1) + [True]
+    budget = RetryBudget()
+    exhausted = [await exhausted_by(budget, TransientFailure()) for _ in range(MAX_ATTEMPTS)]
+    assert exhausted == [False] * (MAX_ATTEMPTS - 1) + [True]
 
 
 async def test_what_can_never_work_is_tried_once() -> None:
-    assert await tried(Tries(), PermanentFailure())
+    assert await exhausted_by(RetryBudget(), PermanentFailure())
 
 
 async def test_slow_failures_end_after_a_third_of_the_poll_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([0.0, TRY_FOR_SECONDS - 1, 1000.0, 1002.0])
+    now = iter([0.0, MAX_RETRY_SECONDS - 1, 1000.0, 1002.0])
     monkeypatch.setattr("chassis.consumer.retry.running_seconds", lambda: next(now))
-    tries = Tries()
-    assert [await tried(tries, TransientFailure()) for _ in range(2)] == [False, True]
-    assert tries.count == 2
+    budget = RetryBudget()
+    assert [await exhausted_by(budget, TransientFailure()) for _ in range(2)] == [False, True]
+    assert budget.attempts == 2
 
 
 async def test_an_outage_is_no_try_and_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(0, 1_000_000, 1_000))
     monkeypatch.setattr("chassis.consumer.retry.running_seconds", lambda: next(now))
-    tries = Tries()
-    for _ in range(2 * TRIES):
-        await tried(tries, InfrastructureFailure())
-    assert tries.count == 0 and not tries.are_over(TransientFailure())
+    budget = RetryBudget()
+    for _ in range(2 * MAX_ATTEMPTS):
+        await exhausted_by(budget, InfrastructureFailure())
+    assert budget.attempts == 0 and not budget.is_exhausted(TransientFailure())
 
 
 async def test_the_pause_grows_and_is_spread_over_its_whole_width() -> None:
-    tries = Tries()
-    tries.count = 3
-    pauses = [tries.pause_seconds for _ in range(200)]
-    assert min(pauses) < RETRY_SECONDS * 2 and RETRY_SECONDS * 6 < max(pauses) <= RETRY_SECONDS * 8
+    budget = RetryBudget()
+    budget.attempts = 3
+    pauses = [budget.backoff_seconds for _ in range(200)]
+    assert min(pauses) < BACKOFF_SECONDS * 2 and BACKOFF_SECONDS * 6 < max(pauses) <= BACKOFF_SECONDS * 8
