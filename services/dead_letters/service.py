@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Integer, LargeBinary, Text, Uuid
 
 from chassis.dead_letters.reader import DeadLetter
-from chassis.outbox.publish import dump_headers
+from chassis.outbox.table import dump_headers
 from chassis.service import Service
 from services.dead_letters.domain import Standing, hear
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.outbox.publish import Headers, load_headers
+from chassis.outbox.table import Headers, load_headers
 from services.dead_letters.bodies import ActionShown, HeaderShown, LetterShown, Line
 from services.dead_letters.service import actions, letters
 

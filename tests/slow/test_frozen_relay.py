@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chassis.database import Database
-from chassis.outbox.publish import Message
+from chassis.outbox.forward import Message
 from tests.conftest import REPOSITORY
 from tests.fixtures import NewDatabase
 from tests.integration.relaying import Topics, fetch, kafka_topics, unsent, until, write
