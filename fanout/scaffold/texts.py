@@ -67,8 +67,8 @@ CREATE = """\
 TEST = '''\
 """What {name} hears twice it notes once, on a real Postgres."""
 
-{events}{service}from tests.fixtures import NewDatabase
-from tests.hearing import example, hear, rows
+{events}{service}from tests.support.stack_fixtures import NewDatabase
+from tests.support.handling import example, hear, rows
 {tests}'''
 
 ONE_TEST = """

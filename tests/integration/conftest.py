@@ -12,10 +12,10 @@ from sqlalchemy.engine import URL
 from chassis.broker import Broker
 from chassis.database import Database
 from fanout.provision import kafka_and_registry
-from tests.fixtures import NewDatabase
-from tests.integration.desk import Desk, desk_database
-from tests.integration.ledger_world import Honest, World, copy, create, drop, live, world_at
-from tests.stack import Stack
+from tests.support.recording_service import Desk, desk_database
+from tests.support.simulated_system import Honest, World, copy, create, drop, live, world_at
+from tests.support.stack import Stack
+from tests.support.stack_fixtures import NewDatabase
 
 __all__ = ["Broken", "NewDatabase", "NewTopic"]
 

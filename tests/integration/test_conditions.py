@@ -13,8 +13,8 @@ from chassis.consumer.processing import Processor
 from chassis.consumer.retry import TRIES
 from chassis.database import Database
 from chassis.errors import FailureClass, classify
-from tests.databases import administer, named_url
-from tests.integration.desk import Desk, Schemas, confirmed, noted, rows
+from tests.support.databases import administer, named_url
+from tests.support.recording_service import Desk, Schemas, confirmed, noted, rows
 
 FAILURES = 2 * TRIES
 

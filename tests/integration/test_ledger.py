@@ -6,8 +6,8 @@ import pytest
 
 from fanout.verify.report import Report
 from tests.integration.conftest import Broken
-from tests.integration.ledger_plants import PLANTS
-from tests.integration.ledger_world import Honest, of, placed
+from tests.support.corruptions import PLANTS
+from tests.support.simulated_system import Honest, of, placed
 
 
 def offenders(report: Report) -> dict[str, str]:

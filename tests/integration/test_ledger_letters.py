@@ -5,7 +5,7 @@ from rich.console import Console
 
 from fanout.verify.table import show
 from tests.integration.conftest import Broken
-from tests.integration.ledger_world import SERVICES, Honest, of, placed
+from tests.support.simulated_system import SERVICES, Honest, of, placed
 
 
 async def test_a_dead_letter_that_is_not_sent_yet_is_on_the_way(copied: Broken) -> None:

@@ -13,7 +13,7 @@ from chassis.service import load
 from fanout.replay.state import clear
 from fanout.verify.report import Report
 from tests.integration.conftest import Broken
-from tests.integration.ledger_world import SERVICES, Honest, World, placed
+from tests.support.simulated_system import SERVICES, Honest, World, placed
 
 
 async def cleaned_up(

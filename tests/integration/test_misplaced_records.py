@@ -14,8 +14,8 @@ from chassis.events.dead_letter import Origin
 from chassis.events.record import Record
 from chassis.outbox.publish import load_headers, outbox
 from schemas import OrderConfirmed
-from tests.integration import facts
-from tests.integration.desk import CONFIRMED, Desk, confirmed, counts, noted, record, rows, work
+from tests.support import sample_events
+from tests.support.recording_service import CONFIRMED, Desk, confirmed, counts, noted, record, rows, work
 
 
 async def redriven(database: Database, letter: Record, correction: OrderConfirmed | None) -> Record:
@@ -63,7 +63,7 @@ async def test_a_record_with_the_key_of_another_event_is_parked(
 async def test_it_is_applied_once_it_came_back_corrected(desk: Desk, database: Database) -> None:
     misplaced = replace(confirmed("a", 0), key=b"b")
     await work(desk, database, misplaced)
-    await work(desk, database, await redriven(database, misplaced, facts.order_confirmed("a")))
+    await work(desk, database, await redriven(database, misplaced, sample_events.order_confirmed("a")))
     assert await noted(desk, database) == [("a", "confirmed")]
     assert [row.status for row in await rows(database, inbox)] == ["applied"]
 
@@ -79,7 +79,9 @@ async def test_it_is_parked_again_when_it_came_back_as_it_was(desk: Desk, databa
 async def test_an_event_that_came_back_belongs_to_the_topic_it_was_parked_from(
     desk: Desk, database: Database
 ) -> None:
-    corrected = await redriven(database, record("OrderConfirmed", "a", 4, b""), facts.order_confirmed("a"))
-    assert corrected.value == frame(CONFIRMED, encode(facts.order_confirmed("a")))
+    corrected = await redriven(
+        database, record("OrderConfirmed", "a", 4, b""), sample_events.order_confirmed("a")
+    )
+    assert corrected.value == frame(CONFIRMED, encode(sample_events.order_confirmed("a")))
     await work(desk, database, corrected)
     assert await noted(desk, database) == [("a", "confirmed")]

@@ -12,7 +12,7 @@ from chassis.consumer.processing import Processor
 from chassis.database import Database
 from chassis.errors import PermanentFailure
 from schemas import OrderConfirmed
-from tests.integration.desk import Desk, Schemas, confirmed, counts, noted, rows
+from tests.support.recording_service import Desk, Schemas, confirmed, counts, noted, rows
 
 
 def an_owner(desk: Desk, database: Database) -> Processor:

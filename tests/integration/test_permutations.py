@@ -12,11 +12,11 @@ import schemas
 from chassis.service import load
 from fanout.local.topology import services
 from schemas import OrderCancelled
-from tests.integration import facts
-from tests.integration.arrivals import Arrival, arrivals
 from tests.integration.conftest import NewDatabase
-from tests.integration.histories import HISTORIES, History
-from tests.integration.listener import End, Listener
+from tests.support import sample_events
+from tests.support.arrivals import Arrival, arrivals
+from tests.support.order_histories import HISTORIES, History
+from tests.support.service_under_test import End, Listener
 
 LISTENERS = [name for name in services() if load(name).reactions]
 """Also those that somebody adds: a history tells them what they listen to, and nothing is to be registered."""
@@ -86,7 +86,7 @@ async def arrive(bench: Bench, data: st.DataObject, redrives: bool) -> list[tupl
     names = data.draw(st.lists(st.sampled_from(bench.histories), min_size=1, max_size=4))
     tellings = [await listener.begin(HISTORIES[name]) for name in names]
     await listener.hear(data.draw(arrivals(tellings, redrives)))
-    assert not await facts.broken_checks(listener.service.name, listener.database)
+    assert not await sample_events.broken_checks(listener.service.name, listener.database)
     begun = list(zip(names, (told.order_id for told in tellings), strict=True))
     ends = await listener.ends({order_id: HISTORIES[name] for name, order_id in begun})
     return [(name, ends[order_id]) for name, order_id in begun]

@@ -14,7 +14,7 @@ from chassis.consumer.retry import TRIES
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure, PermanentFailure, TransientFailure
 from chassis.outbox.publish import load_headers, outbox
-from tests.integration.desk import (
+from tests.support.recording_service import (
     TRACE,
     Desk,
     Schemas,

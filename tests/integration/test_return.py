@@ -17,7 +17,7 @@ from chassis.events.dead_letter import DLQ_HEADERS, Origin, split_headers
 from chassis.events.record import Record
 from chassis.outbox.publish import load_headers, outbox
 from chassis.retention import forget
-from tests.integration.desk import Desk, cancelled, confirmed, noted, record, rows, work
+from tests.support.recording_service import Desk, cancelled, confirmed, noted, record, rows, work
 
 
 async def last_message(database: Database, topic: str) -> Row:  # type: ignore[type-arg]

@@ -13,9 +13,9 @@ from services.notifications import sender
 from services.notifications.domain import MESSAGE_IDS
 from services.notifications.post import Answer
 from services.notifications.service import messages, notifications
-from tests.integration import facts
 from tests.integration.conftest import NewDatabase
-from tests.integration.mail_server import MailServer, all_decided, rows, sending, tell, until
+from tests.support import sample_events
+from tests.support.smtp_inbox import MailServer, all_decided, rows, sending, tell, until
 
 NOT_IDLE = text(
     "SELECT state FROM pg_stat_activity "
@@ -37,11 +37,13 @@ def server() -> MailServer:
 async def test_each_message_is_one_mail_that_says_what_it_is_about(
     database: Database, server: MailServer
 ) -> None:
-    await facts.deliver(database, notifications, facts.order_placed("o-1"), facts.order_shipped("o-1"))
+    await sample_events.deliver(
+        database, notifications, sample_events.order_placed("o-1"), sample_events.order_shipped("o-1")
+    )
     async with server.listening(), sending(database, server):
         await until(lambda: all_decided(database))
     first, second = server.taken
-    row, _ = await facts.fetch(database, select(messages).order_by(messages.c.id))
+    row, _ = await sample_events.fetch(database, select(messages).order_by(messages.c.id))
     assert first["From"] == "Fanout <orders@fanout.example>"
     assert first["To"] == "c-1@customers.example"
     assert first["Message-ID"] == f"<{row['message_id']}@{MESSAGE_IDS}>"
@@ -61,7 +63,7 @@ async def test_a_server_that_is_down_costs_a_message_nothing_but_time(
     written = (await rows(database))["c-2"]["next_try_at"]
 
     async def tried_in_vain() -> bool:
-        return len(await facts.fetch(database, GIVEN_BACK.bindparams(since=written))) == 2
+        return len(await sample_events.fetch(database, GIVEN_BACK.bindparams(since=written))) == 2
 
     async with sending(database, server):
         await until(tried_in_vain)
@@ -134,8 +136,8 @@ async def test_a_slow_server_holds_no_transaction_and_no_row(database: Database,
     await tell(database, "c-1", "c-2")
     async with server.listening(), sending(database, server):
         await server.busy.wait()
-        assert not await facts.fetch(database, NOT_IDLE)
-        assert await facts.fetch(database, select(messages).with_for_update(nowait=True))
+        assert not await sample_events.fetch(database, NOT_IDLE)
+        assert await sample_events.fetch(database, select(messages).with_for_update(nowait=True))
         await tell(database, "c-3")
 
 

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from chassis.database import Database
-from tests.integration import facts
 from tests.integration.conftest import NewDatabase
-from tests.integration.mail_server import MailServer, all_decided, rows, sending, tell, until
+from tests.support import sample_events
+from tests.support.smtp_inbox import MailServer, all_decided, rows, sending, tell, until
 
 
 @pytest.fixture
@@ -68,7 +68,9 @@ async def test_a_customer_id_cannot_add_a_header_or_a_command(
 
 async def test_lines_of_a_body_are_only_lines_of_a_body(database: Database, server: MailServer) -> None:
     await tell(database, "c-1")
-    await facts.change(database, r"UPDATE messages SET body = E'one\r\n.\r\nRSET\r\n..two\n\nSubject: three'")
+    await sample_events.change(
+        database, r"UPDATE messages SET body = E'one\r\n.\r\nRSET\r\n..two\n\nSubject: three'"
+    )
     async with server.listening(), sending(database, server):
         await until(lambda: all_decided(database))
     (mail,) = server.taken
@@ -101,7 +103,9 @@ async def test_a_server_that_closes_its_service_is_away_and_nobody_is_refused(
     await tell(database, "c-1", "c-2")
     async with server.listening(), sending(database, server):
         await until(lambda: asked(server, "c-1"))
-        assert not await facts.fetch(database, text("SELECT 1 FROM messages WHERE refused_at IS NOT NULL"))
+        assert not await sample_events.fetch(
+            database, text("SELECT 1 FROM messages WHERE refused_at IS NOT NULL")
+        )
         server.answers.clear()
         await until(lambda: sent(database, "c-1", "c-2"))
     assert (await rows(database))["c-2"]["attempts"] == 1

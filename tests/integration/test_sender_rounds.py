@@ -11,7 +11,7 @@ from chassis.database import Database
 from services.notifications import sender
 from services.notifications.domain import Message
 from tests.integration.conftest import NewDatabase
-from tests.integration.mail_server import MailServer, all_decided, sending, tell, until
+from tests.support.smtp_inbox import MailServer, all_decided, sending, tell, until
 
 
 @pytest.fixture

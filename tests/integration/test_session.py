@@ -14,8 +14,8 @@ from chassis.database import Database
 from chassis.events.record import Record
 from fanout.held import held_partitions
 from schemas import OrderConfirmed
-from tests.integration.desk import Desk, Schemas, confirmed, noted, rows
-from tests.integration.kafka_topics import Topic, kafka_address, new_topic, running, until
+from tests.support.kafka_topics import Topic, kafka_address, new_topic, running, until
+from tests.support.recording_service import Desk, Schemas, confirmed, noted, rows
 
 ZEROS = 20 * 2**20
 

@@ -15,7 +15,7 @@ from chassis.consumer.processing import Processor
 from chassis.database import Database
 from chassis.events.record import Record
 from schemas import OrderConfirmed
-from tests.integration.desk import Desk, Schemas, confirmed, counts, noted, record, rows
+from tests.support.recording_service import Desk, Schemas, confirmed, counts, noted, record, rows
 
 
 class Death(BaseException):

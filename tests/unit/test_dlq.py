@@ -13,7 +13,7 @@ from fanout.dlq import client as client_module
 from fanout.dlq.client import Client
 from fanout.dlq.options import moment
 from fanout.errors import FanoutError, RefusedInput, Unreachable
-from tests.unit.letter_desk import LETTER, Desk, serving
+from tests.support.scripted_dead_letters import LETTER, Desk, serving
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from fanout.errors import BadUsage
 from fanout.local.topology import services
 from fanout.scaffold import names, texts
 from fanout.scaffold.notes import notes_of
-from tests.stack import REPOSITORY
+from tests.support.stack import REPOSITORY
 
 NEW_CODE = texts.words(notes_of(["OrderConfirmed"]))
 

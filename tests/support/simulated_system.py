@@ -24,8 +24,8 @@ from schemas.files import parsed_schema
 from services.orders.api import call_off
 from services.orders.bodies import NewOrder
 from services.payments.api import NewPayment, settle_invoice
-from tests.databases import administer, named_url
-from tests.integration import facts
+from tests.support import sample_events
+from tests.support.databases import administer, named_url
 
 SERVICES = (
     "analytics",
@@ -59,7 +59,7 @@ class World:
             card_token=card,
             lines=[{"product_id": product, "quantity": quantity}],
         )
-        return await facts.place_order(self.databases["orders"], new)
+        return await sample_events.place_order(self.databases["orders"], new)
 
     async def cancel(self, order_id: str) -> None:
         async with self.databases["orders"].transaction() as db:

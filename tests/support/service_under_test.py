@@ -18,10 +18,10 @@ from chassis.events.record import Record
 from chassis.events.topics import retry_topic
 from chassis.service import Service
 from schemas import Event
-from tests.hearing import KnownSchemas
-from tests.integration import facts
-from tests.integration.arrivals import Arrival, Way
-from tests.integration.histories import History, Request, Telling, about, aliases, place
+from tests.support import sample_events
+from tests.support.arrivals import Arrival, Way
+from tests.support.handling import KnownSchemas
+from tests.support.order_histories import History, Request, Telling, about, aliases, place
 
 End = dict[str, list[Any]]
 """By table, the rows about an order; under `said`, what was published about it."""
@@ -58,13 +58,13 @@ class Listener:
             else:
                 records = [self._record(arrival) for arrival in batch]
                 await self._processor.process(records, asyncio.Event())
-        assert not await facts.fetch(self.database, select(parked))
+        assert not await sample_events.fetch(self.database, select(parked))
 
     async def ends(self, histories: Mapping[str, History]) -> dict[str, End]:
         """By order id; without ids that count, and without what the database fills in."""
-        said = await facts.said(self.database)
+        said = await sample_events.said(self.database)
         tables = {
-            table.name: await facts.fetch(self.database, select(*filter(_is_told, table.columns)))
+            table.name: await sample_events.fetch(self.database, select(*filter(_is_told, table.columns)))
             for table in self.service.metadata.tables.values()
         }
         ends: dict[str, End] = {}

@@ -18,7 +18,7 @@ from chassis.outbox.publish import publish
 from chassis.service import Service
 from schemas import FraudAssessed, OrderCancelled, OrderConfirmed
 from schemas.files import parsed_schema
-from tests.fixtures import NewDatabase
+from tests.support.stack_fixtures import NewDatabase
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CONFIRMED, CANCELLED = 1, 2
