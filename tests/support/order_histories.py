@@ -55,7 +55,7 @@ S = TypeVar("S", bound=Event | Request)
 
 @dataclass(frozen=True)
 class Telling:
-    """What one service gets to hear of one order, and, by step, what it has heard before that, whatever happens."""
+    """What one service gets to handle of one order, and, by step, what it has heard before that, whatever happens."""
 
     order_id: str
     steps: Sequence[Step]

@@ -27,7 +27,7 @@ End = dict[str, list[Any]]
 """By table, the rows about an order; under `said`, what was published about it."""
 
 
-class Listener:
+class ServiceUnderTest:
     """Orders are numbered, so that one database serves any number of them."""
 
     def __init__(self, service: Service, database: Database) -> None:
@@ -36,7 +36,7 @@ class Listener:
         self._offsets = Counter[str]()
         self._orders = 0
 
-    def hears(self, history: History) -> bool:
+    def handles(self, history: History) -> bool:
         return any(type(step) in self.service.reactions for step in history.steps)
 
     async def begin(self, history: History) -> Telling:
@@ -48,7 +48,7 @@ class Listener:
                 await place(about(order_id, history.placed), db)
         return history.tell(self.service, order_id)
 
-    async def hear(self, arrivals: Sequence[Arrival]) -> None:
+    async def handle(self, arrivals: Sequence[Arrival]) -> None:
         for batch in _batches(arrivals, self.service.name):
             first = batch[0]
             if isinstance(first.step, Request):

@@ -21,7 +21,7 @@ from tests.support import sample_events
 HOST = "127.0.0.1"
 
 
-class MailServer:
+class SmtpInbox:
     """`answers` are given to a recipient instead of 250; `hangs_up_on` breaks the connection off in DATA.
 
     `answer_to_sender` is given to MAIL; `pipelining` is announced.
@@ -108,7 +108,7 @@ async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 15) ->
 
 
 @asynccontextmanager
-async def sending(database: Database, server: MailServer) -> AsyncIterator["asyncio.Task[None]"]:
+async def sending(database: Database, server: SmtpInbox) -> AsyncIterator["asyncio.Task[None]"]:
     """Notifications' sender as in a worker; in the end it is asked to stop, and must."""
     stop, settings = asyncio.Event(), Settings(database_url="-", smtp=server.address)
     task = asyncio.create_task(send(database, settings, stop))

@@ -31,7 +31,7 @@ def test_words_of_python_and_postgres_are_refused(name: str) -> None:
         names.require_free(name, set())
 
 
-@pytest.mark.parametrize("name", ["insert", "events", "hear", "confirmed_orders", "db"])
+@pytest.mark.parametrize("name", ["insert", "events", "handle", "confirmed_orders", "db"])
 def test_a_name_that_the_new_code_uses_itself_is_refused(name: str) -> None:
     with pytest.raises(BadUsage, match="the new code"):
         names.require_free(name, NEW_CODE)
