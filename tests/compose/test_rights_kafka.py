@@ -18,7 +18,7 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.service import load
 from fanout.local.topology import services
 from tests.support.containers import Containers

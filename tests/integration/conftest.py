@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from sqlalchemy.engine import URL
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.database import Database
 from fanout.provision import kafka_and_registry
 from tests.support.recording_service import RecordingService, recorder_database

@@ -9,8 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
-from chassis.broker import Broker
-from chassis.config import Settings
+from chassis.config import Broker, Settings
 from chassis.consumer.membership import client_settings
 from fanout.commands.lag import measure
 from fanout.kafka_reader import reader, record_ends

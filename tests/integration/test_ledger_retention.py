@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from chassis.clock import now
 from chassis.retention import CLOCKS_DIFFER, forget
 from chassis.service import load
+from chassis.timestamps import now
 from fanout.replay.state import clear
 from fanout.verify.report import Report
 from tests.integration.conftest import Broken

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import REGISTRY
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.database import Database
 from chassis.outbox import relay, terms
 from chassis.outbox.publish import Message

@@ -22,7 +22,7 @@ __all__ = ["kafka_topics"]
 
 PROGRAM = """
 import asyncio, sys
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.events.registry import Registry
 from chassis.outbox.relay import Relay
 

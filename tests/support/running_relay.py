@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from sqlalchemy import text
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.database import Database
 from chassis.events.registry import Registry
 from chassis.outbox.publish import Message, forward

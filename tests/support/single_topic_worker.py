@@ -5,8 +5,8 @@ import sys
 
 from chassis import worker
 from chassis.config import Settings
-from chassis.logs import configure_logging
 from chassis.service import load
+from chassis.telemetry import configure_logging
 from schemas import OrderPlaced
 
 if __name__ == "__main__":
