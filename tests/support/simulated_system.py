@@ -114,7 +114,7 @@ class SimulatedSystem:
 
 @dataclass(frozen=True)
 class Honest:
-    """Returns a simulated system where all was delivered, kept as templates: databases by service, orders by what became of them."""
+    """Names the template databases of a system in which everything was delivered, and its orders by outcome."""
 
     names: Mapping[str, str]
     offsets: Mapping[str, int]

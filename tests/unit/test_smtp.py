@@ -20,7 +20,7 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
-    async def handles(self, expected: bytes) -> None:
+    async def hears(self, expected: bytes) -> None:
         """What comes before the server says anything more, all of it and nothing else."""
         heard = await self._reader.readexactly(len(expected))
         with pytest.raises(TimeoutError):
