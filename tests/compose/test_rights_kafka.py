@@ -21,7 +21,7 @@ from confluent_kafka.cimpl import NewTopic
 from chassis.config import Broker
 from chassis.service import load
 from fanout.local.topology import services
-from tests.compose.containers import Containers
+from tests.support.containers import Containers
 
 SILENT = {"log_level": 0}
 REFUSED_TOPIC = {

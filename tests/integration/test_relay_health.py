@@ -8,7 +8,7 @@ from chassis.database import Database
 from chassis.outbox import relay, relay_health, terms
 from chassis.outbox.forward import Message
 from tests.integration.conftest import NewDatabase
-from tests.integration.relaying import Topics, kafka_topics, running, until, write
+from tests.support.running_relay import Topics, kafka_topics, running, until, write
 
 __all__ = ["kafka_topics"]
 

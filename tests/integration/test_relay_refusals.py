@@ -12,7 +12,7 @@ from chassis.outbox import relay
 from chassis.outbox.forward import Message
 from chassis.outbox.table import outbox
 from tests.integration.conftest import NewDatabase
-from tests.integration.relaying import Topics, fetch, kafka_topics, running, unsent, until, write
+from tests.support.running_relay import Topics, fetch, kafka_topics, running, unsent, until, write
 
 __all__ = ["kafka_topics"]
 

@@ -17,7 +17,7 @@ import asyncpg
 
 from fanout.addresses import Addresses
 from fanout.compose.blocks import names
-from tests.stack import REPOSITORY, Stack
+from tests.support.stack import REPOSITORY, Stack
 
 UP_SECONDS = 600
 ADDRESSES = """

@@ -1,4 +1,4 @@
-"""A whole worker that reads one topic only: `python -m tests.slow.reader TOPIC`. Its group is called like the topic."""
+"""Runs a worker that reads one topic: `python -m tests.support.single_topic_worker TOPIC`; its group is the topic."""
 
 import asyncio
 import sys

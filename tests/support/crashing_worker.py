@@ -1,4 +1,4 @@
-"""A consumer that dies of one order, without a word: `python -m tests.system.fragile ORDER_ID`."""
+"""A consumer that dies of one order, without a word: `python -m tests.support.crashing_worker ORDER_ID`."""
 
 import asyncio
 import os

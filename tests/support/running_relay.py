@@ -18,7 +18,7 @@ from chassis.database import Database
 from chassis.events.registry import Registry
 from chassis.outbox.forward import Message, forward
 from chassis.outbox.relay import Relay
-from tests.conftest import Stack
+from tests.support.stack import Stack
 
 WAIT = 10.0
 
