@@ -15,15 +15,15 @@ from typing import Any
 
 import asyncpg
 
-from fanout.addresses import Addresses
 from fanout.compose.blocks import names
+from fanout.running import Addresses
 from tests.stack import REPOSITORY, Stack
 
 UP_SECONDS = 600
 ADDRESSES = """
 import json
 from dataclasses import asdict
-from fanout.addresses import running
+from fanout.running import running
 print(json.dumps(asdict(running())))
 """
 

@@ -20,7 +20,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from chassis.broker import Broker
 from chassis.service import load
-from fanout.local.topology import services
+from fanout.repository import services
 from tests.compose.containers import Containers
 
 SILENT = {"log_level": 0}

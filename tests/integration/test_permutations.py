@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import schemas
 from chassis.service import load
-from fanout.local.topology import services
+from fanout.repository import services
 from schemas import OrderCancelled
 from tests.integration import facts
 from tests.integration.arrivals import Arrival, arrivals
