@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import asyncpg
 
 from chassis.service import load
-from fanout.compose.processes import OPERATOR, Process, apis, processes
+from fanout.compose.logins import OPERATOR, Process, apis, processes
 from fanout.errors import SetupFailed
 from fanout.repository import REPOSITORY
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from chassis.events.topics import dead_letter_topic, retry_topic
 from chassis.service import Service
-from fanout.compose.processes import OPERATOR, Process
+from fanout.compose.logins import OPERATOR, Process
 
 
 @dataclass(frozen=True, order=True)

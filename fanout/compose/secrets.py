@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from fanout.compose.processes import BROKER, OPERATOR, SETUP, apis, processes, workers
+from fanout.compose.logins import BROKER, OPERATOR, SETUP, apis, processes, workers
 
 SECRETS, OWNER = Path("/secrets"), Path("/app/services")
 SERVICES_UID, POSTGRES_UID, KAFKA_UID, REGISTRY_UID = 10001, 999, 1000, 1001

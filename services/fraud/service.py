@@ -23,9 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import ARRAY, Boolean, DateTime, Integer, Text
 
-from chassis.clock import milliseconds
 from chassis.outbox.publish import publish
 from chassis.service import Service
+from chassis.timestamps import milliseconds
 from schemas import FraudAssessed, OrderPlaced
 from services.fraud.domain import MANY_ORDERS, WINDOW, Verdict, judge, revise
 

@@ -9,10 +9,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import JSON, DateTime, Text
 
-from chassis.clock import milliseconds
 from chassis.outbox.publish import publish
 from chassis.service import Service
 from chassis.statements import Statement, arrays
+from chassis.timestamps import milliseconds
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped
 from services.fulfillment.domain import label
 

@@ -8,11 +8,11 @@ from sqlalchemy import Column, ForeignKey, Index, Table, any_, select, text, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, Boolean, DateTime, Integer, Text
 
-from chassis.clock import milliseconds
 from chassis.errors import PermanentFailure
 from chassis.outbox.publish import publish
 from chassis.service import Service
 from chassis.statements import Statement, arrays, ids
+from chassis.timestamps import milliseconds
 from schemas import (
     FraudAssessed,
     OrderCancelled,

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.clock import now
 from chassis.http.app import Db, Problem, create_api
 from chassis.http.idempotency import Idempotent
+from chassis.timestamps import now
 from services.payments.domain import Method, NotPayable, Status, pay
 from services.payments.service import lock, payment_rows, payments, save
 

@@ -8,10 +8,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, DateTime, Text
 
-from chassis.clock import milliseconds
 from chassis.outbox.publish import publish
 from chassis.service import Service
 from chassis.statements import Statement, arrays, ids, insert_rows
+from chassis.timestamps import milliseconds
 from schemas import OrderCancelled, OrderPlaced, PaymentProcessed, PaymentRefunded
 from services.payments.domain import Payment, open_payment, payment_id, undo
 

@@ -8,12 +8,11 @@ import pytest
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
-from chassis.broker import Broker
-from chassis.config import UnreadableSecrets, read_settings
+from chassis.config import Broker, UnreadableSecrets, read_settings
 from chassis.service import load
 from fanout.cli import COMMANDS, WITH_CONTAINERS, _app
+from fanout.compose.logins import OPERATOR, SETUP, apis, processes, workers
 from fanout.compose.permissions import rights
-from fanout.compose.processes import OPERATOR, SETUP, apis, processes, workers
 from fanout.compose.secrets import files, logins
 from fanout.errors import BadUsage
 from fanout.repository import REPOSITORY, services

@@ -18,16 +18,16 @@ from chassis.events.record import Record
 from chassis.events.topics import retry_topic
 from chassis.service import Service
 from schemas import Event
-from tests.hearing import KnownSchemas
-from tests.integration import facts
-from tests.integration.arrivals import Arrival, Way
-from tests.integration.histories import History, Request, Telling, about, aliases, place
+from tests.support import sample_events
+from tests.support.arrivals import Arrival, Way
+from tests.support.handling import KnownSchemas
+from tests.support.order_histories import History, Request, Telling, about, aliases, place
 
 End = dict[str, list[Any]]
 """By table, the rows about an order; under `said`, what was published about it."""
 
 
-class Listener:
+class ServiceUnderTest:
     """Orders are numbered, so that one database serves any number of them."""
 
     def __init__(self, service: Service, database: Database) -> None:
@@ -36,7 +36,7 @@ class Listener:
         self._offsets = Counter[str]()
         self._orders = 0
 
-    def hears(self, history: History) -> bool:
+    def handles(self, history: History) -> bool:
         return any(type(step) in self.service.reactions for step in history.steps)
 
     async def begin(self, history: History) -> Telling:
@@ -48,7 +48,7 @@ class Listener:
                 await place(about(order_id, history.placed), db)
         return history.tell(self.service, order_id)
 
-    async def hear(self, arrivals: Sequence[Arrival]) -> None:
+    async def handle(self, arrivals: Sequence[Arrival]) -> None:
         for batch in _batches(arrivals, self.service.name):
             first = batch[0]
             if isinstance(first.step, Request):
@@ -58,13 +58,13 @@ class Listener:
             else:
                 records = [self._record(arrival) for arrival in batch]
                 await self._processor.process(records, asyncio.Event())
-        assert not await facts.fetch(self.database, select(parked))
+        assert not await sample_events.fetch(self.database, select(parked))
 
     async def ends(self, histories: Mapping[str, History]) -> dict[str, End]:
         """By order id; without ids that count, and without what the database fills in."""
-        said = await facts.said(self.database)
+        said = await sample_events.said(self.database)
         tables = {
-            table.name: await facts.fetch(self.database, select(*filter(_is_told, table.columns)))
+            table.name: await sample_events.fetch(self.database, select(*filter(_is_told, table.columns)))
             for table in self.service.metadata.tables.values()
         }
         ends: dict[str, End] = {}

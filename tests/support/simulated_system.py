@@ -1,4 +1,4 @@
-"""A small honest world for the ledger: the real services on real Postgres, with a postman in Kafka's place."""
+"""Simulates the system for tests of `verify`: the real services on real Postgres, events delivered without Kafka."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -24,8 +24,8 @@ from schemas.files import parsed_schema
 from services.orders.api import call_off
 from services.orders.bodies import NewOrder
 from services.payments.api import NewPayment, settle_invoice
-from tests.databases import administer, named_url
-from tests.integration import facts
+from tests.support import sample_events
+from tests.support.databases import administer, named_url
 
 SERVICES = (
     "analytics",
@@ -45,7 +45,7 @@ SENT = text(
 
 
 @dataclass
-class World:
+class SimulatedSystem:
     """Offsets grow by one a topic, all in partition 0. Only what `deliver` delivers is ever received."""
 
     databases: Mapping[str, Database]
@@ -59,7 +59,7 @@ class World:
             card_token=card,
             lines=[{"product_id": product, "quantity": quantity}],
         )
-        return await facts.place_order(self.databases["orders"], new)
+        return await sample_events.place_order(self.databases["orders"], new)
 
     async def cancel(self, order_id: str) -> None:
         async with self.databases["orders"].transaction() as db:
@@ -114,7 +114,7 @@ class World:
 
 @dataclass(frozen=True)
 class Honest:
-    """A world where all was delivered, kept as templates: databases by service, orders by what became of them."""
+    """Names the template databases of a system in which everything was delivered, and its orders by outcome."""
 
     names: Mapping[str, str]
     offsets: Mapping[str, int]
@@ -131,26 +131,28 @@ def url_of(database: Database) -> str:
     return database.engine.url.render_as_string(hide_password=False)
 
 
-async def live(world: World, names: Mapping[str, str]) -> Honest:
+async def live(simulated: SimulatedSystem, names: Mapping[str, str]) -> Honest:
     orders = {
-        "shipped": await world.order(),
-        "declined": await world.order(card="tok_declined"),
-        "sold_out": await world.order("sold-out-poster"),
-        "unpaid": await world.order(card=None),
-        "paid": await world.order(card=None),
-        "called_off": await world.order(),
+        "shipped": await simulated.order(),
+        "declined": await simulated.order(card="tok_declined"),
+        "sold_out": await simulated.order("sold-out-poster"),
+        "unpaid": await simulated.order(card=None),
+        "paid": await simulated.order(card=None),
+        "called_off": await simulated.order(),
     }
-    await world.cancel(orders["called_off"])
-    await world.deliver()
-    await world.pay(orders["paid"])
-    await world.deliver()
-    await world.close()
-    return Honest(names, world.offsets, orders)
+    await simulated.cancel(orders["called_off"])
+    await simulated.deliver()
+    await simulated.pay(orders["paid"])
+    await simulated.deliver()
+    await simulated.close()
+    return Honest(names, simulated.offsets, orders)
 
 
-def world_at(server: URL, names: Mapping[str, str], offsets: Mapping[str, int] | None = None) -> World:
+def simulated_at(
+    server: URL, names: Mapping[str, str], offsets: Mapping[str, int] | None = None
+) -> SimulatedSystem:
     """`names`: service -> database."""
-    return World(
+    return SimulatedSystem(
         {service: Database(named_url(server, name)) for service, name in names.items()},
         Counter(offsets or {}),
     )
@@ -180,7 +182,7 @@ def of(report: Report, consumer: str) -> Account:
     return next(account for account in report.accounts if account.consumer == consumer)
 
 
-async def placed(world: World, order: str) -> str:
+async def placed(simulated: SimulatedSystem, order: str) -> str:
     """The id of its first fact."""
     wanted = f"SELECT event_id FROM outbox WHERE aggregate_id = '{order}' AND type = 'OrderPlaced'"
-    return str((await world.run("orders", wanted))[0][0])
+    return str((await simulated.run("orders", wanted))[0][0])

@@ -8,7 +8,7 @@ from operator import itemgetter
 
 from hypothesis import strategies as st
 
-from tests.integration.histories import Request, Step, Telling, name_of
+from tests.support.order_histories import Request, Step, Telling, name_of
 
 
 class Way(Enum):

@@ -40,7 +40,7 @@ LETTER: dict[str, Any] = {
 }
 
 
-class Desk:
+class ScriptedApi:
     """Answers in turn, the last one for ever; keeps what it was asked."""
 
     def __init__(self, *answers: tuple[int, Any]) -> None:
@@ -54,7 +54,7 @@ class Desk:
 
 
 @contextmanager
-def serving(desk: Desk) -> Iterator[str]:
+def serving(dead_letters_api: ScriptedApi) -> Iterator[str]:
     class Door(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.reply(None)
@@ -63,9 +63,9 @@ def serving(desk: Desk) -> Iterator[str]:
             self.reply(json.loads(self.rfile.read(int(self.headers["content-length"]))))
 
         def reply(self, body: Any) -> None:
-            desk.asked.append((self.path, body))
-            desk.keys.append(self.headers.get("idempotency-key"))
-            status, content = desk.answer()
+            dead_letters_api.asked.append((self.path, body))
+            dead_letters_api.keys.append(self.headers.get("idempotency-key"))
+            status, content = dead_letters_api.answer()
             data = json.dumps(content).encode()
             self.send_response(status)
             kind = "application/json" if status == 200 else "application/problem+json"

@@ -17,7 +17,7 @@ from chassis.events.record import Record
 from chassis.outbox.publish import load_headers, outbox
 from services.dead_letters.api import app
 from services.dead_letters.service import dead_letters
-from tests.integration.desk import Schemas, confirmed
+from tests.support.recording_service import Schemas, confirmed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WHY = {"who": "ada", "why": "the bug is fixed"}

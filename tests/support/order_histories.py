@@ -32,7 +32,7 @@ from services.orders.service import save as save_orders
 from services.payments.domain import pay, payment_id
 from services.payments.service import lock as lock_payments
 from services.payments.service import save as save_payments
-from tests.hearing import NOON_MS, example
+from tests.support.handling import NOON_MS, example
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ S = TypeVar("S", bound=Event | Request)
 
 @dataclass(frozen=True)
 class Telling:
-    """What one service gets to hear of one order, and, by step, what it has heard before that, whatever happens."""
+    """What one service gets to handle of one order, and, by step, what it has heard before that, whatever happens."""
 
     order_id: str
     steps: Sequence[Step]

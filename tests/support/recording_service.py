@@ -18,7 +18,7 @@ from chassis.outbox.publish import publish
 from chassis.service import Service
 from schemas import FraudAssessed, OrderCancelled, OrderConfirmed
 from schemas.files import parsed_schema
-from tests.fixtures import NewDatabase
+from tests.support.stack_fixtures import NewDatabase
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CONFIRMED, CANCELLED = 1, 2
@@ -37,7 +37,7 @@ class Schemas:
         return parsed_schema({CONFIRMED: OrderConfirmed, CANCELLED: OrderCancelled}[schema_id])
 
 
-class Desk:
+class RecordingService:
     """A service that notes what it hears, and fails as told: by order id, the errors to raise, one per try."""
 
     def __init__(self) -> None:
@@ -102,21 +102,25 @@ def record(type_name: str, order_id: str, offset: int, value: bytes) -> Record:
     return Record("orders", 0, offset, 1_700_000_000_000, order_id.encode(), value, encoded)
 
 
-async def desk_database(desk: Desk, new_database: NewDatabase) -> Database:
+async def recorder_database(recorder: RecordingService, new_database: NewDatabase) -> Database:
     database = await new_database("fraud")
     async with database.engine.begin() as connection:
-        await connection.run_sync(desk.notes.create)
+        await connection.run_sync(recorder.notes.create)
     return database
 
 
-async def work(desk: Desk, database: Database, *records: Record, schemas: Schemas | None = None) -> None:
-    processor = Processor(desk.service, database, schemas or Schemas())  # type: ignore[arg-type]
+async def work(
+    recorder: RecordingService, database: Database, *records: Record, schemas: Schemas | None = None
+) -> None:
+    processor = Processor(recorder.service, database, schemas or Schemas())  # type: ignore[arg-type]
     await processor.process(records, asyncio.Event())
 
 
-async def noted(desk: Desk, database: Database) -> list[tuple[str, str]]:
+async def noted(recorder: RecordingService, database: Database) -> list[tuple[str, str]]:
     async with database.transaction() as db:
-        rows = await db.execute(select(desk.notes.c.order_id, desk.notes.c.heard).order_by(desk.notes.c.id))
+        rows = await db.execute(
+            select(recorder.notes.c.order_id, recorder.notes.c.heard).order_by(recorder.notes.c.id)
+        )
         return [(row.order_id, row.heard) for row in rows]
 
 

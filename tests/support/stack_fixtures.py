@@ -18,8 +18,8 @@ from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import load
 from fanout.local.stack_directory import StackDirectory
-from tests.databases import administer, named_url
-from tests.stack import Stack, free_base
+from tests.support.databases import administer, named_url
+from tests.support.stack import Stack, free_base
 
 NewDatabase = Callable[[str], Awaitable[Database]]
 

@@ -11,7 +11,7 @@ import httpx
 
 import schemas
 from chassis.events.avro import encode, frame
-from tests.integration import facts
+from tests.support import sample_events
 
 Headers = list[tuple[str, str | bytes | None]]
 Poison = tuple[bytes | None, Headers]
@@ -22,14 +22,14 @@ BOMB = json.dumps({"type": "record", "name": "Bomb", "namespace": "fanout", "fie
 TEN_MILLION_NULLS = b"\x80\xda\xc4\x09\x00"
 IMPOSSIBLE_ID = "\x00"
 GOOD: dict[str, Callable[[str], schemas.Event]] = {
-    "OrderPlaced": facts.order_placed,
-    "OrderConfirmed": facts.order_confirmed,
-    "OrderCancelled": facts.order_cancelled,
-    "PaymentProcessed": facts.payment_processed,
-    "StockReserved": facts.stock_reserved,
-    "StockRejected": facts.stock_rejected,
-    "FraudAssessed": facts.fraud_assessed,
-    "OrderShipped": facts.order_shipped,
+    "OrderPlaced": sample_events.order_placed,
+    "OrderConfirmed": sample_events.order_confirmed,
+    "OrderCancelled": sample_events.order_cancelled,
+    "PaymentProcessed": sample_events.payment_processed,
+    "StockReserved": sample_events.stock_reserved,
+    "StockRejected": sample_events.stock_rejected,
+    "FraudAssessed": sample_events.fraud_assessed,
+    "OrderShipped": sample_events.order_shipped,
 }
 
 

@@ -1,12 +1,12 @@
-"""A whole worker that reads one topic only: `python -m tests.slow.reader TOPIC`. Its group is called like the topic."""
+"""Runs a worker that reads one topic: `python -m tests.support.single_topic_worker TOPIC`; its group is the topic."""
 
 import asyncio
 import sys
 
 from chassis import worker
 from chassis.config import Settings
-from chassis.logs import configure_logging
 from chassis.service import load
+from chassis.telemetry import configure_logging
 from schemas import OrderPlaced
 
 if __name__ == "__main__":

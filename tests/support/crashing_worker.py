@@ -1,4 +1,4 @@
-"""A consumer that dies of one order, without a word: `python -m tests.system.fragile ORDER_ID`."""
+"""A consumer that dies of one order, without a word: `python -m tests.support.crashing_worker ORDER_ID`."""
 
 import asyncio
 import os
@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import worker
 from chassis.config import Settings
-from chassis.logs import configure_logging
 from chassis.service import Service
+from chassis.telemetry import configure_logging
 from schemas import OrderConfirmed
 
 fragile = Service("fragile")

@@ -8,7 +8,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.structs import TopicPartition
 
-from chassis.broker import Broker
+from chassis.config import Broker
 
 
 class Undecodable(str):

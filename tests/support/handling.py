@@ -32,7 +32,7 @@ def example(event_type: type[E], **changes: Any) -> E:
     return event_type.from_record(values | {"occurred_at": NOON_MS} | changes)
 
 
-async def hear(service: Service, database: Database, *events: Event) -> None:
+async def handle(service: Service, database: Database, *events: Event) -> None:
     """One batch from Kafka. The same event again is a redelivery; fails if the service refuses one."""
     processor = Processor(service, database, KnownSchemas())  # type: ignore[arg-type]
     records = [_record(event, offset) for offset, event in enumerate(events)]

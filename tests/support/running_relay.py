@@ -13,12 +13,12 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from sqlalchemy import text
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.database import Database
 from chassis.events.registry import Registry
 from chassis.outbox.publish import Message, forward
 from chassis.outbox.relay import Relay
-from tests.conftest import Stack
+from tests.support.stack import Stack
 
 WAIT = 10.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fanout.running import Addresses, running
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 FIRST_BASE, LAST_BASE, STEP = 21_000, 31_000, 100
 
 

@@ -16,12 +16,12 @@ from chassis.config import Settings
 from chassis.database import Database
 from services.notifications.sender import STOPPING_SECONDS, send
 from services.notifications.service import messages, notifications
-from tests.integration import facts
+from tests.support import sample_events
 
 HOST = "127.0.0.1"
 
 
-class MailServer:
+class SmtpInbox:
     """`answers` are given to a recipient instead of 250; `hangs_up_on` breaks the connection off in DATA.
 
     `answer_to_sender` is given to MAIL; `pipelining` is announced.
@@ -108,7 +108,7 @@ async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 15) ->
 
 
 @asynccontextmanager
-async def sending(database: Database, server: MailServer) -> AsyncIterator["asyncio.Task[None]"]:
+async def sending(database: Database, server: SmtpInbox) -> AsyncIterator["asyncio.Task[None]"]:
     """Notifications' sender as in a worker; in the end it is asked to stop, and must."""
     stop, settings = asyncio.Event(), Settings(database_url="-", smtp=server.address)
     task = asyncio.create_task(send(database, settings, stop))
@@ -124,13 +124,13 @@ async def sending(database: Database, server: MailServer) -> AsyncIterator["asyn
 
 async def tell(database: Database, *customers: str) -> None:
     """A message to each."""
-    placed = [facts.order_placed(f"o-{customer}", customer_id=customer) for customer in customers]
-    await facts.deliver(database, notifications, *placed)
+    placed = [sample_events.order_placed(f"o-{customer}", customer_id=customer) for customer in customers]
+    await sample_events.deliver(database, notifications, *placed)
 
 
 async def rows(database: Database) -> Mapping[str, Mapping[str, Any]]:
     """The messages by customer."""
-    return {row["customer_id"]: row for row in await facts.fetch(database, select(messages))}
+    return {row["customer_id"]: row for row in await sample_events.fetch(database, select(messages))}
 
 
 async def all_decided(database: Database) -> bool:
