@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from chassis.database import Database
 from services.dead_letters.deeds import Reason, lock, redrive_one
-from services.dead_letters.service import actions, letters
+from services.dead_letters.tables import actions, letters
 from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 from tests.integration.desk import confirmed

@@ -10,7 +10,7 @@ import pytest
 from chassis.database import Database
 from chassis.events.avro import encode
 from chassis.events.record import Record
-from services.dead_letters.service import actions
+from services.dead_letters.tables import actions
 from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 from tests.integration.desk import confirmed

@@ -12,7 +12,8 @@ from chassis.database import Database
 from chassis.errors import FailureClass, PermanentFailure, classify
 from schemas import Event, OrderCancelled, OrderConfirmed
 from services.orders.domain import Contradiction, Order
-from services.orders.service import order_rows, orders
+from services.orders.service import service
+from services.orders.tables import orders
 from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 
@@ -34,11 +35,11 @@ async def place(database: Database, *order_ids: str) -> None:
         for p in placed
     ]
     async with database.transaction() as db:
-        await db.execute(insert(order_rows), rows)
+        await db.execute(insert(orders), rows)
 
 
 async def state(database: Database, order_id: str) -> dict[str, Any]:
-    (row,) = await facts.fetch(database, select(order_rows).where(order_rows.c.order_id == order_id))
+    (row,) = await facts.fetch(database, select(orders).where(orders.c.order_id == order_id))
     return {name: value for name, value in row.items() if name != "order_id"}
 
 
@@ -61,7 +62,7 @@ async def test_the_final_state_is_the_same_for_every_order_of_arrival(name: str,
         order_id = f"o-{number}"
         await place(database, order_id)
         for fact in arrival:
-            await facts.deliver(database, orders, fact(order_id))
+            await facts.deliver(database, service, fact(order_id))
         ends.append(await state(database, order_id))
     assert ends[0]["status"] == status
     assert all(end == ends[0] for end in ends)
@@ -70,9 +71,9 @@ async def test_the_final_state_is_the_same_for_every_order_of_arrival(name: str,
 async def test_when_both_refuse_the_order_is_cancelled_once_for_the_first_reason(database: Database) -> None:
     await place(database, "o-1", "o-2")
     refusals: Sequence[Event] = [facts.payment_processed("o-1", "declined"), facts.stock_rejected("o-1")]
-    await facts.deliver(database, orders, *refusals)
+    await facts.deliver(database, service, *refusals)
     await facts.deliver(
-        database, orders, facts.stock_rejected("o-2"), facts.payment_processed("o-2", "declined")
+        database, service, facts.stock_rejected("o-2"), facts.payment_processed("o-2", "declined")
     )
     assert [(e.order_id, e.reason) for e in await facts.said(database) if isinstance(e, OrderCancelled)] == [
         ("o-1", "payment_declined"),
@@ -83,12 +84,12 @@ async def test_when_both_refuse_the_order_is_cancelled_once_for_the_first_reason
 async def test_a_batch_decides_each_of_its_orders(database: Database) -> None:
     ids = [f"o-{number:03}" for number in range(500)]
     await place(database, *ids)
-    await facts.deliver(database, orders, *(facts.stock_reserved(order_id) for order_id in ids))
+    await facts.deliver(database, service, *(facts.stock_reserved(order_id) for order_id in ids))
     refused = set(ids[::7])
     outcomes = [
         facts.payment_processed(o, "declined" if o in refused else "authorized") for o in reversed(ids)
     ]
-    await facts.deliver(database, orders, *outcomes)
+    await facts.deliver(database, service, *outcomes)
     events = await facts.said(database)
     assert {e.key for e in events if isinstance(e, OrderConfirmed)} == set(ids) - refused
     assert {e.key for e in events if isinstance(e, OrderCancelled)} == refused
@@ -99,7 +100,7 @@ async def test_a_batch_decides_each_of_its_orders(database: Database) -> None:
 async def test_the_confirmation_carries_the_later_event_time(database: Database) -> None:
     await place(database, "o-1")
     await facts.deliver(
-        database, orders, facts.payment_processed("o-1", second=9), facts.stock_reserved("o-1", second=2)
+        database, service, facts.payment_processed("o-1", second=9), facts.stock_reserved("o-1", second=2)
     )
     (confirmed,) = await facts.said(database)
     assert confirmed.occurred_at == facts.ms(9)
@@ -108,17 +109,17 @@ async def test_the_confirmation_carries_the_later_event_time(database: Database)
 
 async def test_a_shipment_makes_a_confirmed_order_shipped_and_says_nothing_new(database: Database) -> None:
     await place(database, "o-1")
-    await facts.deliver(database, orders, facts.payment_processed("o-1"), facts.stock_reserved("o-1"))
-    await facts.deliver(database, orders, facts.order_shipped("o-1"))
+    await facts.deliver(database, service, facts.payment_processed("o-1"), facts.stock_reserved("o-1"))
+    await facts.deliver(database, service, facts.order_shipped("o-1"))
     assert (await state(database, "o-1"))["status"] == "shipped"
     assert len(await facts.said(database)) == 1
 
 
 async def test_a_shipment_of_a_cancelled_order_is_refused_for_good(database: Database) -> None:
     await place(database, "o-1")
-    await facts.deliver(database, orders, facts.stock_rejected("o-1"))
+    await facts.deliver(database, service, facts.stock_rejected("o-1"))
     with pytest.raises(Contradiction) as refusal:
-        await facts.deliver(database, orders, facts.order_shipped("o-1"))
+        await facts.deliver(database, service, facts.order_shipped("o-1"))
     assert classify(refusal.value) is FailureClass.PERMANENT
     assert (await state(database, "o-1"))["status"] == "cancelled"
 
@@ -138,16 +139,16 @@ async def test_a_fact_about_an_order_never_placed_is_refused_for_good(
     fact: Event, database: Database
 ) -> None:
     with pytest.raises(PermanentFailure, match="o-9"):
-        await facts.deliver(database, orders, fact)
+        await facts.deliver(database, service, fact)
 
 
 async def test_a_verdict_is_recorded_before_and_after_the_decision_and_decides_nothing(
     database: Database,
 ) -> None:
     await place(database, "o-1", "o-2")
-    await facts.deliver(database, orders, facts.fraud_assessed("o-1"))
+    await facts.deliver(database, service, facts.fraud_assessed("o-1"))
     await facts.deliver(
-        database, orders, facts.stock_rejected("o-2"), facts.fraud_assessed("o-2", suspicious=False)
+        database, service, facts.stock_rejected("o-2"), facts.fraud_assessed("o-2", suspicious=False)
     )
     early, late = await state(database, "o-1"), await state(database, "o-2")
     assert (early["status"], early["flagged"], early["fraud_score"]) == ("placed", True, 80)
@@ -167,7 +168,7 @@ async def test_the_latest_version_of_an_assessment_counts_whichever_comes_last(
     }
     first, second = (versions[version] for version in arrival)
     for batch in [[first, other, second]] if together else [[first], [other], [second]]:
-        await facts.deliver(database, orders, *batch)
+        await facts.deliver(database, service, *batch)
     shown = await state(database, "o-1")
     assert (shown["fraud_score"], shown["flagged"], shown["assessment_version"]) == (100, True, 2)
     assert (await state(database, "o-2"))["fraud_score"] == 5

@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from chassis.database import Database
 from schemas import PaymentProcessed, PaymentRefunded
-from services.payments.service import movements, payment_rows, payments
+from services.payments.service import service
+from services.payments.tables import movements, payments
 from tests.integration import facts
 from tests.integration.conftest import NewDatabase
 
@@ -22,7 +23,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 
 async def payment_of(database: Database, order_id: str) -> dict[str, Any]:
-    (row,) = await facts.fetch(database, select(payment_rows).where(payment_rows.c.order_id == order_id))
+    (row,) = await facts.fetch(database, select(payments).where(payments.c.order_id == order_id))
     return row
 
 
@@ -34,7 +35,7 @@ async def money_moved(database: Database) -> list[tuple[str, str, int]]:
 async def test_cards_are_answered_at_once_and_invoices_wait(database: Database) -> None:
     tokens = {"good": "tok_visa", "bad": "tok_declined", "poor": "tok_insufficient_funds", "invoice": None}
     await facts.deliver(
-        database, payments, *(facts.order_placed(order, card_token=token) for order, token in tokens.items())
+        database, service, *(facts.order_placed(order, card_token=token) for order, token in tokens.items())
     )
     said = {event.key: event for event in await facts.said(database)}
     outcomes = {o: (e.outcome, e.decline_reason) for o, e in said.items() if isinstance(e, PaymentProcessed)}
@@ -48,8 +49,8 @@ async def test_cards_are_answered_at_once_and_invoices_wait(database: Database) 
 
 
 async def test_an_order_placed_twice_under_two_event_ids_is_charged_once(database: Database) -> None:
-    await facts.deliver(database, payments, facts.order_placed("o-1"), facts.order_placed("o-1"))
-    await facts.deliver(database, payments, facts.order_placed("o-1"), facts.order_placed("o-2"))
+    await facts.deliver(database, service, facts.order_placed("o-1"), facts.order_placed("o-1"))
+    await facts.deliver(database, service, facts.order_placed("o-1"), facts.order_placed("o-2"))
     assert await money_moved(database) == [("o-1", "authorization", 1000), ("o-2", "authorization", 1000)]
     assert [event.key for event in await facts.said(database)] == ["o-1", "o-2"]
 
@@ -66,8 +67,8 @@ async def test_a_cancellation_undoes_what_there_is_to_undo_once(
     card_token: str | None, status: str, events: list[type], database: Database
 ) -> None:
     cancelled = facts.order_cancelled("o-1")
-    await facts.deliver(database, payments, facts.order_placed("o-1", card_token=card_token), cancelled)
-    await facts.deliver(database, payments, cancelled)
+    await facts.deliver(database, service, facts.order_placed("o-1", card_token=card_token), cancelled)
+    await facts.deliver(database, service, cancelled)
     assert (await payment_of(database, "o-1"))["status"] == status
     said = await facts.said(database)
     assert [type(event) for event in said] == events
@@ -78,19 +79,19 @@ async def test_a_cancellation_undoes_what_there_is_to_undo_once(
 async def test_an_order_whose_cancellation_overtook_it_is_never_charged(
     card_token: str | None, database: Database
 ) -> None:
-    await facts.deliver(database, payments, facts.order_cancelled("o-1"))
-    await facts.deliver(database, payments, facts.order_placed("o-1", card_token=card_token))
-    await facts.deliver(database, payments, facts.order_placed("o-1", card_token=card_token))
+    await facts.deliver(database, service, facts.order_cancelled("o-1"))
+    await facts.deliver(database, service, facts.order_placed("o-1", card_token=card_token))
+    await facts.deliver(database, service, facts.order_placed("o-1", card_token=card_token))
     assert await facts.said(database) == []
     assert await money_moved(database) == []
     assert (await payment_of(database, "o-1"))["status"] == "voided"
 
 
 async def test_an_invoice_cancelled_before_or_after_it_is_known_ends_the_same(database: Database) -> None:
-    await facts.deliver(database, payments, facts.order_placed("in-order", card_token=None))
-    await facts.deliver(database, payments, facts.order_cancelled("in-order"))
-    await facts.deliver(database, payments, facts.order_cancelled("overtaken"))
-    await facts.deliver(database, payments, facts.order_placed("overtaken", card_token=None))
+    await facts.deliver(database, service, facts.order_placed("in-order", card_token=None))
+    await facts.deliver(database, service, facts.order_cancelled("in-order"))
+    await facts.deliver(database, service, facts.order_cancelled("overtaken"))
+    await facts.deliver(database, service, facts.order_placed("overtaken", card_token=None))
     in_order, overtaken = await payment_of(database, "in-order"), await payment_of(database, "overtaken")
     own = {"order_id", "payment_id"}
     assert {k: v for k, v in in_order.items() if k not in own} == (
@@ -104,14 +105,14 @@ async def test_an_order_and_its_cancellation_at_the_same_moment_leave_no_money_b
     for number in range(20):
         order_id = f"o-{number}"
         await asyncio.gather(
-            facts.deliver(database, payments, facts.order_placed(order_id)),
-            facts.deliver(database, payments, facts.order_cancelled(order_id)),
+            facts.deliver(database, service, facts.order_placed(order_id)),
+            facts.deliver(database, service, facts.order_cancelled(order_id)),
         )
         assert (await payment_of(database, order_id))["status"] in ("refunded", "voided")
 
 
 async def test_a_full_batch_of_orders_and_one_of_cancellations(database: Database) -> None:
     ids = [f"o-{number:03}" for number in range(500)]
-    await facts.deliver(database, payments, *(facts.order_placed(order_id) for order_id in reversed(ids)))
-    await facts.deliver(database, payments, *(facts.order_cancelled(order_id) for order_id in ids))
+    await facts.deliver(database, service, *(facts.order_placed(order_id) for order_id in reversed(ids)))
+    await facts.deliver(database, service, *(facts.order_cancelled(order_id) for order_id in ids))
     assert len(await money_moved(database)) == len(await facts.said(database)) == 1000

@@ -18,7 +18,7 @@ from tests.integration.conftest import NewDatabase
 from tests.integration.histories import HISTORIES, History
 from tests.integration.listener import End, Listener
 
-LISTENERS = [name for name in services() if load(name).reactions]
+LISTENERS = [name for name in services() if load(name).handlers]
 """Also those that somebody adds: a history tells them what they listen to, and nothing is to be registered."""
 
 SAME_EVERYWHERE = settings(

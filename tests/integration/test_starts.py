@@ -32,7 +32,7 @@ def kills(desk: Desk, *order_ids: str) -> None:
             raise Death
         await desk.confirmed(orders, db)
 
-    desk.service.reactions[OrderConfirmed] = read
+    desk.service.handlers[OrderConfirmed] = read
 
 
 async def lives_until_done(desk: Desk, database: Database, records: Sequence[Record]) -> int:
@@ -154,7 +154,7 @@ async def test_after_a_death_one_record_of_all_partitions_is_in_hand_at_a_time(
     kills(desk, "order-0-0")
     with pytest.raises(Death):
         await a_process(desk, database).process([of(0, 0)], asyncio.Event())
-    desk.service.reactions[OrderConfirmed] = read
+    desk.service.handlers[OrderConfirmed] = read
     process, stop = a_process(desk, database), asyncio.Event()
     partitions = [[of(partition, n) for n in range(5)] for partition in range(4)]
     await asyncio.gather(*(process.process(records, stop) for records in partitions))
