@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from fanout.errors import NotRunning
 from fanout.local.stack_directory import StackDirectory, current
 

@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from fanout.addresses import running
 from fanout.errors import Unreachable
 from fanout.held import held_partitions

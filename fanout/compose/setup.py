@@ -14,7 +14,7 @@ import asyncpg
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.service import load
 from fanout.compose import grants, principals
 from fanout.compose.permissions import rights

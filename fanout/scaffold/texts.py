@@ -75,16 +75,16 @@ CREATE = """\
 TEST = '''\
 """{title} stores a redelivered event once, on a real Postgres."""
 
-{events}{service}from tests.fixtures import NewDatabase
-from tests.hearing import example, hear, rows
+{events}{service}from tests.support.handling import example, handle, rows
+from tests.support.stack_fixtures import NewDatabase
 {tests}'''
 
 ONE_TEST = """
 
 async def test_the_same_{note.words}_twice_is_one_row(new_database: NewDatabase) -> None:
     database, event = await new_database("{name}"), example({note.event.NAME})
-    await hear(service, database, event)
-    await hear(service, database, event)
+    await handle(service, database, event)
+    await handle(service, database, event)
     assert [row.{note.event.KEY} for row in await rows(database, {note.table})] == [event.key]
 """
 

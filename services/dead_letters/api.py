@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
 from chassis.http.idempotency import Idempotent
-from chassis.timestamps import Moment
+from chassis.timestamps import Timestamp
 from schemas.fitting import Misfit
 from services.dead_letters import deeds
 from services.dead_letters.correction import corrected
@@ -41,8 +41,8 @@ async def asked_for(
     consumer: Name | None = None,
     topic: Name | None = None,
     reason: Name | None = None,
-    since: Moment | None = None,
-    until: Moment | None = None,
+    since: Timestamp | None = None,
+    until: Timestamp | None = None,
 ) -> Filter:
     return Filter(consumer, topic, reason, since, until)
 

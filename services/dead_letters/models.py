@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from chassis.timestamps import Moment
+from chassis.timestamps import Timestamp
 from services.dead_letters.domain import Deed, Status
 from services.dead_letters.search import Filter
 
@@ -42,8 +42,8 @@ class DecidingMany(Deciding):
     consumer: Name | None = None
     topic: Name | None = None
     reason: Name | None = None
-    since: Moment | None = None
-    until: Moment | None = None
+    since: Timestamp | None = None
+    until: Timestamp | None = None
     all: bool = False
     after: int = Field(default=0, ge=0, lt=2**63)
     limit: int | None = Field(default=None, ge=1, le=1_000_000)

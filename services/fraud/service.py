@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Row, all_, bindparam, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.clock import milliseconds
 from chassis.outbox.publish import publish
 from chassis.service import Service
+from chassis.timestamps import milliseconds
 from schemas import FraudAssessed, OrderPlaced
 from services.fraud.domain import MANY_ORDERS, WINDOW, Verdict, judge, revise
 from services.fraud.tables import STORE_ORDERS, assessments, metadata, sightings

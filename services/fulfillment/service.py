@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.clock import milliseconds
 from chassis.outbox.publish import publish
 from chassis.service import Service
+from chassis.timestamps import milliseconds
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped
 from services.fulfillment.domain import label
 from services.fulfillment.tables import COLLECT, SHIP_ORDERS, metadata

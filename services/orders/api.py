@@ -8,11 +8,11 @@ from fastapi import Depends, Query, Request, Response
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.clock import now
 from chassis.http.app import Db, Problem, create_api
 from chassis.http.idempotency import Idempotent, in_group
 from chassis.outbox.publish import publish
 from chassis.statements import insert_rows
+from chassis.timestamps import now
 from services.orders.domain import AlreadyDecided, Status, cancel
 from services.orders.models import Line, NewOrder, OrderPage, OrderResponse, Product
 from services.orders.placing import PlacedOrder, PriceList, PriceReader, place

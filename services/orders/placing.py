@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Row, select
 from uuid_utils.compat import uuid7
 
-from chassis.clock import milliseconds, now
 from chassis.database import Database
 from chassis.http.problems import Problem
+from chassis.timestamps import milliseconds, now
 from schemas import OrderLine, OrderPlaced
 from services.orders.domain import Order
 from services.orders.models import NewOrder, OrderResponse

@@ -5,10 +5,10 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.clock import milliseconds
 from chassis.errors import PermanentFailure
 from chassis.outbox.publish import publish
 from chassis.service import Service
+from chassis.timestamps import milliseconds
 from schemas import (
     Event,
     FraudAssessed,

@@ -6,9 +6,9 @@ from fastapi import Response
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.clock import now
 from chassis.http.app import Db, Problem, create_api
 from chassis.http.idempotency import Idempotent
+from chassis.timestamps import now
 from services.payments.domain import NotPayable, pay
 from services.payments.models import NewPayment, PaymentResponse
 from services.payments.service import lock, save, service

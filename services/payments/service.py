@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.clock import milliseconds
 from chassis.outbox.publish import publish
 from chassis.service import Service
+from chassis.timestamps import milliseconds
 from schemas import OrderCancelled, OrderPlaced, PaymentProcessed, PaymentRefunded
 from services.payments.domain import Payment, open_payment, payment_id, reverse
 from services.payments.tables import (

@@ -36,8 +36,8 @@ from services.notifications.domain import placed, shipped
 from services.notifications.sender import send
 from services.notifications.service import write
 from tests.benchmarks.workbench import SERVICE, order_placed
-from tests.databases import administer
-from tests.stack import free_base
+from tests.support.databases import administer
+from tests.support.stack import free_base
 
 SENDER = "mail-cost-sender"
 UNSENT = text("SELECT count(*) FROM messages WHERE sent_at IS NULL")

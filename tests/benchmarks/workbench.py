@@ -30,7 +30,7 @@ from chassis.service import Service, load
 from fanout.addresses import Addresses, running
 from fanout.local.stack_directory import current
 from schemas import OrderLine, OrderPlaced
-from tests.databases import administer
+from tests.support.databases import administer
 
 PARTITIONS = 6
 SERVICE = "notifications"

@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from tests.compose.containers import Containers, connected
-from tests.system.conftest import System, until
+from tests.support.containers import Containers, connected
+from tests.support.system import System, until
 
 POISON = """
 from chassis.config import read_settings

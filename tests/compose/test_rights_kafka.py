@@ -18,10 +18,10 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.service import load
 from fanout.local.topology import services
-from tests.compose.containers import Containers
+from tests.support.containers import Containers
 
 SILENT = {"log_level": 0}
 REFUSED_TOPIC = {

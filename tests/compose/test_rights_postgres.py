@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from fanout.local.topology import services, services_with_api
-from tests.compose.containers import Containers, connected
+from tests.support.containers import Containers, connected
 
 Cell = tuple[str, str]
 """Table, or table.column for an update, and operation."""

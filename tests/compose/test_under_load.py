@@ -14,8 +14,8 @@ import httpx
 
 from fanout.load.customers import order_body
 from fanout.load.mix import purchases
-from tests.compose.containers import Containers
-from tests.system.conftest import System, until
+from tests.support.containers import Containers
+from tests.support.system import System, until
 
 ORDERS = 1_000
 RATE = float(os.environ.get("FANOUT_COMPOSE_RATE", "50"))

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.broker import Broker
-from chassis.config import UnreadableSecrets, read_settings
+from chassis.config import Broker, UnreadableSecrets, read_settings
 from chassis.service import load
 from fanout.compose import control, docker
 from fanout.compose.permissions import rights

@@ -10,7 +10,7 @@ from chassis.migrations import migrate
 from chassis.service import load
 from fanout.addresses import Addresses
 from fanout.local.stack_directory import current
-from tests.databases import administer, named_url
+from tests.support.databases import administer, named_url
 
 
 @asynccontextmanager
