@@ -88,7 +88,7 @@ class Effects:
         )
         events = [delivery.event for delivery in run.deliveries]
         counts.applied += len(events)
-        await self._service.reactions[run.event_type](events, db)
+        await self._service.handlers[run.event_type](events, db)
 
     async def _park(self, db: AsyncConnection, failed: Sequence[Failed], counts: BatchCounts) -> None:
         new = await park(db, self._service.name, failed)

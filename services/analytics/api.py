@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
 from chassis.timestamps import Timestamp, now
-from services.analytics.bodies import Funnel, Minute, Product, Sales
-from services.analytics.service import analytics, order_lines, sales, steps
+from services.analytics.models import Funnel, Minute, Product, Sales
+from services.analytics.service import service
+from services.analytics.tables import order_lines, sales, steps
 
-app = create_api(analytics)
+app = create_api(service)
 
 UNLESS_SAID = timedelta(days=1)
 

@@ -28,10 +28,10 @@ from chassis.config import Settings
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import load
-from fanout.addresses import running
 from fanout.local import smtp_server
 from fanout.local.ports import HOST
 from fanout.local.stack_directory import current
+from fanout.running import running
 from services.notifications.domain import placed, shipped
 from services.notifications.sender import send
 from services.notifications.service import write

@@ -27,8 +27,8 @@ from chassis.events.registry import Registry
 from chassis.events.topics import retry_topic
 from chassis.migrations import migrate
 from chassis.service import Service, load
-from fanout.addresses import Addresses, running
 from fanout.local.stack_directory import current
+from fanout.running import Addresses, running
 from schemas import OrderLine, OrderPlaced
 from tests.support.databases import administer
 

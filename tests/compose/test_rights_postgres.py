@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
-from fanout.local.topology import services, services_with_api
+from fanout.repository import services, services_with_api
 from tests.support.containers import Containers, connected
 
 Cell = tuple[str, str]

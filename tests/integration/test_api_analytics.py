@@ -9,7 +9,7 @@ import pytest
 
 from chassis.database import Database
 from services.analytics.api import app
-from services.analytics.service import analytics
+from services.analytics.service import service as analytics
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 

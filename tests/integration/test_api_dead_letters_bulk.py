@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from chassis.database import Database
 from services.dead_letters.deeds import Reason, lock, redrive_one
-from services.dead_letters.service import actions, letters
+from services.dead_letters.tables import actions, letters
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.dead_letter_service import WHY, file, kept, many, sent, served

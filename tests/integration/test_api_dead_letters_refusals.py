@@ -10,7 +10,7 @@ import pytest
 from chassis.database import Database
 from chassis.events.avro import encode
 from chassis.events.record import Record
-from services.dead_letters.service import actions
+from services.dead_letters.tables import actions
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.dead_letter_service import WHY, file, kept, many, parked, sent, served

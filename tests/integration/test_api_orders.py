@@ -11,7 +11,7 @@ from sqlalchemy import text
 from chassis.database import Database
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced
 from services.orders.api import app
-from services.orders.service import orders
+from services.orders.service import service as orders
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.order_bodies import ORDER

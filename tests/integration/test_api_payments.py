@@ -11,7 +11,7 @@ import pytest
 from chassis.database import Database
 from schemas import PaymentProcessed, PaymentRefunded
 from services.payments.api import app
-from services.payments.service import payments
+from services.payments.service import service as payments
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 

@@ -8,7 +8,7 @@ from chassis.consumer.offsets import consumer_offsets
 from chassis.database import Database
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers
-from services.dead_letters.service import letters
+from services.dead_letters.tables import letters
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.dead_letter_service import NOON, WHY, come_back, file, kept, many, parked, sent, served

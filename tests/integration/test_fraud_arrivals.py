@@ -9,7 +9,7 @@ import pytest
 from chassis.database import Database
 from schemas import FraudAssessed, OrderPlaced
 from services.fraud.domain import MANY_ORDERS, judge
-from services.fraud.service import fraud
+from services.fraud.service import service as fraud
 from tests.integration.conftest import NewDatabase
 from tests.integration.test_handlers_fraud import verdicts
 from tests.support import sample_events
@@ -120,7 +120,7 @@ async def test_batches_of_the_same_customers_in_opposite_order_do_not_deadlock(d
 
 async def test_only_orders_of_the_same_customers_wait_for_each_other(database: Database) -> None:
     async with database.transaction() as db:
-        await fraud.reactions[OrderPlaced]([sample_events.order_placed("a", customer_id="c-1")], db)
+        await fraud.handlers[OrderPlaced]([sample_events.order_placed("a", customer_id="c-1")], db)
         async with asyncio.timeout(5):
             await sample_events.deliver(database, fraud, sample_events.order_placed("b", customer_id="c-2"))
         same = asyncio.create_task(

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from chassis.database import Database
 from schemas import FraudAssessed
 from services.fraud.domain import MANY_ORDERS
-from services.fraud.service import assessments, fraud
+from services.fraud.service import service as fraud
+from services.fraud.tables import assessments
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 

@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from chassis.database import Database
 from schemas import OrderShipped
-from services.fulfillment.service import fulfillment, shipments
+from services.fulfillment.service import service as fulfillment
+from services.fulfillment.tables import shipments
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 

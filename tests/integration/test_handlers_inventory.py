@@ -10,7 +10,8 @@ from sqlalchemy import select
 from chassis.database import Database
 from chassis.errors import FailureClass, classify
 from schemas import ReservedLine, Shortage, StockRejected, StockReleased, StockReserved
-from services.inventory.service import inventory, reservations, stock
+from services.inventory.service import service as inventory
+from services.inventory.tables import reservations, stock
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from chassis.database import Database
-from services.notifications.service import messages, notifications
+from services.notifications.service import service as notifications
+from services.notifications.tables import messages
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 

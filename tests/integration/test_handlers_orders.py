@@ -12,7 +12,8 @@ from chassis.database import Database
 from chassis.errors import FailureClass, PermanentFailure, classify
 from schemas import Event, OrderCancelled, OrderConfirmed
 from services.orders.domain import Contradiction, Order
-from services.orders.service import order_rows, orders
+from services.orders.service import service
+from services.orders.tables import orders
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 
@@ -34,11 +35,11 @@ async def place(database: Database, *order_ids: str) -> None:
         for p in placed
     ]
     async with database.transaction() as db:
-        await db.execute(insert(order_rows), rows)
+        await db.execute(insert(orders), rows)
 
 
 async def state(database: Database, order_id: str) -> dict[str, Any]:
-    (row,) = await sample_events.fetch(database, select(order_rows).where(order_rows.c.order_id == order_id))
+    (row,) = await sample_events.fetch(database, select(orders).where(orders.c.order_id == order_id))
     return {name: value for name, value in row.items() if name != "order_id"}
 
 
@@ -71,7 +72,7 @@ async def test_the_final_state_is_the_same_for_every_order_of_arrival(name: str,
         order_id = f"o-{number}"
         await place(database, order_id)
         for fact in arrival:
-            await sample_events.deliver(database, orders, fact(order_id))
+            await sample_events.deliver(database, service, fact(order_id))
         ends.append(await state(database, order_id))
     assert ends[0]["status"] == status
     assert all(end == ends[0] for end in ends)
@@ -83,10 +84,10 @@ async def test_when_both_refuse_the_order_is_cancelled_once_for_the_first_reason
         sample_events.payment_processed("o-1", "declined"),
         sample_events.stock_rejected("o-1"),
     ]
-    await sample_events.deliver(database, orders, *refusals)
+    await sample_events.deliver(database, service, *refusals)
     await sample_events.deliver(
         database,
-        orders,
+        service,
         sample_events.stock_rejected("o-2"),
         sample_events.payment_processed("o-2", "declined"),
     )
@@ -102,14 +103,14 @@ async def test_a_batch_decides_each_of_its_orders(database: Database) -> None:
     ids = [f"o-{number:03}" for number in range(500)]
     await place(database, *ids)
     await sample_events.deliver(
-        database, orders, *(sample_events.stock_reserved(order_id) for order_id in ids)
+        database, service, *(sample_events.stock_reserved(order_id) for order_id in ids)
     )
     refused = set(ids[::7])
     outcomes = [
         sample_events.payment_processed(o, "declined" if o in refused else "authorized")
         for o in reversed(ids)
     ]
-    await sample_events.deliver(database, orders, *outcomes)
+    await sample_events.deliver(database, service, *outcomes)
     events = await sample_events.said(database)
     assert {e.key for e in events if isinstance(e, OrderConfirmed)} == set(ids) - refused
     assert {e.key for e in events if isinstance(e, OrderCancelled)} == refused
@@ -121,7 +122,7 @@ async def test_the_confirmation_carries_the_later_event_time(database: Database)
     await place(database, "o-1")
     await sample_events.deliver(
         database,
-        orders,
+        service,
         sample_events.payment_processed("o-1", second=9),
         sample_events.stock_reserved("o-1", second=2),
     )
@@ -133,18 +134,18 @@ async def test_the_confirmation_carries_the_later_event_time(database: Database)
 async def test_a_shipment_makes_a_confirmed_order_shipped_and_says_nothing_new(database: Database) -> None:
     await place(database, "o-1")
     await sample_events.deliver(
-        database, orders, sample_events.payment_processed("o-1"), sample_events.stock_reserved("o-1")
+        database, service, sample_events.payment_processed("o-1"), sample_events.stock_reserved("o-1")
     )
-    await sample_events.deliver(database, orders, sample_events.order_shipped("o-1"))
+    await sample_events.deliver(database, service, sample_events.order_shipped("o-1"))
     assert (await state(database, "o-1"))["status"] == "shipped"
     assert len(await sample_events.said(database)) == 1
 
 
 async def test_a_shipment_of_a_cancelled_order_is_refused_for_good(database: Database) -> None:
     await place(database, "o-1")
-    await sample_events.deliver(database, orders, sample_events.stock_rejected("o-1"))
+    await sample_events.deliver(database, service, sample_events.stock_rejected("o-1"))
     with pytest.raises(Contradiction) as refusal:
-        await sample_events.deliver(database, orders, sample_events.order_shipped("o-1"))
+        await sample_events.deliver(database, service, sample_events.order_shipped("o-1"))
     assert classify(refusal.value) is FailureClass.PERMANENT
     assert (await state(database, "o-1"))["status"] == "cancelled"
 
@@ -164,17 +165,17 @@ async def test_a_fact_about_an_order_never_placed_is_refused_for_good(
     fact: Event, database: Database
 ) -> None:
     with pytest.raises(PermanentFailure, match="o-9"):
-        await sample_events.deliver(database, orders, fact)
+        await sample_events.deliver(database, service, fact)
 
 
 async def test_a_verdict_is_recorded_before_and_after_the_decision_and_decides_nothing(
     database: Database,
 ) -> None:
     await place(database, "o-1", "o-2")
-    await sample_events.deliver(database, orders, sample_events.fraud_assessed("o-1"))
+    await sample_events.deliver(database, service, sample_events.fraud_assessed("o-1"))
     await sample_events.deliver(
         database,
-        orders,
+        service,
         sample_events.stock_rejected("o-2"),
         sample_events.fraud_assessed("o-2", suspicious=False),
     )
@@ -196,7 +197,7 @@ async def test_the_latest_version_of_an_assessment_counts_whichever_comes_last(
     }
     first, second = (versions[version] for version in arrival)
     for batch in [[first, other, second]] if together else [[first], [other], [second]]:
-        await sample_events.deliver(database, orders, *batch)
+        await sample_events.deliver(database, service, *batch)
     shown = await state(database, "o-1")
     assert (shown["fraud_score"], shown["flagged"], shown["assessment_version"]) == (100, True, 2)
     assert (await state(database, "o-2"))["fraud_score"] == 5

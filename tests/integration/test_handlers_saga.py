@@ -12,8 +12,9 @@ from chassis.http.app import Problem
 from chassis.service import load
 from schemas import Event
 from services.orders.api import call_off
-from services.orders.bodies import NewOrder
-from services.payments.api import NewPayment, settle_invoice
+from services.orders.models import NewOrder
+from services.payments.api import settle_invoice
+from services.payments.models import NewPayment
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 
@@ -104,7 +105,7 @@ class Saga:
         self._heard_from[speaker] += len(news)
         for event in news:
             for listener, service in self._services.items():
-                if type(event) in service.reactions:
+                if type(event) in service.handlers:
                     self._lanes.setdefault((listener, event.TOPIC), []).append(event)
 
 

@@ -29,7 +29,7 @@ async def test_an_owner_that_was_told_to_stop_begins_no_other_transaction(
         stop.set()
         raise PermanentFailure("one of them is bad")
 
-    recorder.service.reactions[OrderConfirmed] = fail
+    recorder.service.handlers[OrderConfirmed] = fail
     with pytest.raises(Stopped):
         await an_owner(recorder, database).process([confirmed(f"order-{n}", n) for n in range(8)], stop)
     assert await rows(database, parked) == []
@@ -46,7 +46,7 @@ async def test_two_owners_of_the_same_records_apply_each_once_and_in_order(
         await go_on.wait()
         await recorder.confirmed(orders, db)
 
-    recorder.service.reactions[OrderConfirmed] = slowly
+    recorder.service.handlers[OrderConfirmed] = slowly
     old = asyncio.create_task(an_owner(recorder, database).process(records[:10], told_to_stop))
     await busy.wait()
     told_to_stop.set()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import schemas
 from chassis.service import load
-from fanout.local.topology import services
+from fanout.repository import services
 from schemas import OrderCancelled
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
@@ -18,7 +18,7 @@ from tests.support.arrivals import Arrival, arrivals
 from tests.support.order_histories import HISTORIES, History
 from tests.support.service_under_test import End, ServiceUnderTest
 
-LISTENERS = [name for name in services() if load(name).reactions]
+LISTENERS = [name for name in services() if load(name).handlers]
 """Also those that somebody adds: a history tells them what they listen to, and nothing is to be registered."""
 
 SAME_EVERYWHERE = settings(

@@ -12,7 +12,8 @@ from chassis.database import Database
 from services.notifications import sender
 from services.notifications.domain import MESSAGE_IDS
 from services.notifications.post import Answer
-from services.notifications.service import messages, notifications
+from services.notifications.service import service as notifications
+from services.notifications.tables import messages
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.smtp_inbox import SmtpInbox, all_decided, rows, sending, tell, until

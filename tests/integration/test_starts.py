@@ -32,7 +32,7 @@ def kills(recorder: RecordingService, *order_ids: str) -> None:
             raise Death
         await recorder.confirmed(orders, db)
 
-    recorder.service.reactions[OrderConfirmed] = read
+    recorder.service.handlers[OrderConfirmed] = read
 
 
 async def lives_until_done(recorder: RecordingService, database: Database, records: Sequence[Record]) -> int:
@@ -162,7 +162,7 @@ async def test_after_a_death_one_record_of_all_partitions_is_in_hand_at_a_time(
     kills(recorder, "order-0-0")
     with pytest.raises(Death):
         await a_process(recorder, database).process([of(0, 0)], asyncio.Event())
-    recorder.service.reactions[OrderConfirmed] = read
+    recorder.service.handlers[OrderConfirmed] = read
     process, stop = a_process(recorder, database), asyncio.Event()
     partitions = [[of(partition, n) for n in range(5)] for partition in range(4)]
     await asyncio.gather(*(process.process(records, stop) for records in partitions))

@@ -15,26 +15,38 @@ from typing import Any
 
 import asyncpg
 
-from fanout.addresses import Addresses
 from fanout.compose.blocks import names
+from fanout.compose.logins import OPERATOR
+from fanout.repository import services
+from fanout.running import Addresses
 from tests.support.stack import REPOSITORY, Stack
 
 UP_SECONDS = 600
-ADDRESSES = """
-import json
-from dataclasses import asdict
-from fanout.addresses import running
-print(json.dumps(asdict(running())))
-"""
+ENDING = ("secrets", "setup")
 
 
 @dataclass(frozen=True)
 class Containers(Stack):
     @cached_property
     def addresses(self) -> Addresses:
-        done = self.python("-c", ADDRESSES)
-        assert done.returncode == 0, done.stderr
-        return Addresses(**json.loads(done.stdout))
+        """As the operator reaches the containers from this machine, through the published ports."""
+        ports = {name: self.environment[f"FANOUT_{name}_PORT"] for name in ("POSTGRES", "KAFKA", "REGISTRY")}
+        password, apis = self.passwords[OPERATOR], [name for name in self.processes if name.endswith("-api")]
+        return Addresses(
+            kafka=f"127.0.0.1:{ports['KAFKA']}",
+            registry_url=f"http://127.0.0.1:{ports['REGISTRY']}/apis/ccompat/v7",
+            databases={
+                name: f"postgresql+asyncpg://{OPERATOR}:{password}@127.0.0.1:{ports['POSTGRES']}/{name}"
+                for name in services()
+            },
+            apis={
+                name.removesuffix("-api"): f"http://127.0.0.1:{self.environment[port_variable(name)]}"
+                for name in apis
+            },
+            workers={},
+            kafka_user=OPERATOR,
+            kafka_password=password,
+        )
 
     @cached_property
     def passwords(self) -> dict[str, str]:
@@ -81,9 +93,31 @@ class Containers(Stack):
         found = json.loads(self.docker("inspect", *ids))
         return {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in found}
 
-    def status(self) -> dict[str, dict[str, Any]]:
-        rows = json.loads(self.must("status", "--json"))["processes"]
-        return {row["process"]: row for row in rows}
+    def fanout(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """The tool as a user of the containers has it: nothing of it runs on this machine."""
+        return subprocess.run(
+            ["docker", "compose", "run", "--rm", "-T", "fanout", *arguments],
+            cwd=self.repository,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def crash(self, service: str) -> None:
+        """Kills everything in the container but its init, from inside: docker starts it again."""
+        subprocess.run(
+            ["docker", "compose", "exec", "-T", service, "sh", "-c", "kill -KILL -1"],
+            cwd=self.repository,
+            env=self.environment,
+            capture_output=True,
+            timeout=60,
+        )
+
+    def restarts(self) -> dict[str, int]:
+        """By service, how often docker started its container again; without the services that end."""
+        found = {name: each["RestartCount"] for name, each in self.inspected().items()}
+        return {name: count for name, count in found.items() if name not in ENDING}
 
     def take_down(self) -> None:
         subprocess.run(
@@ -106,12 +140,10 @@ def of_a_copy(folder: Path) -> Containers:
         if (REPOSITORY / file).is_file():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / file, folder / file)
-    own = {"COMPOSE_PROJECT_NAME": f"fanout-test-{os.getpid()}", "FANOUT_COMPOSE": "1"}
-    variables = ["POSTGRES", "KAFKA", "REGISTRY"]
-    variables += [name.removesuffix("-api").upper() for name in names() if name.endswith("-api")]
-    ports = {
-        f"FANOUT_{name}_PORT": str(port) for name, port in zip(variables, _free(len(variables)), strict=True)
-    }
+    own = {"COMPOSE_PROJECT_NAME": f"fanout-test-{os.getpid()}"}
+    variables = [f"FANOUT_{name}_PORT" for name in ("POSTGRES", "KAFKA", "REGISTRY")]
+    variables += [port_variable(name) for name in names() if name.endswith("-api")]
+    ports = dict(zip(variables, map(str, _free(len(variables))), strict=True))
     return Containers(folder, os.environ | own | ports, folder)
 
 
@@ -120,8 +152,12 @@ def of_this_tree() -> Containers:
     ports = {
         name: os.environ.get(name, default) for name, default in re.findall(r"\$\{(\w+_PORT):-(\d+)\}", file)
     }
-    own = {"COMPOSE_PROJECT_NAME": "fanout", "FANOUT_COMPOSE": "1"}
+    own = {"COMPOSE_PROJECT_NAME": "fanout"}
     return Containers(REPOSITORY, os.environ | own | ports, REPOSITORY)
+
+
+def port_variable(api: str) -> str:
+    return f"FANOUT_{api.removesuffix('-api').upper()}_PORT"
 
 
 def daemon_answers() -> bool:

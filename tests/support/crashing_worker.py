@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import worker
@@ -14,7 +15,7 @@ from chassis.service import Service
 from chassis.telemetry import configure_logging
 from schemas import OrderConfirmed
 
-fragile = Service("fragile")
+fragile = Service("fragile", MetaData())
 
 
 @fragile.on(OrderConfirmed)

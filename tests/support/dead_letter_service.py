@@ -16,7 +16,7 @@ from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, spl
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
 from services.dead_letters.api import app
-from services.dead_letters.service import dead_letters
+from services.dead_letters.service import service as dead_letters
 from tests.support.recording_service import Schemas, confirmed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -27,8 +27,8 @@ from schemas.event import EPOCH
 from services.fulfillment.domain import label
 from services.orders.domain import Order, cancel
 from services.orders.service import lock as lock_orders
-from services.orders.service import order_lines, order_rows
 from services.orders.service import save as save_orders
+from services.orders.tables import order_lines, orders
 from services.payments.domain import pay, payment_id
 from services.payments.service import lock as lock_payments
 from services.payments.service import save as save_payments
@@ -95,7 +95,7 @@ def about(order_id: str, step: S) -> S:
 
 
 def _concerns(service: Service, step: Step) -> bool:
-    return step.service == service.name if isinstance(step, Request) else type(step) in service.reactions
+    return step.service == service.name if isinstance(step, Request) else type(step) in service.handlers
 
 
 def aliases(order_id: str) -> dict[str, str]:
@@ -111,7 +111,7 @@ async def place(placed: OrderPlaced, db: AsyncConnection) -> None:
     order = Order(**{name: getattr(placed, name) for name in names})
     row = asdict(order) | {"payment_method": placed.payment_method, "placed_at": placed.time}
     lines = [{"order_id": placed.order_id, **asdict(line)} for line in placed.lines]
-    await db.execute(insert(order_rows), [row])
+    await db.execute(insert(orders), [row])
     await db.execute(insert(order_lines), lines)
     await publish(db, [placed])
 

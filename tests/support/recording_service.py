@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Column, Identity, Integer, Table, Text, insert, select
+from sqlalchemy import Column, Identity, Integer, MetaData, Table, Text, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.consumer.offsets import consumer_offsets
@@ -41,7 +41,7 @@ class RecordingService:
     """A service that notes what it hears, and fails as told: by order id, the errors to raise, one per try."""
 
     def __init__(self) -> None:
-        self.service = Service("fraud")
+        self.service = Service("fraud", MetaData())
         self.notes = Table(
             "notes",
             self.service.metadata,

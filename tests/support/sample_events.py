@@ -29,7 +29,7 @@ from schemas import (
 )
 from schemas.files import parsed_schema
 from services.orders.api import store
-from services.orders.bodies import NewOrder
+from services.orders.models import NewOrder
 from services.orders.placing import PriceReader, place
 
 NOON_MS = 1_772_366_400_000
@@ -136,7 +136,7 @@ async def deliver(database: Database, service: Service, *events: Event) -> None:
     """One transaction; neighbours of one type are one call, as in a batch from Kafka."""
     async with database.transaction() as db:
         for event_type, run in groupby(events, type):
-            await service.reactions[event_type](list(run), db)
+            await service.handlers[event_type](list(run), db)
 
 
 async def said(database: Database, after: int = 0) -> list[Event]:

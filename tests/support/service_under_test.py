@@ -37,7 +37,7 @@ class ServiceUnderTest:
         self._orders = 0
 
     def handles(self, history: History) -> bool:
-        return any(type(step) in self.service.reactions for step in history.steps)
+        return any(type(step) in self.service.handlers for step in history.steps)
 
     async def begin(self, history: History) -> Telling:
         """A new order that is to have this history."""

@@ -22,8 +22,9 @@ from fanout.verify.report import Report
 from schemas import EVENTS, Event
 from schemas.files import parsed_schema
 from services.orders.api import call_off
-from services.orders.bodies import NewOrder
-from services.payments.api import NewPayment, settle_invoice
+from services.orders.models import NewOrder
+from services.payments.api import settle_invoice
+from services.payments.models import NewPayment
 from tests.support import sample_events
 from tests.support.databases import administer, named_url
 
@@ -104,11 +105,11 @@ class SimulatedSystem:
         return len(rows)
 
     async def _hand_over(self, to: Service, row: Row[*tuple[Any, ...]], event: Event, offset: int) -> None:
-        if type(event) not in to.reactions:
+        if type(event) not in to.handlers:
             return
         async with self.databases[to.name].transaction() as db:
             if await claim(db, to.name, [(row.event_id, 0)]):
-                await to.reactions[type(event)]([event], db)
+                await to.handlers[type(event)]([event], db)
             await advance(db, to.name, event.TOPIC, 0, offset + 1, BatchCounts(received=1, applied=1))
 
 

@@ -13,6 +13,6 @@ if __name__ == "__main__":
     OrderPlaced.TOPIC = sys.argv[1]
     service = load("notifications")
     service.name, service.background_tasks = sys.argv[1], []
-    service.reactions = {OrderPlaced: service.reactions[OrderPlaced]}
+    service.handlers = {OrderPlaced: service.handlers[OrderPlaced]}
     configure_logging(service.name, "worker", "WARNING")
     asyncio.run(worker.run(service, Settings()))

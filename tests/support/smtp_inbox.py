@@ -15,7 +15,8 @@ from sqlalchemy import select
 from chassis.config import Settings
 from chassis.database import Database
 from services.notifications.sender import STOPPING_SECONDS, send
-from services.notifications.service import messages, notifications
+from services.notifications.service import service as notifications
+from services.notifications.tables import messages
 from tests.support import sample_events
 
 HOST = "127.0.0.1"

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from fanout.addresses import Addresses, running
+from fanout.running import Addresses, running
 
 REPOSITORY = Path(__file__).parents[2]
 FIRST_BASE, LAST_BASE, STEP = 21_000, 31_000, 100

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from fanout.addresses import Addresses
 from fanout.cli import _app
 from fanout.dlq import client as client_module
 from fanout.dlq.client import Client
 from fanout.dlq.options import moment
 from fanout.errors import FanoutError, RefusedInput, Unreachable
+from fanout.running import Addresses
 from tests.support.scripted_dead_letters import LETTER, ScriptedApi, serving
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import BadUsage
-from fanout.local.topology import services
+from fanout.repository import services
 from fanout.scaffold import names, texts
 from fanout.scaffold.notes import notes_of
 from tests.support.stack import REPOSITORY

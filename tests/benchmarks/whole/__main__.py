@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 from chassis.telemetry import configure_logging
-from fanout.addresses import running
+from fanout.running import running
 from tests.benchmarks.whole import apart, bare_posts, flood, others, rates, raw_rows, statements
 from tests.benchmarks.whole.ground import Ground
 from tests.benchmarks.whole.row import Figures, Row

@@ -48,7 +48,7 @@ class Line(BaseModel):
     unit_price_cents: int
 
 
-class OrderShown(BaseModel):
+class OrderResponse(BaseModel):
     order_id: str
     status: Status
     version: int
@@ -70,7 +70,7 @@ class OrderShown(BaseModel):
 
 
 class OrderPage(BaseModel):
-    orders: list[OrderShown]
+    orders: list[OrderResponse]
     next_before: str | None
 
 

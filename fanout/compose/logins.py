@@ -1,9 +1,8 @@
 """Which processes of services there are in containers, found like everywhere else: a folder, and an api.py in it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from fanout.local.stack_directory import REPOSITORY
+from fanout.repository import services, services_with_api
 
 OPERATOR = "operator"
 SETUP = "setup"
@@ -27,16 +26,12 @@ class Process:
 
 
 def workers() -> list[Process]:
-    return [Process(file.parent.name, "worker") for file in _files("service.py")]
+    return [Process(name, "worker") for name in services()]
 
 
 def apis() -> list[Process]:
-    return [Process(file.parent.name, "api") for file in _files("api.py")]
+    return [Process(name, "api") for name in services_with_api()]
 
 
 def processes() -> list[Process]:
     return [*workers(), *apis()]
-
-
-def _files(name: str) -> list[Path]:
-    return sorted((REPOSITORY / "services").glob(f"*/{name}"))

@@ -106,12 +106,12 @@ class Page(BaseModel):
     next_after: int | None
 
 
-class HeaderShown(BaseModel):
+class HeaderResponse(BaseModel):
     name: str
     value: str | None
 
 
-class ActionShown(BaseModel):
+class ActionResponse(BaseModel):
     at: datetime
     who: str
     what: Deed
@@ -120,10 +120,10 @@ class ActionShown(BaseModel):
     correction: dict[str, Any] | None
 
 
-class LetterShown(Line):
+class LetterResponse(Line):
     record_at: datetime
     event: dict[str, Any] | None
-    headers: list[HeaderShown]
+    headers: list[HeaderResponse]
     cut: list[str]
     """Which of value, headers and key are longer than what is shown."""
-    actions: list[ActionShown]
+    actions: list[ActionResponse]
