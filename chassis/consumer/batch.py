@@ -20,8 +20,8 @@ from chassis.database import Database, driver
 from chassis.errors import PermanentFailure
 from chassis.events.record import Delivery, Record, Unreadable, read
 from chassis.events.registry import Registry
-from chassis.logs import log_each
 from chassis.service import Service
+from chassis.telemetry import log_each
 from schemas import Event
 
 NOT_UTF_8 = "\N{REPLACEMENT CHARACTER}"
@@ -37,7 +37,7 @@ class EventProcessor:
         self._service = service
         self._database = database
         self._registry = registry
-        self._event_types = {event_type.NAME: event_type for event_type in service.reactions}
+        self._event_types = {event_type.NAME: event_type for event_type in service.handlers}
         self._recovery = Recovery(service.name, database, self._apply)
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
@@ -93,7 +93,7 @@ class EventProcessor:
             {item.event.key: item.record.header("traceparent") for item in group.deliveries}
         )
         events = [delivery.event for delivery in group.deliveries]
-        await self._service.reactions[group.event_type](events, db)
+        await self._service.handlers[group.event_type](events, db)
 
     async def release(self, partitions: Sequence[Partition]) -> None:
         await self._recovery.clear_crash_markers(partitions)

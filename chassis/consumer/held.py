@@ -17,7 +17,7 @@ from chassis import telemetry
 from chassis.consumer.offsets import Partition
 from chassis.consumer.retry import describe
 from chassis.database import Database, driver, metadata
-from chassis.pulse import running_seconds
+from chassis.liveness import running_seconds
 
 RETRY_SECONDS = 30.0
 

@@ -13,7 +13,7 @@ from chassis.consumer.partition_queue import RecordProcessor
 from chassis.consumer.positions import Positions
 from chassis.consumer.retry import MAX_POLL_INTERVAL_SECONDS, describe
 from chassis.consumer.session import ConsumerSession, PartitionQueueFailed, Topics
-from chassis.pulse import running_seconds
+from chassis.liveness import running_seconds
 
 POLL_OVERDUE_SECONDS = 60.0
 QUEUE_SILENT_SECONDS = 120.0

@@ -8,7 +8,7 @@ from typing import Protocol
 from chassis.consumer.offsets import Partition
 from chassis.consumer.retry import Stopped
 from chassis.events.record import Record
-from chassis.pulse import Pulse, adopt
+from chassis.liveness import Heartbeat, set_heartbeat
 
 QUEUE_BYTES = 2**22
 """A queue with this many bytes is full: 500 records of one mebibyte would be half a gigabyte."""
@@ -38,7 +38,7 @@ class PartitionQueue:
         self._bytes = 0
         self._filled = asyncio.Event()
         self._stop = asyncio.Event()
-        self._pulse = Pulse()
+        self._heartbeat = Heartbeat()
         self._is_busy = False
         self._task = asyncio.create_task(self._process_batches())
 
@@ -48,13 +48,13 @@ class PartitionQueue:
         self._filled.set()
 
     async def _process_batches(self) -> None:
-        adopt(self._pulse)
+        set_heartbeat(self._heartbeat)
         while not self._stop.is_set():
             if not self._records:
                 self._filled.clear()
                 await self._filled.wait()
                 continue
-            self._pulse.beat()
+            self._heartbeat.beat()
             self._is_busy = True
             batch = self._next_batch()
             try:
@@ -94,4 +94,4 @@ class PartitionQueue:
     @property
     def silent_seconds(self) -> float:
         """For how many seconds the batch in progress has shown no heartbeat."""
-        return self._pulse.silent_seconds if self._is_busy else 0.0
+        return self._heartbeat.silent_seconds if self._is_busy else 0.0

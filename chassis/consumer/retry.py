@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import structlog
 
-from chassis import pulse, telemetry
+from chassis import liveness, telemetry
 from chassis.errors import FailureClass, classify
-from chassis.pulse import running_seconds
+from chassis.liveness import running_seconds
 
 MAX_POLL_INTERVAL_SECONDS = 300
 MAX_ATTEMPTS = 5
@@ -81,7 +81,7 @@ async def wait_out_outages(
     """
     seconds = FIRST_OUTAGE_WAIT_SECONDS
     while True:
-        pulse.beat()
+        liveness.beat()
         try:
             return await work()
         except Exception as error:

@@ -11,12 +11,12 @@ from sqlalchemy import insert
 from typer.testing import CliRunner, Result
 
 from chassis.database import Database
-from chassis.outbox.publish import outbox
+from chassis.outbox.table import outbox
 from fanout.commands import outbox as outbox_command
 from fanout.errors import BadUsage, FanoutError, UnknownService
 from fanout.lag.backlog import backlogs
 from tests.integration.conftest import NewDatabase
-from tests.integration.relaying import fetch
+from tests.support.running_relay import fetch
 
 
 @pytest.fixture
