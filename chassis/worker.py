@@ -86,7 +86,7 @@ def _consumer(service: Service, database: Database, registry: Registry, settings
     settings = settings.model_copy(update={"gather_ms": service.gather_ms or settings.gather_ms})
     positions = Positions(service.name, database)
     if service.dead_letter_handler:
-        letters = DeadLetterConsumer(service, database, registry)
+        letters = DeadLetterConsumer(service.name, service.dead_letter_handler, database, registry)
         return Consumer(positions, re.compile(DEAD_LETTERS), letters, settings)
     return Consumer(positions, service.topics, EventProcessor(service, database, registry), settings)
 
