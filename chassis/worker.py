@@ -57,13 +57,13 @@ async def run(service: Service, settings: Settings) -> None:
     database.wake_relay = relay.wake
 
     def is_alive() -> bool:
-        return consumer.is_alive and relay.is_alive
+        return consumer.is_alive and relay.health.is_alive
 
     health = health_routes(
         lambda: database,
         is_alive,
-        lambda: consumer.is_ready and relay.is_ready,
-        lambda: {"relay": relay.status, "held_partitions": list(consumer.held)},
+        lambda: consumer.is_ready and relay.health.is_ready,
+        lambda: {"relay": relay.health.status, "held_partitions": list(consumer.held)},
     )
     page = _health_page(health, settings)
     serving = asyncio.create_task(page.serve())
@@ -85,7 +85,7 @@ async def run(service: Service, settings: Settings) -> None:
 def _consumer(service: Service, database: Database, registry: Registry, settings: Settings) -> Consumer:
     settings = settings.model_copy(update={"gather_ms": service.gather_ms or settings.gather_ms})
     positions = Positions(service.name, database)
-    if service.filing:
+    if service.dead_letter_handler:
         letters = DeadLetterConsumer(service, database, registry)
         return Consumer(positions, re.compile(DEAD_LETTERS), letters, settings)
     return Consumer(positions, service.topics, Processor(service, database, registry), settings)

@@ -16,13 +16,13 @@ import httpx
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
-from fanout.addresses import Addresses
 from fanout.commands import processes
 from fanout.commands.poison import poison
 from fanout.databases import snapshot
 from fanout.dead_letters_client import open_client
 from fanout.errors import FanoutError
 from fanout.load import LoadReport, Placement, place_orders, purchases
+from fanout.running import Addresses
 from fanout.verify.invariants import Query, discover
 from fanout.verify.records import Facts
 from fanout.verify.snapshot import read_facts

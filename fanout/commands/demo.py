@@ -10,9 +10,9 @@ from uuid import UUID
 import typer
 from rich.console import Console
 
-from fanout.addresses import Addresses, running
 from fanout.commands import order, up, verify
 from fanout.errors import NotRunning
+from fanout.running import Addresses, running
 from fanout.scenario import Outage, Played, correct_one, outage, outcomes, play
 from fanout.verify.invariants import discover
 from fanout.verify.report import Report, settle

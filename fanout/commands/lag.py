@@ -13,13 +13,13 @@ from rich.console import Console
 from sqlalchemy import text
 
 from chassis.config import Broker
-from chassis.outbox.publish import REFUSED
-from fanout.addresses import running
+from chassis.outbox.table import REFUSED
 from fanout.console import Json, print_json, table
 from fanout.databases import held_partitions, snapshot
 from fanout.errors import Unreachable
 from fanout.kafka_admin import Partition, admin_of, committed
 from fanout.kafka_reader import TIMEOUT, reader, record_ends
+from fanout.running import running
 
 
 class Place(NamedTuple):

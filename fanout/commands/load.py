@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 import uvloop
 
-from fanout.addresses import running
 from fanout.console import Json, print_json
 from fanout.durations import seconds
 from fanout.errors import BadUsage
 from fanout.load import PATIENCE, place_orders, purchases
+from fanout.running import running
 
 Orders = Annotated[
     int | None, typer.Option(min=1, help="How many orders to place; 300 unless --seconds is given.")

@@ -55,7 +55,7 @@ def _follow(home: StackDirectory, names: list[str], width: int) -> None:
 
 
 def read_from(file: Path, position: int) -> tuple[str, int]:
-    """Returns whole lines and the position after them; a file that became shorter was rotated and is read from its start."""
+    """Returns whole lines and the position after them; a file that became shorter is read from its start."""
     if not file.exists():
         return "", 0
     start = position if file.stat().st_size >= position else 0

@@ -108,7 +108,7 @@ def arrivals(folder: Path) -> list[Mail]:
     return list(_mails(files))
 
 
-def _arrival(file: Path) -> Sequence[int]:
+def _arrival(file: Path) -> tuple[int, ...]:
     found = _NAME.match(file.name)
     return tuple(map(int, found.groups())) if found else (0, 0, 0)
 

@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from sqlalchemy import text
 
-from fanout.addresses import running
 from fanout.console import Json, print_json, table
 from fanout.databases import snapshot
 from fanout.errors import BadUsage, FanoutError
+from fanout.running import running
 
 OrderId = Annotated[str, typer.Argument(help="As POST /orders returned it.", show_default=False)]
 

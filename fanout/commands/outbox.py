@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 from sqlalchemy import Row, TextClause, text
 
-from chassis.outbox.publish import REFUSED, load_headers
-from fanout.addresses import running
+from chassis.outbox.table import REFUSED, load_headers
 from fanout.console import Json, counted, print_json, printable, table
 from fanout.databases import session, snapshot
 from fanout.errors import BadUsage, FanoutError, UnknownService
+from fanout.running import running
 
 command = typer.Typer(
     no_args_is_help=True, help="List, show, send again or discard outbox rows that cannot be sent."

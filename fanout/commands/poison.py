@@ -10,10 +10,10 @@ import asyncpg
 from fastavro import schemaless_reader
 from sqlalchemy.engine import make_url
 
-from fanout.addresses import Addresses, running
 from fanout.console import print_json, say
 from fanout.errors import FanoutError, Unreachable
 from fanout.load import place_orders, purchases
+from fanout.running import Addresses, running
 from schemas import StockReserved
 from schemas.files import parsed_schema
 
@@ -34,7 +34,7 @@ def command() -> None:
 
 
 async def poison(addresses: Addresses) -> dict[str, Any]:
-    """Places an order and returns the whole message that was truncated: that order's, or another one's placed just then."""
+    """Places an order and returns the message that was truncated: its own, or one of an order placed just then."""
     one_mug = next(purchase for purchase in purchases(seed=2) if purchase.kind == "card")
     async with _truncation(addresses.databases["inventory"]) as whole:
         placed = await place_orders(addresses.apis, [one_mug], rate=1, patient=True)

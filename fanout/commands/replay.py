@@ -37,11 +37,11 @@ def command(
     from confluent_kafka import KafkaException
 
     from chassis.service import load
-    from fanout.addresses import in_compose as in_container
-    from fanout.addresses import running
-    from fanout.local.topology import StackSpec, services
+    from fanout.local.topology import StackSpec
     from fanout.replay.plan import require_history
     from fanout.replay.replay import Asked, replay, rewind
+    from fanout.repository import services
+    from fanout.running import in_container, running
 
     addresses = running()
     if service not in services():

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fanout.addresses import running
 from fanout.console import Json, print_json, some
 from fanout.databases import held_partitions
 from fanout.durations import seconds
+from fanout.running import running
 from fanout.verify.invariants import Verdict
 from fanout.verify.reconcile import Account
 from fanout.verify.records import latest

@@ -60,12 +60,12 @@ class Extent:
 
 
 def require_history(service: Service) -> None:
-    if service.filing is not None:
+    if service.dead_letter_handler is not None:
         raise BadUsage(
             f"{service.name} has nothing to replay: it stores the dead letters of all topics and the decisions "
             "on them, which are in no topic"
         )
-    if not service.reactions:
+    if not service.handlers:
         raise BadUsage(f"{service.name} has nothing to replay: it subscribes to no event")
 
 

@@ -20,25 +20,25 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka.admin import AdminClient
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.service import Service
-from fanout.addresses import Addresses
 from fanout.console import console, say, some
-from fanout.errors import BadUsage, FanoutError
+from fanout.errors import FanoutError
 from fanout.kafka_admin import admin_of, committed, members
 from fanout.kafka_reader import reader
-from fanout.local import lock, probes, readiness
-from fanout.local.supervisor import Supervisor
-from fanout.local.topology import StackSpec
 from fanout.replay import plan as plans
 from fanout.replay import state
 from fanout.replay.plan import Group, Plan
 from fanout.replay.state import State
+from fanout.running import Addresses
+
+if TYPE_CHECKING:  # the container has no local stack
+    from fanout.local.topology import StackSpec
 
 POLL_SECONDS = 0.2
 LINE_SECONDS = 2.0
@@ -53,7 +53,7 @@ class Asked:
     accept_gap: bool
 
 
-async def replay(spec: StackSpec, service: Service, addresses: Addresses, asked: Asked) -> "Summary":
+async def replay(spec: "StackSpec", service: Service, addresses: Addresses, asked: Asked) -> "Summary":
     """Stops the service's workers, moves its group back, starts them, and waits until everything is read."""
     name, url = service.name, addresses.databases[service.name]
     admin = admin_of(addresses.broker)
@@ -65,8 +65,7 @@ async def replay(spec: StackSpec, service: Service, addresses: Addresses, asked:
             before = await _rewind(db, service, addresses, plan)
         say(f"the workers of {name} run again and read {plan.total:,} events")
         progress = await follow(admin, name, plan)
-        for worker in spec.workers[name]:
-            readiness.wait_ready(Supervisor(spec.home), worker, probes.probe_of(spec, worker))
+        _wait_ready(spec, name)
         after = await state.read(name, url)
         again = [] if service.read_model else await state.not_ignored(name, addresses.databases, before)
     counts = {count: number - before.counts[count] for count, number in after.counts.items()}
@@ -87,11 +86,14 @@ async def replay(spec: StackSpec, service: Service, addresses: Addresses, asked:
 
 
 async def rewind(service: Service, addresses: Addresses, asked: Asked) -> int:
-    """Does only what needs stopped workers, for a system whose workers the tool cannot stop; returns the events to read."""
+    """Moves the group back, for a system whose workers the tool cannot stop; returns how many events it will read.
+
+    Raises FanoutError if the group has members.
+    """
     name = service.name
     async with state.locked(name, addresses.databases[name]) as db:
         if found := members(admin_of(addresses.broker), name):
-            raise BadUsage(
+            raise FanoutError(
                 f"{', '.join(found)} is running: docker compose stop {name}-worker, then try again"
             )
         plan = await _plan(db, service, addresses, asked)
@@ -119,8 +121,11 @@ async def _rewind(db: AsyncConnection, service: Service, addresses: Addresses, p
 
 
 @asynccontextmanager
-async def _stopped_workers(spec: StackSpec, service: str) -> AsyncIterator[None]:
+async def _stopped_workers(spec: "StackSpec", service: str) -> AsyncIterator[None]:
     """Starts the workers again at the end, whatever happens; no other command can start or stop any meanwhile."""
+    from fanout.local import lock, readiness
+    from fanout.local.supervisor import Supervisor
+
     supervisor, names = Supervisor(spec.home), spec.workers[service]
     with lock.held(spec.home):
         try:
@@ -129,6 +134,14 @@ async def _stopped_workers(spec: StackSpec, service: str) -> AsyncIterator[None]
         finally:
             for name in names:
                 supervisor.start(name)
+
+
+def _wait_ready(spec: "StackSpec", service: str) -> None:
+    from fanout.local import probes, readiness
+    from fanout.local.supervisor import Supervisor
+
+    for name in spec.workers[service]:
+        readiness.wait_ready(Supervisor(spec.home), name, probes.probe_of(spec, name))
 
 
 @dataclass

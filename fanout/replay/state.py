@@ -14,7 +14,7 @@ from chassis.consumer.crash_loop import crash_markers
 from chassis.consumer.inbox import inbox
 from chassis.consumer.offsets import consumer_offsets
 from chassis.consumer.parking import parked
-from chassis.outbox.publish import outbox
+from chassis.outbox.table import outbox
 from chassis.retention import CLOCKS_DIFFER, complete_since, purges
 from chassis.service import Service
 from fanout.databases import session, snapshot

@@ -13,8 +13,17 @@ Place = Literal["applied", "parked", "lost", "in_flight"]
 Topics = Mapping[Subscription, Sequence[Published]]
 
 ONCE = frozenset(
-    "OrderPlaced OrderConfirmed OrderCancelled PaymentProcessed PaymentRefunded "
-    "StockReserved StockRejected StockReleased OrderShipped".split()
+    {
+        "OrderPlaced",
+        "OrderConfirmed",
+        "OrderCancelled",
+        "PaymentProcessed",
+        "PaymentRefunded",
+        "StockReserved",
+        "StockRejected",
+        "StockReleased",
+        "OrderShipped",
+    }
 )
 """An order has at most one event of each of these types. Of FraudAssessed it has one per version."""
 

@@ -23,7 +23,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.outbox.publish import load_headers
+from chassis.outbox.table import load_headers
 from fanout.databases import snapshot
 from fanout.verify.invariants import Query
 from fanout.verify.records import (
@@ -105,7 +105,9 @@ async def _late(service: str, url: str, queries: Sequence[Query]) -> _Late:
     async with snapshot(service, url) as db:
         return _Late(
             outbox=[Published(row[0], service, *row[1:]) async for row in _rows(db, _OUTBOX)],
-            forwarded=[Forwarded(*row[:3], _event_id(row[3])) async for row in _rows(db, _FORWARDED)],
+            forwarded=[
+                Forwarded(row[0], row[1], row[2], _event_id(row[3])) async for row in _rows(db, _FORWARDED)
+            ],
             unpublished=sum([row[0] async for row in _rows(db, _UNPUBLISHED)]),
             refused=[RefusedRow(service, *row) async for row in _rows(db, _REFUSED)],
             complete_since=(await _purged(db, "outbox"))[0],
@@ -131,7 +133,7 @@ async def _consumers(db: AsyncConnection) -> list[ConsumerState]:
             applied=await _received(db, consumer, "applied"),
             parked=await _received(db, consumer, "parked"),
             parked_messages=[
-                ParkedMessage(*row[1:5], (row[5] or b"").decode(errors="replace"))
+                ParkedMessage(row[1], row[2], row[3], row[4], (row[5] or b"").decode(errors="replace"))
                 for row in parked.get(consumer, ())
             ],
             purged=purged,

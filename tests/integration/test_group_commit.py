@@ -7,19 +7,20 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import BaseModel
-from sqlalchemy import CheckConstraint, Column, Integer, Table, Text, func, insert, select, text
+from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Table, Text, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database
 from chassis.http.app import create_api
 from chassis.http.group_commit import LARGEST_GROUP, GroupCommit, Overloaded
 from chassis.http.idempotency import Idempotent, idempotency_keys, in_group
-from chassis.outbox.publish import outbox, publish
+from chassis.outbox.publish import publish
+from chassis.outbox.table import outbox
 from chassis.service import Service
 from schemas import OrderConfirmed
 from tests.integration.conftest import NewDatabase
 
-service = Service("fraud")
+service = Service("fraud", MetaData())
 notes = Table(
     "notes",
     service.metadata,

@@ -5,19 +5,18 @@ from itertools import pairwise
 
 import pytest
 from asyncpg import UniqueViolationError
-from sqlalchemy import Column, Integer, Table, Text, insert, select, update
+from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select, update
 
 from chassis.database import Database
-from chassis.outbox.pending_rows import BATCH, BATCH_BYTES, NEXT_ROWS
-from chassis.outbox.publish import Message, dump_headers, forward, load_headers, outbox, publish
-from chassis.service import Service
+from chassis.outbox.forward import Message, forward
+from chassis.outbox.publish import publish
+from chassis.outbox.relay import BATCH, BATCH_BYTES, NEXT_ROWS
+from chassis.outbox.table import dump_headers, load_headers, outbox
 from schemas import FraudAssessed
 from tests.integration.conftest import NewDatabase
 
-counters = Service("fraud")
-accounts = Table(
-    "accounts", counters.metadata, Column("id", Text, primary_key=True), Column("version", Integer)
-)
+metadata = MetaData()
+accounts = Table("accounts", metadata, Column("id", Text, primary_key=True), Column("version", Integer))
 
 
 def fact(order_id: str, version: int) -> FraudAssessed:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from fanout.load.http import Client, NoAnswer, NotConnected
-from tests.unit.scripted_api import CLOSE, Reply, Request, scripted_api
+from fanout.http_client import Client, NoAnswer, NotConnected
+from tests.support.scripted_api import CLOSE, Reply, Request, scripted_api
 
 
 async def answer(request: Request) -> Reply:
