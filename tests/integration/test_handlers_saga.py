@@ -11,7 +11,7 @@ from chassis.database import Database
 from chassis.http.app import Problem
 from chassis.service import load
 from schemas import Event
-from services.orders.api import cancel
+from services.orders import api as orders_api
 from services.orders.models import NewOrder
 from services.payments.api import settle_invoice
 from services.payments.models import NewPayment
@@ -132,7 +132,7 @@ async def place(
 
 async def cancel(system: Saga, order_id: str) -> None:
     async with system.databases["orders"].transaction() as db:
-        await cancel(db, order_id)
+        await orders_api.cancel(db, order_id)
 
 
 async def pay_as_soon_as_possible(system: Saga, order_id: str, random: Random) -> None:
