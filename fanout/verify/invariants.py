@@ -127,7 +127,7 @@ def _breaking(rule: Rule, early: Facts, late: Facts) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One block of a checks.sql. Its first column: an offending id (check), an order id (fact), a consumer (waiting)."""
+    """One block of a checks.sql. Its first column is an offending id, an order id, or a consumer that waits."""
 
     service: str
     kind: Literal["check", "fact", "waiting"]

@@ -43,7 +43,9 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
     await simulated.run(
         "fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(simulated, honest.orders['shipped'])}'"
     )
-    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1")
+    await simulated.run(
+        "fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1"
+    )
     report = await simulated.audit()
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
     assert [event.order_id for event in of(report, "fraud").lost] == [honest.orders["shipped"]]
@@ -51,7 +53,9 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
 
 async def test_a_receipt_whose_event_no_handler_saw_is_lost(copied: Broken) -> None:
     simulated = await copied("fraud")
-    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1")
+    await simulated.run(
+        "fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1"
+    )
     assert (await simulated.audit()).lost == 1
 
 

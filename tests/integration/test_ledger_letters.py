@@ -38,7 +38,7 @@ async def test_a_dead_letter_is_in_flight_until_it_is_filed_and_one_sent_back_un
     assert (report.holds, report.settled, report.forwarded) == (True, False, 1)
     await simulated.run(reader, REACHED.format(reader, topic))
     await simulated.run(
-        reader, f"UPDATE consumer_offsets SET applied = 0, repeated = 1 WHERE topic = '{topic}'"
+        reader, f"UPDATE consumer_offsets SET applied = 0, duplicates = 1 WHERE topic = '{topic}'"
     )
     report = await simulated.audit()
     assert (report.holds, report.settled, report.forwarded) == (True, True, 0)

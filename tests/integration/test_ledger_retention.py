@@ -78,7 +78,9 @@ async def test_a_loss_after_a_cleanup_is_found(copied: Broken) -> None:
     order = await simulated.order()
     await simulated.deliver()
     await simulated.run("fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(simulated, order)}'")
-    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
+    await simulated.run(
+        "fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1"
+    )
     report = await simulated.audit()
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
 
