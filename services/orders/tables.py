@@ -5,7 +5,7 @@ from dataclasses import fields
 from sqlalchemy import Column, ForeignKey, Index, MetaData, Table, any_, select, text, update
 from sqlalchemy.types import BigInteger, Boolean, DateTime, Integer, Text
 
-from chassis.statements import Statement, arrays, ids, insert_rows
+from chassis.database import Statement, arrays, ids, insert_rows
 from services.orders.domain import Order
 
 metadata = MetaData()
