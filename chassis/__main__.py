@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from chassis.config import SECRETS, Settings, UnreadableSecrets, read_settings
 from chassis.errors import FailureClass, classify
-from chassis.logs import configure_logging
 from chassis.service import Service, UnknownService, load
+from chassis.telemetry import configure_logging
 
 EXIT_WRONG_USE = 2
 YOUNG_OBJECTS = 20_000

@@ -1,12 +1,11 @@
 """Every setting of a service process, in one frozen place: from the environment, or from files nobody else can read."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from chassis.broker import Broker
 
 SECRETS = "FANOUT_SECRETS"
 """Names the folder of those files, `fanout_database_url` and so on, when there is one."""
@@ -45,7 +44,7 @@ class Settings(BaseSettings):
     """host:port of the mail server, for the service that writes to customers."""
 
     @property
-    def broker(self) -> Broker:
+    def broker(self) -> "Broker":
         return Broker(self.kafka, self.kafka_user, self.kafka_password)
 
 
@@ -62,3 +61,38 @@ def read_settings() -> Settings:
             f"{error.filename} cannot be read ({error.strerror}): it is written by `docker compose up secrets`"
         ) from error
     return Settings(_secrets_dir=folder)
+
+
+PROTOCOL, MECHANISM = "SASL_PLAINTEXT", "SCRAM-SHA-512"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Without a user it is spoken to in plain text."""
+
+    address: str
+    user: str = ""
+    password: str = ""
+    mechanism: str = MECHANISM
+
+    def for_aiokafka(self) -> dict[str, str]:
+        if not self.user:
+            return {"bootstrap_servers": self.address}
+        return {
+            "bootstrap_servers": self.address,
+            "security_protocol": PROTOCOL,
+            "sasl_mechanism": self.mechanism,
+            "sasl_plain_username": self.user,
+            "sasl_plain_password": self.password,
+        }
+
+    def for_librdkafka(self) -> dict[str, str | int | float | bool]:
+        if not self.user:
+            return {"bootstrap.servers": self.address}
+        return {
+            "bootstrap.servers": self.address,
+            "security.protocol": PROTOCOL,
+            "sasl.mechanisms": self.mechanism,
+            "sasl.username": self.user,
+            "sasl.password": self.password,
+        }

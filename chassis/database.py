@@ -11,8 +11,8 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from chassis import pulse
-from chassis.logs import log_each
+from chassis import liveness
+from chassis.telemetry import log_each
 
 metadata = MetaData()
 """The chassis' own tables; every service database has them."""
@@ -60,7 +60,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Commits when the block ends well, and rolls back otherwise."""
-        pulse.beat()
+        liveness.beat()
         async with self._autocommit.connect() as db:
             postgres = driver(db)
             db.info.pop(PUBLISHED, None)

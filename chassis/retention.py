@@ -12,9 +12,9 @@ from sqlalchemy import BigInteger, Column, DateTime, Table, Text, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.clock import now
 from chassis.config import Settings
 from chassis.database import Database, metadata
+from chassis.timestamps import now
 
 EVERY_SECONDS = 3600.0
 AT_ONCE = 5_000

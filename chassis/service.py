@@ -1,4 +1,4 @@
-"""A service: its name, its tables, and which of its functions reacts to which event."""
+"""Describes a service: its name, its tables, and which of its functions handles which event."""
 
 import asyncio
 import importlib
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from chassis.dead_letters.reader import DeadLetter
 
 E = TypeVar("E", bound=Event)
-Reaction = Callable[[Sequence[E], AsyncConnection], Awaitable[None]]
-Filing = Callable[[Sequence["DeadLetter"], AsyncConnection], Awaitable[None]]
+Handler = Callable[[Sequence[E], AsyncConnection], Awaitable[None]]
+DeadLetterHandler = Callable[[Sequence["DeadLetter"], AsyncConnection], Awaitable[None]]
 BackgroundTask = Callable[[Database, Settings, asyncio.Event], Coroutine[Any, Any, None]]
 
 
@@ -27,62 +27,72 @@ class UnknownService(LookupError):
 
 
 class Service:
-    """Name = folder = consumer group = database = login.
+    """Registers the handlers of one service. Its name is also its folder, consumer group, database and login.
 
-    A reaction gets events of one type, new to this service, in an open transaction that it must not commit.
-    `topic` is where its own facts go; where rights are given out, nobody else may write there.
+    A handler gets events of one type that this service has not applied yet, and the open transaction of their batch,
+    which it must not commit.
+    `metadata` holds the service's tables.
+    `topic` is where its own events are published; in containers no other login may write there.
     A read model has no effects beyond its own tables: a replay may empty them and fill them again.
-    Where nobody waits for the effects, events may wait up to `gather_ms` in Kafka, so that more of them share a
-    transaction and a read: at 20 orders a second that saves most of what they cost.
+    `gather_ms`: how long events may wait in Kafka to share a read and a transaction with later ones. At 20 orders a
+    second 500 ms save most of the CPU that the events of such a service cost.
     """
 
     def __init__(
-        self, name: str, topic: str | None = None, read_model: bool = False, gather_ms: int = 0
+        self,
+        name: str,
+        metadata: MetaData,
+        topic: str | None = None,
+        read_model: bool = False,
+        gather_ms: int = 0,
     ) -> None:
         self.name = name
+        self.metadata = metadata
         self.topic = topic
         self.read_model = read_model
         self.gather_ms = gather_ms
-        self.metadata = MetaData()
-        self.reactions: dict[type[Event], Reaction[Any]] = {}
-        self.filing: Filing | None = None
+        self.handlers: dict[type[Event], Handler[Any]] = {}
+        self.dead_letter_handler: DeadLetterHandler | None = None
         self.background_tasks: list[BackgroundTask] = []
 
-    def on(self, event_type: type[E]) -> Callable[[Reaction[E]], Reaction[E]]:
-        def register(reaction: Reaction[E]) -> Reaction[E]:
-            if event_type in self.reactions:
-                raise ValueError(f"{self.name} already reacts to {event_type.NAME}")
-            self.reactions[event_type] = reaction
-            return reaction
+    def on(self, event_type: type[E]) -> Callable[[Handler[E]], Handler[E]]:
+        """Registers the handler of an event type. Raises ValueError if there is one already."""
+
+        def register(handler: Handler[E]) -> Handler[E]:
+            if event_type in self.handlers:
+                raise ValueError(f"{self.name} already handles {event_type.NAME}")
+            self.handlers[event_type] = handler
+            return handler
 
         return register
 
-    def on_dead_letters(self, filing: Filing) -> Filing:
-        """Hands over the dead letters of all consumers, instead of events; the same one may come again."""
-        self.filing = filing
-        return filing
+    def on_dead_letters(self, handler: DeadLetterHandler) -> DeadLetterHandler:
+        """Registers a handler for the dead letters of all consumers; it may get the same one more than once."""
+        self.dead_letter_handler = handler
+        return handler
 
-    def alongside(self, background_task: BackgroundTask) -> BackgroundTask:
-        """Runs in the worker beside its consumer, until the event is set: what must leave the database."""
-        self.background_tasks.append(background_task)
-        return background_task
+    def in_background(self, task: BackgroundTask) -> BackgroundTask:
+        """Registers a task that the worker runs beside its consumer until the event is set, such as sending mail."""
+        self.background_tasks.append(task)
+        return task
 
     @property
     def topics(self) -> list[str]:
-        """What its group reads: events, and those that come back to it alone."""
-        heard = {event_type.TOPIC for event_type in self.reactions}
-        return sorted(heard | {retry_topic(topic, self.name) for topic in heard})
+        """Returns the topics that the service's group reads: those of its events, and its redrive topics."""
+        topics = {event_type.TOPIC for event_type in self.handlers}
+        return sorted(topics | {retry_topic(topic, self.name) for topic in topics})
 
 
 def load(name: str) -> Service:
-    """The service in `services/<name>/service.py`, found by its name: nothing is registered anywhere."""
+    """Returns the object `service` of `services/<name>/service.py`. Services are registered nowhere else."""
     module_name = f"services.{name}.service"
     try:
-        service = getattr(importlib.import_module(module_name), name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and module_name.startswith(error.name):
             raise UnknownService(f"there is no services/{name}/service.py") from error
         raise
+    service = getattr(module, "service", None)
     if not isinstance(service, Service):
-        raise TypeError(f"services/{name}/service.py: {name} is not a Service")
+        raise TypeError(f"services/{name}/service.py has no object `service` of type Service")
     return service

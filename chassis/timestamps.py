@@ -1,5 +1,6 @@
-"""A moment in a request: ISO 8601 with its time zone, so that nobody has to guess."""
+"""Timestamps: now in UTC and whole milliseconds, as in `occurred_at`, and the type of a timestamp in a request."""
 
+import time
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -7,16 +8,28 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 
-def moment(given: object) -> datetime:
+def now() -> datetime:
+    """Returns the current time in UTC, rounded down to a whole millisecond."""
+    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
+
+
+def milliseconds(at: datetime) -> int:
+    """Returns the milliseconds since 1970, for `occurred_at`; `Event.time` converts them back."""
+    return round(at.timestamp() * 1000)
+
+
+def parse_timestamp(value: object) -> datetime:
+    """Parses ISO 8601 with a time zone, and converts it to UTC. Raises PydanticCustomError for anything else."""
     try:
-        at = datetime.fromisoformat(str(given))
+        at = datetime.fromisoformat(str(value))
     except ValueError as error:
-        raise PydanticCustomError("moment", "not an ISO 8601 time, such as 2026-03-01T12:00:00Z") from error
+        message = "not an ISO 8601 time, such as 2026-03-01T12:00:00Z"
+        raise PydanticCustomError("timestamp", message) from error
     if at.tzinfo is None:
-        raise PydanticCustomError("moment", "a time needs its zone, such as the Z of 2026-03-01T12:00:00Z")
+        raise PydanticCustomError("timestamp", "a time needs its zone, such as the Z of 2026-03-01T12:00:00Z")
     if not 1970 < at.year < 9999:
-        raise PydanticCustomError("moment", "nothing happened here in that year")
+        raise PydanticCustomError("timestamp", "year must be between 1971 and 9998")
     return at.astimezone(UTC)
 
 
-Moment = Annotated[datetime, BeforeValidator(moment)]
+Timestamp = Annotated[datetime, BeforeValidator(parse_timestamp)]

@@ -85,7 +85,7 @@ async def run(service: Service, settings: Settings) -> None:
 def _consumer(service: Service, database: Database, registry: Registry, settings: Settings) -> Consumer:
     settings = settings.model_copy(update={"gather_ms": service.gather_ms or settings.gather_ms})
     positions = Positions(service.name, database)
-    if service.filing:
+    if service.dead_letter_handler:
         letters = DeadLetterConsumer(service, database, registry)
         return Consumer(positions, re.compile(DEAD_LETTERS), letters, settings)
     return Consumer(positions, service.topics, Processor(service, database, registry), settings)

@@ -1,4 +1,4 @@
-"""The `fanout` command: its commands by name, each imported only when it is asked for."""
+"""The `fanout` command: maps each command name to its function, which is imported only when it is used."""
 
 import contextlib
 import importlib
@@ -6,14 +6,16 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from fanout.addresses import COMPOSE, in_compose
-from fanout.errors import FanoutError
+from fanout.errors import BadUsage, FanoutError
+from fanout.running import in_container
+
+ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 COMMANDS = {
     "up": "fanout.commands.up:command",
@@ -39,29 +41,37 @@ COMMANDS = {
     "demo": "fanout.commands.demo:command",
 }
 
-IN_COMPOSE = {
-    name: f"fanout.compose.control:{name}"
-    for name in ("up", "down", "start", "stop", "kill", "logs", "setup", "mailbox", "scale", "demo")
-} | {"status": "fanout.compose.status:command"}
-"""Those that do the same to containers in another way; all others find them by their addresses."""
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+WITH_CONTAINERS = {
+    "up": "docker compose up --build --wait",
+    "down": "docker compose down, with -v to delete the data",
+    "status": "docker compose ps",
+    "logs": "docker compose logs fraud-worker",
+    "setup": "docker compose run --rm setup",
+    "start": "docker compose up --wait fraud-worker",
+    "stop": "docker compose stop fraud-worker",
+    "kill": "docker compose exec fraud-worker sh -c 'kill -KILL -1'",
+    "scale": "docker compose up --detach --no-recreate --scale inventory-worker=3",
+    "demo": "docker compose run --rm fanout load, then docker compose run --rm fanout verify --wait 60s",
+    "poison": "no login may alter a message there; docker compose run --rm fanout dlq ls shows what was parked",
+    "new-consumer": "run it where the repository is, then docker compose up --build --wait",
+    "check": "run it where the repository is, after make install",
+}
+"""The commands that work on local processes and files only, and what to do in their place with containers."""
 
 
 def main() -> NoReturn:
-    """Errors are one sentence on standard error and an exit code, never a traceback."""
+    """Runs one command; an error is one sentence on standard error and an exit code, never a traceback."""
     signal.signal(signal.SIGTERM, _end)
     code = _run(sys.argv[1:])
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
-    # A Kafka client that is destroyed while its broker is gone can wait for ever: leave without destroying any.
+    # Destroying a Kafka client whose broker is gone can block for ever, so the process ends without doing it.
     os._exit(code)
 
 
 def _run(arguments: list[str]) -> int:
-    if "--compose" in arguments:
-        os.environ[COMPOSE] = "1"
     try:
-        _app(named(arguments))()
+        _app(_named(arguments))()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
     except KeyboardInterrupt:
@@ -79,33 +89,42 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-def named(arguments: Iterable[str]) -> list[str]:
-    """The commands that these arguments may mean; all of them, when the user only looks around."""
+def _named(arguments: Iterable[str]) -> list[str]:
+    """Returns the commands that these arguments may mean; all commands when there is none, as for --help."""
     return [name for name in COMMANDS if name in arguments] or list(COMMANDS)
 
 
 def _app(names: list[str]) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_options)
-    known = COMMANDS | (IN_COMPOSE if in_compose() else {})
     for name in names:
-        module, function = known[name].split(":")
+        if in_container() and name in WITH_CONTAINERS:
+            app.command(name, context_settings=ANY_ARGUMENTS)(_local_only(name))
+            continue
+        module, function = COMMANDS[name].split(":")
         command = getattr(importlib.import_module(module), function)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
-            continue
-        settings = PASSED_ON if in_compose() and name in ("mailbox", "scale", "demo") else {}
-        app.command(name, context_settings=settings)(command)
+        else:
+            app.command(name)(command)
     return app
+
+
+def _local_only(name: str) -> Callable[[], None]:
+    sentence = f"fanout {name} is for the local stack; with containers: {WITH_CONTAINERS[name]}"
+
+    def command() -> None:
+        raise BadUsage(sentence)
+
+    command.__doc__ = sentence
+    return command
 
 
 def _options(
     home: Annotated[
-        Path | None, typer.Option(help="The folder of the stack; default: $FANOUT_HOME, else .fanout here.")
+        Path | None,
+        typer.Option(help="The stack directory: data and logs; default: $FANOUT_HOME, else .fanout here."),
     ] = None,
-    compose: Annotated[
-        bool, typer.Option("--compose", help="The containers of docker-compose.yml; or set FANOUT_COMPOSE=1.")
-    ] = False,
 ) -> None:
     """An event-driven order system you can break: start it, watch it, break it, and see that nothing is lost.
 

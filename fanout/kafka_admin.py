@@ -6,7 +6,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from fanout.local.ports import HOST, Ports
 
 SILENT = logging.getLogger("fanout.kafka")

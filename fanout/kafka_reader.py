@@ -10,7 +10,7 @@ from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from chassis.broker import Broker
+from chassis.config import Broker
 
 TIMEOUT = 5.0
 WIDEN = 16

@@ -13,8 +13,8 @@ from chassis.consumer.outages import short
 from chassis.consumer.parking import Failed, park
 from chassis.database import Database, driver
 from chassis.events.record import Delivery, Record, Unreadable
-from chassis.logs import log_each
 from chassis.service import Service
+from chassis.telemetry import log_each
 
 BRIEFLY = "SET LOCAL lock_timeout = '500ms'"
 """Whoever is alone in hand and waits for a lock holds everything else up, and would be suspected meanwhile."""
@@ -88,7 +88,7 @@ class Effects:
         )
         events = [delivery.event for delivery in run.deliveries]
         counts.applied += len(events)
-        await self._service.reactions[run.event_type](events, db)
+        await self._service.handlers[run.event_type](events, db)
 
     async def _park(self, db: AsyncConnection, failed: Sequence[Failed], counts: BatchCounts) -> None:
         new = await park(db, self._service.name, failed)

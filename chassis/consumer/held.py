@@ -5,7 +5,7 @@ import structlog
 from chassis import telemetry
 from chassis.consumer.outages import short
 from chassis.consumer.positions import Partition, Positions
-from chassis.pulse import running_seconds
+from chassis.liveness import running_seconds
 
 TRY_AGAIN_SECONDS = 30.0
 

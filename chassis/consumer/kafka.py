@@ -9,7 +9,7 @@ from chassis.config import Settings
 from chassis.consumer.partition_queue import Works
 from chassis.consumer.positions import Positions
 from chassis.consumer.session import ConsumerSession, LaneEnded, Topics
-from chassis.pulse import running_seconds
+from chassis.liveness import running_seconds
 
 POLL_OVERDUE_SECONDS = 60.0
 LANE_SILENT_SECONDS = 120.0

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from chassis import pulse, telemetry
+from chassis import liveness, telemetry
 from chassis.errors import FailureClass, classify
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -38,7 +38,7 @@ async def through_outages(
     """
     seconds = FIRST_PAUSE_SECONDS
     while True:
-        pulse.beat()
+        liveness.beat()
         try:
             return await work()
         except Exception as error:

@@ -9,7 +9,7 @@ import structlog
 
 from chassis.consumer.outages import Stopped
 from chassis.events.record import Record
-from chassis.pulse import Pulse, adopt
+from chassis.liveness import Heartbeat, set_heartbeat
 
 Processed = Callable[["Lane"], None]
 
@@ -40,7 +40,7 @@ class Lane:
         self._queued_bytes = 0
         self._filled = asyncio.Event()
         self._stop = asyncio.Event()
-        self._pulse = Pulse()
+        self._heartbeat = Heartbeat()
         self._is_busy = False
         self._task = asyncio.create_task(self._work())
 
@@ -61,7 +61,7 @@ class Lane:
     @property
     def silent_seconds(self) -> float:
         """For how long it has shown no sign of life although it has something to do."""
-        return self._pulse.silent_seconds if self._is_busy else 0.0
+        return self._heartbeat.silent_seconds if self._is_busy else 0.0
 
     def offer(self, records: Sequence[Record]) -> None:
         self._queue.extend(records)
@@ -76,13 +76,13 @@ class Lane:
         return bool(done)
 
     async def _work(self) -> None:
-        adopt(self._pulse)
+        set_heartbeat(self._heartbeat)
         while not self._stop.is_set():
             if not self._queue:
                 self._filled.clear()
                 await self._filled.wait()
                 continue
-            self._pulse.beat()
+            self._heartbeat.beat()
             self._is_busy = True
             batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
             self._queued_bytes -= sum(record.size for record in batch)

@@ -39,7 +39,7 @@ class Processor:
         self._service = service
         self._effects = Effects(service, database)
         self._registry = registry
-        self._wanted = {event_type.NAME: event_type for event_type in service.reactions}
+        self._wanted = {event_type.NAME: event_type for event_type in service.handlers}
         self._turns = Turns()
         self._starts = Starts(service.name, database, self._turns)
 

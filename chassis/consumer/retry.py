@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from chassis.consumer.outages import is_outage
 from chassis.errors import FailureClass, classify
-from chassis.pulse import running_seconds
+from chassis.liveness import running_seconds
 
 MAX_POLL_INTERVAL_SECONDS = 300
 TRIES = 5

@@ -19,7 +19,7 @@ subscriptions = Table(
 
 async def record_subscriptions(db: AsyncConnection, service: Service) -> bool:
     """Makes the table say what the code says; returns whether that changed anything."""
-    wanted = {(service.name, event_type.NAME, event_type.TOPIC) for event_type in service.reactions}
+    wanted = {(service.name, event_type.NAME, event_type.TOPIC) for event_type in service.handlers}
     found = {(row.consumer, row.type, row.topic) for row in await db.execute(select(subscriptions))}
     if wanted == found:
         return False

@@ -46,9 +46,9 @@ class DeadLetterConsumer:
     """Files dead letters. There is no dead letter of a dead letter: what cannot be filed is waited for."""
 
     def __init__(self, service: Service, database: Database, registry: Registry) -> None:
-        assert service.filing is not None
+        assert service.dead_letter_handler is not None
         self._name = service.name
-        self._file = service.filing
+        self._file = service.dead_letter_handler
         self._database = database
         self._registry = registry
 

@@ -21,8 +21,8 @@ from chassis.http import server
 from chassis.http.admission import AdmissionControl
 from chassis.http.health import health_routes
 from chassis.http.problems import Problem, answer_with_problems
-from chassis.logs import log_each
 from chassis.service import Service
+from chassis.telemetry import log_each
 
 __all__ = ["Db", "Problem", "create_api", "serve"]
 

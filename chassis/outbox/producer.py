@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.events.dead_letter_size import LARGEST_BYTES
 from chassis.outbox.outcome import Outcome, Outgoing, Refused, Sent, refused
 

@@ -14,7 +14,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from chassis import telemetry
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.database import OUTBOX_CHANNEL
 from chassis.events.registry import Registry
 from chassis.outbox import pending_rows

@@ -17,8 +17,8 @@ from fanout.errors import ProcessFailed
 from fanout.local import postgres, stop
 from fanout.local.ports import HOST, Ports
 from fanout.local.stack_directory import StackDirectory
-from fanout.local.topology import services
 from fanout.provision.databases import superuser
+from fanout.repository import services
 
 PASSWORD = "only-for-a-moment"
 PATIENCE_SECONDS = 30

@@ -8,7 +8,6 @@ from uuid import UUID
 import typer
 from rich.console import Console
 
-from fanout.addresses import Addresses, running
 from fanout.commands import up
 from fanout.demo.mending import mend_one
 from fanout.demo.outage import Outage, outage
@@ -16,6 +15,7 @@ from fanout.demo.outcomes import outcomes
 from fanout.demo.scenario import Played, play
 from fanout.demo.ticker import Ticker
 from fanout.errors import NotRunning
+from fanout.running import Addresses, running
 from fanout.timeline import table as timeline
 from fanout.timeline.history import history
 from fanout.verify import table as ledger

@@ -14,14 +14,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from chassis.broker import Broker
-from fanout.addresses import running
+from chassis.config import Broker
 from fanout.errors import Unreachable
 from fanout.held import held_partitions
 from fanout.kafka_reader import reader
 from fanout.lag.backlog import Backlog, backlogs
 from fanout.lag.broker import Gap, Place, gaps
 from fanout.lag.oldest import oldest
+from fanout.running import running
 
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 

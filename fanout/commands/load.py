@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 import uvloop
 
-from fanout.addresses import running
 from fanout.durations import seconds
 from fanout.errors import BadUsage
 from fanout.load.customers import PATIENCE, place_orders
 from fanout.load.mix import purchases
+from fanout.running import running
 
 Orders = Annotated[
     int | None, typer.Option(min=1, help="How many orders to place; 300 unless --seconds is given.")

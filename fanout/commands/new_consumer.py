@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fanout.local.stack_directory import REPOSITORY
+from fanout.repository import REPOSITORY
 
 
 def command(

@@ -8,8 +8,8 @@ from uuid import UUID
 import typer
 from rich.console import Console
 
-from fanout.addresses import running
 from fanout.errors import BadUsage, FanoutError
+from fanout.running import running
 from fanout.timeline.history import history
 from fanout.timeline.table import as_json, show
 

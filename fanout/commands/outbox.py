@@ -15,10 +15,10 @@ from rich.text import Text
 from sqlalchemy import Row, text
 
 from chassis.outbox.publish import REFUSED, load_headers
-from fanout.addresses import running
 from fanout.databases import session, snapshot
 from fanout.dlq.report import printable
 from fanout.errors import BadUsage, FanoutError, UnknownService
+from fanout.running import running
 
 command = typer.Typer(
     no_args_is_help=True, help="Deal with outbox rows that cannot be sent: look, try again, or discard."

@@ -4,12 +4,12 @@ import asyncio
 import json
 from typing import Any
 
-from fanout.addresses import Addresses, running
 from fanout.console import say
 from fanout.errors import FanoutError
 from fanout.load.customers import place_orders
 from fanout.load.mix import purchases
 from fanout.poison.cut import cut_in_half
+from fanout.running import Addresses, running
 
 CUT_SECONDS = 30
 

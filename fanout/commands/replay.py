@@ -31,17 +31,18 @@ def command(
 
     A read model is cleared and rebuilt. Any other service ignores what it has had: nothing happens twice, no
     e-mail is sent again; exit 1 if that turns out not to be so. Interrupted, the workers run and go on by themselves.
+    With containers, stop the workers before and start them after: docker compose stop analytics-worker.
 
     Example: fanout replay analytics
     """
     from confluent_kafka import KafkaException
 
     from chassis.service import load
-    from fanout.addresses import running
-    from fanout.local.topology import services
-    from fanout.replay import report, workers
+    from fanout.replay import report
     from fanout.replay.plan import require_history
-    from fanout.replay.replay import Asked, replay
+    from fanout.replay.replay import Asked, replay, rewind
+    from fanout.repository import services
+    from fanout.running import in_container, running
 
     addresses = running()
     if service not in services():
@@ -51,7 +52,16 @@ def command(
     loaded = load(service)
     require_history(loaded)
     try:
-        summary = asyncio.run(replay(workers.of_stack(), loaded, addresses, Asked(since, yes)))
+        if in_container():
+            asyncio.run(rewind(loaded, addresses, Asked(since, yes), f"docker compose stop {service}-worker"))
+            print(
+                f"{service} reads its history again once it is started: docker compose start {service}-worker"
+            )
+            return
+        from fanout.local.topology import StackSpec
+        from fanout.replay.workers import Workers
+
+        summary = asyncio.run(replay(Workers(StackSpec.of_running()), loaded, addresses, Asked(since, yes)))
     except KafkaException as error:
         raise Unreachable("Kafka", addresses.kafka) from error
     if as_json:

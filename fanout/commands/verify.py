@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fanout.addresses import running
 from fanout.durations import seconds
 from fanout.held import held_partitions
+from fanout.running import running
 from fanout.verify.audit import audit, settle
 from fanout.verify.report import Report, as_json
 from fanout.verify.table import show

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from fanout.local.stack_directory import REPOSITORY
+from fanout.repository import REPOSITORY
 
 FILE = REPOSITORY / "docker-compose.yml"
 AFTER_ALL_SERVICES = "\nnetworks:"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import asyncpg
 
 from chassis.service import load
-from fanout.compose.processes import OPERATOR, Process, apis, processes
+from fanout.compose.logins import OPERATOR, Process, apis, processes
 from fanout.errors import SetupFailed
-from fanout.local.stack_directory import REPOSITORY
+from fanout.repository import REPOSITORY
 
 DECIDED = ("set_aside_at", "error_type", "error_message", "discarded_at", "discarded_by", "discard_reason")
 CLEARED_BY_REPLAY = ("inbox", "consumer_offsets", "parked", "crash_markers", "purges")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from chassis.events.topics import dead_letter_topic, retry_topic
 from chassis.service import Service
-from fanout.compose.processes import OPERATOR, Process
+from fanout.compose.logins import OPERATOR, Process
 
 
 @dataclass(frozen=True, order=True)
@@ -25,7 +25,7 @@ def rights(services: Iterable[Service]) -> set[Right]:
 
 def heard(service: Service) -> set[str]:
     """The topics of the events it reacts to, without those beside them."""
-    return {event_type.TOPIC for event_type in service.reactions}
+    return {event_type.TOPIC for event_type in service.handlers}
 
 
 def _of_worker(service: Service, all_services: list[Service]) -> Iterator[Right]:
@@ -34,7 +34,7 @@ def _of_worker(service: Service, all_services: list[Service]) -> Iterator[Right]
     reads, writes = set(service.topics), {dead_letter_topic(topic, service.name) for topic in heard(service)}
     if service.topic:
         writes.add(service.topic)
-    if service.filing:
+    if service.dead_letter_handler:
         pairs = [(topic, other.name) for other in all_services for topic in heard(other)]
         reads |= {dead_letter_topic(*pair) for pair in pairs}
         writes |= {retry_topic(*pair) for pair in pairs}

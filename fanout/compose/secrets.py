@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
-from fanout.compose.processes import BROKER, OPERATOR, SETUP, processes, workers
+from fanout.compose.logins import BROKER, OPERATOR, SETUP, apis, processes, workers
 
 SECRETS, OWNER = Path("/secrets"), Path("/app/services")
 SERVICES_UID, POSTGRES_UID, KAFKA_UID, REGISTRY_UID = 10001, 999, 1000, 1001
@@ -68,6 +69,7 @@ def files(passwords: dict[str, str], owner: int) -> Iterator[File]:
     )
     yield "kafka/jaas.conf", KAFKA_UID, JAAS.format(broker=BROKER, setup=SETUP, passwords=passwords)
     yield f"{OPERATOR}/password", owner, passwords[OPERATOR]
+    yield "fanout/addresses.json", SERVICES_UID, json.dumps(_addresses(passwords[OPERATOR]), indent=2)
     for process in processes():
         database = (
             f"postgresql+asyncpg://{process.login}:{passwords[process.login]}@postgres/{process.service}"
@@ -76,6 +78,22 @@ def files(passwords: dict[str, str], owner: int) -> Iterator[File]:
     for worker in workers():
         yield f"{worker.name}/fanout_kafka_user", SERVICES_UID, worker.login
         yield f"{worker.name}/fanout_kafka_password", SERVICES_UID, passwords[worker.login]
+
+
+def _addresses(password: str) -> dict[str, Any]:
+    """Those of `fanout.running.Addresses`, as the `fanout` container reaches the others."""
+    return {
+        "kafka": "kafka:9092",
+        "kafka_user": OPERATOR,
+        "kafka_password": password,
+        "registry_url": "http://registry-proxy:8080/apis/ccompat/v7",
+        "databases": {
+            worker.service: f"postgresql+asyncpg://{OPERATOR}:{password}@postgres:5432/{worker.service}"
+            for worker in workers()
+        },
+        "apis": {api.service: f"http://{api.name}:8000" for api in apis()},
+        "workers": {worker.service: f"http://{worker.name}:8000" for worker in workers()},
+    }
 
 
 def _passwords() -> dict[str, str]:

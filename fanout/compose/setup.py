@@ -14,11 +14,11 @@ import asyncpg
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.service import load
 from fanout.compose import grants, principals
+from fanout.compose.logins import OPERATOR, SETUP, processes, workers
 from fanout.compose.permissions import rights
-from fanout.compose.processes import OPERATOR, SETUP, processes, workers
 from fanout.errors import FanoutError, SetupFailed
 from fanout.provision import contracts, databases, kafka_and_registry, migrations
 from schemas import EVENTS

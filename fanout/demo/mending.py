@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import httpx
 
-from fanout.addresses import Addresses
 from fanout.commands.poison import poison
 from fanout.dlq.client import Client, open_client
 from fanout.errors import FanoutError
+from fanout.running import Addresses
 
 PATIENCE_SECONDS = 30.0
 WHY = "it was cut in half by a bug"

@@ -9,7 +9,6 @@ from itertools import islice
 
 from uuid_utils.compat import uuid7
 
-from fanout.addresses import Addresses
 from fanout.commands import processes
 from fanout.demo.outage import now
 from fanout.demo.outcomes import SHOWN, progress
@@ -17,6 +16,7 @@ from fanout.errors import FanoutError
 from fanout.load.customers import place_orders
 from fanout.load.mix import purchases
 from fanout.load.report import LoadReport, Placement
+from fanout.running import Addresses
 from fanout.verify.checkfile import Query, discover
 from fanout.verify.snapshot import stated
 

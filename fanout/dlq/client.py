@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import httpx
 
-from fanout.addresses import running
 from fanout.errors import FanoutError, Refusal, RefusedInput, Unreachable
+from fanout.running import running
 
 SERVICE = "dead_letters"
 ANSWER_SECONDS = 30

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from fanout.kafka_reader import TIMEOUT, Partition, record_ends
 
 

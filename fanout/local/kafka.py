@@ -13,7 +13,8 @@ from fanout.local.artifacts import Artifact
 from fanout.local.java import java
 from fanout.local.ports import Ports
 from fanout.local.process import Process
-from fanout.local.stack_directory import REPOSITORY, StackDirectory
+from fanout.local.stack_directory import StackDirectory
+from fanout.repository import REPOSITORY
 
 SETTINGS = REPOSITORY / "deploy" / "kafka"
 HEAP_MB = 320

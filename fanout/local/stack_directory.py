@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from fanout.repository import REPOSITORY
+
 LONGEST_SOCKET_PATH = (
     100  # the kernel's limit is 108 bytes, 104 on macOS; supervisor adds a suffix while binding
 )

@@ -5,7 +5,8 @@ import pwd
 import shlex
 
 from fanout.local.process import Process
-from fanout.local.stack_directory import REPOSITORY, StackDirectory
+from fanout.local.stack_directory import StackDirectory
+from fanout.repository import REPOSITORY
 
 DAEMON = """\
 [supervisord]

@@ -5,34 +5,23 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 
-from fanout.addresses import Addresses, running
 from fanout.errors import FanoutError
 from fanout.local import artifacts, kafka, port_assignment, postgres, registry, smtp_server
 from fanout.local.artifacts import Artifact
 from fanout.local.ports import HOST, Ports
 from fanout.local.ports import from_environment as ports_from_environment
 from fanout.local.process import Process
-from fanout.local.stack_directory import REPOSITORY, StackDirectory, current, write_private
+from fanout.local.stack_directory import StackDirectory, current, write_private
 from fanout.local.supervisor import SECRET, Supervisor
+from fanout.repository import services, services_with_api
+from fanout.running import Addresses, running
 
-FIRST_APIS = ["orders", "payments"]
 WRITES_TO_CUSTOMERS = "notifications"
 """The one service that is told where the mail server is."""
 
 
 YIELDING = ["nice", "-n", "10"]
 """How workers are started, so that APIs are served first when processors are scarce."""
-
-
-def services() -> list[str]:
-    """Every folder under services/ that has a service.py."""
-    return sorted(file.parent.name for file in (REPOSITORY / "services").glob("*/service.py"))
-
-
-def services_with_api() -> list[str]:
-    """In the order in which a fresh home gives them ports; the README names those of the first two."""
-    found = {name for name in services() if (REPOSITORY / "services" / name / "api.py").exists()}
-    return [name for name in FIRST_APIS if name in found] + sorted(found.difference(FIRST_APIS))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import asyncpg
 
 from fanout.errors import SetupFailed
 from fanout.local.process import environment
-from fanout.local.stack_directory import REPOSITORY
+from fanout.repository import REPOSITORY
 
 
 def migrate(databases: dict[str, str]) -> list[str]:

@@ -80,6 +80,13 @@ async def until_empty(admin: AdminClient, group: str) -> None:
         await asyncio.sleep(INTERVAL_SECONDS)
 
 
+def require_empty(admin: AdminClient, group: str, how_to_stop: str) -> None:
+    if members := _members(admin, group):
+        raise FanoutError(
+            f"group {group} has {', '.join(sorted(members))}, nothing was changed: {how_to_stop}, then try again"
+        )
+
+
 def move(admin: AdminClient, group: str, offsets: Offsets) -> None:
     """Kafka refuses it while the group has members."""
     places = [KafkaPlace(topic, number, offset) for (topic, number), offset in offsets.items()]

@@ -41,12 +41,12 @@ class Plan:
 
 
 def require_history(service: Service) -> None:
-    if service.filing is not None:
+    if service.dead_letter_handler is not None:
         raise BadUsage(
             f"{service.name} has nothing to replay: it files the dead letters of all topics, and people's decisions "
             "on them, which no topic holds"
         )
-    if not service.reactions:
+    if not service.handlers:
         raise BadUsage(f"{service.name} has nothing to replay: it listens to no event")
 
 

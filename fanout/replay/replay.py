@@ -19,10 +19,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+from confluent_kafka.admin import AdminClient
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.service import Service
 from fanout import kafka_admin
-from fanout.addresses import Addresses
 from fanout.console import say
 from fanout.kafka_reader import reader
 from fanout.replay import history, state
@@ -31,7 +34,10 @@ from fanout.replay.progress import follow
 from fanout.replay.reapplied import not_ignored
 from fanout.replay.report import Summary
 from fanout.replay.state import Books
-from fanout.replay.workers import Workers
+from fanout.running import Addresses
+
+if TYPE_CHECKING:
+    from fanout.replay.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -42,23 +48,14 @@ class Asked:
     accept_gap: bool
 
 
-async def replay(workers: Workers, service: Service, addresses: Addresses, asked: Asked) -> Summary:
+async def replay(workers: "Workers", service: Service, addresses: Addresses, asked: Asked) -> Summary:
+    """Stops the workers, rewinds their group, starts them and waits until they have read everything again."""
     name, url = service.name, addresses.databases[service.name]
-    admin, group = kafka_admin.admin_of(addresses.broker), Group(name, service.topics)
-    async with state.locked(name, url) as db:
-        if service.read_model:
-            plan = of_read_model(admin, group, asked.since, asked.accept_gap)
-        else:
-            plan = of_effects(admin, group, asked.since, await state.receipts_since(db))
-        with reader(addresses.broker) as consumer:
-            plan = without_control_records(consumer, plan)
+    async with _planned(service, addresses, asked) as (db, admin, plan):
         began = time.monotonic()
         async with _stopped(workers, name):
             await history.until_empty(admin, name)
-            history.move(admin, name, plan.starts)
-            if service.read_model:
-                await state.clear(db, service, plan.since)
-                history.require_untouched(admin, name, plan.starts)
+            await _rewind(db, admin, service, plan)
             before = await state.read(name, url)
         say(f"the workers of {name} run again and read {plan.total:,} events")
         pace = await follow(admin, name, plan)
@@ -68,8 +65,39 @@ async def replay(workers: Workers, service: Service, addresses: Addresses, asked
     return _summary(service, plan, before, after, again, time.monotonic() - began, pace.per_second)
 
 
+async def rewind(service: Service, addresses: Addresses, asked: Asked, how_to_stop: str) -> Plan:
+    """Rewinds the group of workers that only the caller's user can stop and start; refuses while any of them runs."""
+    async with _planned(service, addresses, asked) as (db, admin, plan):
+        history.require_empty(admin, service.name, how_to_stop)
+        await _rewind(db, admin, service, plan)
+    return plan
+
+
 @asynccontextmanager
-async def _stopped(workers: Workers, service: str) -> AsyncIterator[None]:
+async def _planned(
+    service: Service, addresses: Addresses, asked: Asked
+) -> AsyncIterator[tuple[AsyncConnection, AdminClient, Plan]]:
+    """Yields what to read again, under a lock that excludes other replays of the service."""
+    admin, group = kafka_admin.admin_of(addresses.broker), Group(service.name, service.topics)
+    async with state.locked(service.name, addresses.databases[service.name]) as db:
+        if service.read_model:
+            plan = of_read_model(admin, group, asked.since, asked.accept_gap)
+        else:
+            plan = of_effects(admin, group, asked.since, await state.receipts_since(db))
+        with reader(addresses.broker) as consumer:
+            plan = without_control_records(consumer, plan)
+        yield db, admin, plan
+
+
+async def _rewind(db: AsyncConnection, admin: AdminClient, service: Service, plan: Plan) -> None:
+    history.move(admin, service.name, plan.starts)
+    if service.read_model:
+        await state.clear(db, service, plan.since)
+        history.require_untouched(admin, service.name, plan.starts)
+
+
+@asynccontextmanager
+async def _stopped(workers: "Workers", service: str) -> AsyncIterator[None]:
     """They run again afterwards, whatever happens."""
     with workers.undisturbed():
         try:

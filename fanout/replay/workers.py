@@ -1,40 +1,18 @@
-"""How the workers of one service are stopped and started, as processes or as containers."""
+"""How a replay stops and starts the workers of one service in the local stack."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
-from fanout.addresses import in_compose
-from fanout.compose import docker
-from fanout.compose.control import WAIT_SECONDS
-from fanout.compose.processes import Process
 from fanout.local import lock, probes, readiness
 from fanout.local.supervisor import Supervisor
 from fanout.local.topology import StackSpec
 
 
-class Workers(Protocol):
-    """All of them at once: `stop` returns when they have drained, `start` also starts one that was stopped before."""
-
-    def stop(self, service: str) -> None: ...
-
-    def start(self, service: str) -> None: ...
-
-    def wait_ready(self, service: str) -> None: ...
-
-    @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """No other command may start or stop any meanwhile."""
-        yield
-
-
-def of_stack() -> Workers:
-    return Containers() if in_compose() else Processes(StackSpec.of_running())
-
-
 @dataclass(frozen=True)
-class Processes(Workers):
+class Workers:
+    """All workers of a service at once: `stop` returns when they have drained, `start` starts stopped ones too."""
+
     spec: StackSpec
 
     def stop(self, service: str) -> None:
@@ -51,17 +29,6 @@ class Processes(Workers):
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
+        """Keeps other commands from starting or stopping workers meanwhile."""
         with lock.held(self.spec.home):
             yield
-
-
-class Containers(Workers):
-    def stop(self, service: str) -> None:
-        docker.compose("stop", Process(service, "worker").name)
-
-    def start(self, service: str) -> None:
-        docker.compose("start", Process(service, "worker").name)
-
-    def wait_ready(self, service: str) -> None:
-        name = Process(service, "worker").name
-        docker.compose("up", "-d", "--no-deps", "--no-build", "--wait", "--wait-timeout", WAIT_SECONDS, name)

@@ -7,8 +7,7 @@ from pathlib import Path
 from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from fanout.errors import BadUsage
-from fanout.local.stack_directory import REPOSITORY
-from fanout.local.topology import services
+from fanout.repository import REPOSITORY, services
 
 SHAPE = re.compile(r"[a-z][a-z0-9_]{1,40}")
 OF_THE_STACK = ("guard", "kafka", "mailbox", "postgres", "registry", "supervisor", "supervisord")

@@ -1,4 +1,4 @@
-"""The three files of a new consumer, laid out as `ruff format` would."""
+"""The files of a new consumer, laid out as `ruff format` would."""
 
 import tokenize
 from collections.abc import Iterable, Sequence
@@ -9,32 +9,40 @@ from fanout.scaffold.notes import TIME, Note
 LINE_LENGTH = 110
 
 SERVICE = '''\
-"""{title} notes what it hears, a row for each event: a start, made to be edited."""
+"""{title} stores a row for each event that it gets: a start, made to be edited."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import Column, Table, insert
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
-{types}
-from chassis.service import Service
-{events}
-{name} = Service("{name}")
 
-{tables}
-{reactions}'''
+from chassis.service import Service
+{events}{tables}
+service = Service("{name}", metadata)
+
+{handlers}'''
+
+TABLES = '''\
+"""Tables of {name}."""
+
+from sqlalchemy import Column, MetaData, Table
+{types}
+metadata = MetaData()
+
+{tables}'''
 
 TABLE = """\
 {note.table} = Table(
     "{note.table}",
-    {name}.metadata,
+    metadata,
 {columns}
 )
 """
 
-REACTION = '''
-@{name}.on({note.event.NAME})
-async def note_{note.table}(events: Sequence[{note.event.NAME}], db: AsyncConnection) -> None:
-    """None of them was here before, and all of this is one transaction, which the chassis commits."""
+HANDLER = '''
+@service.on({note.event.NAME})
+async def store_{note.table}(events: Sequence[{note.event.NAME}], db: AsyncConnection) -> None:
+    """Stores a row per event, each new to this service; the chassis commits the transaction."""
     rows = [
         {{
 {values}
@@ -45,7 +53,7 @@ async def note_{note.table}(events: Sequence[{note.event.NAME}], db: AsyncConnec
 '''
 
 MIGRATION = '''\
-"""What {name} notes."""
+"""Creates the tables of {name}."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -65,18 +73,18 @@ CREATE = """\
 """
 
 TEST = '''\
-"""What {name} hears twice it notes once, on a real Postgres."""
+"""{title} stores a redelivered event once, on a real Postgres."""
 
-{events}{service}from tests.fixtures import NewDatabase
-from tests.hearing import example, hear, rows
+{events}{service}from tests.support.handling import example, handle, rows
+from tests.support.stack_fixtures import NewDatabase
 {tests}'''
 
 ONE_TEST = """
 
 async def test_the_same_{note.words}_twice_is_one_row(new_database: NewDatabase) -> None:
     database, event = await new_database("{name}"), example({note.event.NAME})
-    await hear({name}, database, event)
-    await hear({name}, database, event)
+    await handle(service, database, event)
+    await handle(service, database, event)
     assert [row.{note.event.KEY} for row in await rows(database, {note.table})] == [event.key]
 """
 
@@ -86,6 +94,7 @@ def files(name: str, notes: Sequence[Note]) -> dict[str, str]:
     folder = f"services/{name}"
     return {
         f"{folder}/service.py": _service(name, notes),
+        f"{folder}/tables.py": _tables(name, notes),
         f"{folder}/migrations/0001_{name}.py": _migration(name, notes),
         f"{folder}/test_{name}.py": _test(name, notes),
     }
@@ -93,29 +102,32 @@ def files(name: str, notes: Sequence[Note]) -> dict[str, str]:
 
 def words(notes: Sequence[Note]) -> set[str]:
     """Every name that the new code uses and that the consumer therefore cannot have."""
-    code = _service("x", notes) + _test("x", notes)
+    code = _service("x", notes) + _tables("x", notes) + _test("x", notes)
     return {token.string for token in tokenize.generate_tokens(StringIO(code).readline)}
 
 
 def _service(name: str, notes: Sequence[Note]) -> str:
-    types = {"DateTime", *(kind for note in notes for kind in note.columns.values())}
     return SERVICE.format(
         title=name.capitalize(),
         name=name,
-        types=_import("sqlalchemy.types", types),
         events=_import("schemas", (note.event.NAME for note in notes)),
-        tables="\n".join(_table(name, note) for note in notes),
-        reactions="\n".join(_reaction(name, note) for note in notes),
+        tables=_import(f"services.{name}.tables", ["metadata", *(note.table for note in notes)]),
+        handlers="\n".join(_handler(note) for note in notes),
     )
 
 
-def _table(name: str, note: Note) -> str:
-    return TABLE.format(name=name, note=note, columns=_columns(note, " " * 4, ""))
-
-
-def _reaction(name: str, note: Note) -> str:
+def _handler(note: Note) -> str:
     values = [f'"{column}": event.{column},' for column in note.columns] + [f'"{TIME}": event.time,']
-    return REACTION.format(name=name, note=note, values=_indented(values, " " * 12))
+    return HANDLER.format(note=note, values=_indented(values, " " * 12))
+
+
+def _tables(name: str, notes: Sequence[Note]) -> str:
+    types = {"DateTime", *(kind for note in notes for kind in note.columns.values())}
+    return TABLES.format(
+        name=name,
+        types=_import("sqlalchemy.types", types),
+        tables="\n".join(TABLE.format(note=note, columns=_columns(note, " " * 4, "")) for note in notes),
+    )
 
 
 def _migration(name: str, notes: Sequence[Note]) -> str:
@@ -133,9 +145,10 @@ def _columns(note: Note, indent: str, module: str) -> str:
 
 def _test(name: str, notes: Sequence[Note]) -> str:
     return TEST.format(
-        name=name,
+        title=name.capitalize(),
         events=_import("schemas", (note.event.NAME for note in notes)),
-        service=_import(f"services.{name}.service", [name, *(note.table for note in notes)]),
+        service=_import(f"services.{name}.service", ["service"])
+        + _import(f"services.{name}.tables", [note.table for note in notes]),
         tests="".join(ONE_TEST.format(name=name, note=note) for note in notes),
     )
 

@@ -7,13 +7,13 @@ from fastapi import Depends, Query
 from sqlalchemy import Column, ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.clock import now
 from chassis.http.app import Db, Problem, create_api
-from chassis.timestamps import Moment
-from services.analytics.bodies import Funnel, Minute, Product, Sales
-from services.analytics.service import analytics, order_lines, sales, steps
+from chassis.timestamps import Timestamp, now
+from services.analytics.models import Funnel, Minute, Product, Sales
+from services.analytics.service import service
+from services.analytics.tables import order_lines, sales, steps
 
-app = create_api(analytics)
+app = create_api(service)
 
 UNLESS_SAID = timedelta(days=1)
 
@@ -26,7 +26,7 @@ class Span(NamedTuple):
         return at >= self.since if self.until is None else (at >= self.since) & (at < self.until)
 
 
-async def span(since: Moment | None = None, until: Moment | None = None) -> Span:
+async def span(since: Timestamp | None = None, until: Timestamp | None = None) -> Span:
     began = since or (until or now()) - UNLESS_SAID
     if until and until <= began:
         raise Problem.of_field("until", "must be later than since")

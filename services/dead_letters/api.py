@@ -7,27 +7,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
 from chassis.http.idempotency import Idempotent
-from chassis.timestamps import Moment
+from chassis.timestamps import Timestamp
 from schemas.fitting import Misfit
 from services.dead_letters import deeds
-from services.dead_letters.bodies import (
+from services.dead_letters.correction import corrected
+from services.dead_letters.deeds import NobodyReads, Reason
+from services.dead_letters.domain import Refused, Status
+from services.dead_letters.models import (
     Deciding,
     DecidingMany,
     DiscardingMany,
     Done,
-    LetterShown,
+    LetterResponse,
     Name,
     Page,
     Redriving,
 )
-from services.dead_letters.correction import corrected
-from services.dead_letters.deeds import NobodyReads, Reason
-from services.dead_letters.domain import Refused, Status
 from services.dead_letters.search import Filter, matching
-from services.dead_letters.service import dead_letters, letters
+from services.dead_letters.service import service
 from services.dead_letters.shown import line, lines, read
+from services.dead_letters.tables import letters
 
-app = create_api(dead_letters, limits_time=False)
+app = create_api(service, limits_time=False)
 
 FAULTS_NAMED = 20
 
@@ -40,8 +41,8 @@ async def asked_for(
     consumer: Name | None = None,
     topic: Name | None = None,
     reason: Name | None = None,
-    since: Moment | None = None,
-    until: Moment | None = None,
+    since: Timestamp | None = None,
+    until: Timestamp | None = None,
 ) -> Filter:
     return Filter(consumer, topic, reason, since, until)
 
@@ -63,16 +64,16 @@ async def list_letters(
 
 
 @app.get("/letters/{letter_id}")
-async def show_letter(letter_id: LetterId, db: Db) -> LetterShown:
+async def show_letter(letter_id: LetterId, db: Db) -> LetterResponse:
     return await show(letter_id, db)
 
 
-@app.post("/letters/{letter_id}/redrive", response_model=LetterShown)
+@app.post("/letters/{letter_id}/redrive", response_model=LetterResponse)
 async def redrive_letter(letter_id: LetterId, asked: Redriving, once: Idempotent) -> Response:
     return await once(asked, lambda db: redrive(letter_id, asked, db))
 
 
-@app.post("/letters/{letter_id}/discard", response_model=LetterShown)
+@app.post("/letters/{letter_id}/discard", response_model=LetterResponse)
 async def discard_letter(letter_id: LetterId, asked: Deciding, once: Idempotent) -> Response:
     return await once(asked, lambda db: discard(letter_id, asked, db))
 
@@ -89,7 +90,7 @@ async def discard_letters(asked: DiscardingMany, request: Request) -> Done:
     return await page_by_page(asked, act, request)
 
 
-async def redrive(letter_id: int, asked: Redriving, db: AsyncConnection) -> LetterShown:
+async def redrive(letter_id: int, asked: Redriving, db: AsyncConnection) -> LetterResponse:
     if (letter := await deeds.lock(letter_id, db)) is None:
         raise not_found(letter_id)
     try:
@@ -107,7 +108,7 @@ async def redrive(letter_id: int, asked: Redriving, db: AsyncConnection) -> Lett
     return await show(letter_id, db)
 
 
-async def discard(letter_id: int, asked: Deciding, db: AsyncConnection) -> LetterShown:
+async def discard(letter_id: int, asked: Deciding, db: AsyncConnection) -> LetterResponse:
     if (letter := await deeds.lock(letter_id, db)) is None:
         raise not_found(letter_id)
     try:
@@ -130,7 +131,7 @@ async def page_by_page(asked: DecidingMany, act: deeds.Act, request: Request) ->
     return Done(letters=done, next_after=after)
 
 
-async def show(letter_id: int, db: AsyncConnection) -> LetterShown:
+async def show(letter_id: int, db: AsyncConnection) -> LetterResponse:
     if (letter := await read(letter_id, db)) is None:
         raise not_found(letter_id)
     return letter

@@ -15,7 +15,8 @@ from chassis.outbox.publish import load_headers
 from schemas import Event
 from services.dead_letters.domain import REDRIVES, Deed, Refused, Standing, bury, discard, redrive
 from services.dead_letters.search import TOPICS, Filter, matching
-from services.dead_letters.service import actions, letters, standing
+from services.dead_letters.service import standing
+from services.dead_letters.tables import actions, letters
 
 AT_ONCE = 100
 """Letters in one transaction; each can be a mebibyte."""

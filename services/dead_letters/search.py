@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Select, or_
 
 from schemas import EVENTS
-from services.dead_letters.service import letters
+from services.dead_letters.tables import letters
 
 TOPICS = frozenset(event_type.TOPIC for event_type in EVENTS)
 """Letters from elsewhere were parked by nobody, and have no topic to come back through."""

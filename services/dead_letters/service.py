@@ -1,87 +1,25 @@
-"""Dead letters are kept here, once each, with the reason, and with everything that somebody did about them."""
+"""Keeps every dead letter once, with the reason, and with what operators did about it."""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    ForeignKey,
-    Identity,
-    Index,
-    Row,
-    Select,
-    Table,
-    UniqueConstraint,
-    bindparam,
-    func,
-    select,
-    text,
-    tuple_,
-    update,
-)
+from sqlalchemy import Row, Select, bindparam, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import BigInteger, DateTime, Integer, LargeBinary, Text, Uuid
 
 from chassis.dead_letters.reader import DeadLetter
 from chassis.outbox.publish import dump_headers
 from chassis.service import Service
 from services.dead_letters.domain import Standing, hear
+from services.dead_letters.tables import PLACE, letters, metadata
 
-dead_letters = Service("dead_letters")
-
-letters = Table(
-    "letters",
-    dead_letters.metadata,
-    Column("letter_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("consumer", Text, nullable=False),
-    Column("topic", Text, nullable=False),
-    Column("partition", Integer, nullable=False),
-    Column("kafka_offset", BigInteger, nullable=False),
-    Column("record_at", DateTime(timezone=True), nullable=False),
-    Column("event_id", Uuid),
-    Column("type", Text),
-    Column("key", LargeBinary),
-    Column("value", LargeBinary),
-    Column("headers", Text, nullable=False),
-    Column("event", Text),
-    Column("decode_error", Text),
-    Column("failure", Text, nullable=False),
-    Column("error_type", Text, nullable=False),
-    Column("error_message", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("first_failed_at", DateTime(timezone=True), nullable=False),
-    Column("last_failed_at", DateTime(timezone=True), nullable=False),
-    Column("status", Text, nullable=False),
-    Column("redrive", Integer, nullable=False),
-    UniqueConstraint("consumer", "topic", "partition", "kafka_offset", name="letters_once_per_record"),
-    CheckConstraint("status IN ('parked', 'redriven', 'discarded')", name="status_is_known"),
-    Index("letters_parked", "letter_id", postgresql_where=text("status = 'parked'")),
-)
-
-actions = Table(
-    "actions",
-    dead_letters.metadata,
-    Column("action_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("letter_id", BigInteger, ForeignKey("letters.letter_id"), nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-    Column("who", Text, nullable=False),
-    Column("what", Text, nullable=False),
-    Column("why", Text, nullable=False),
-    Column("redrive", Integer, nullable=False),
-    Column("correction", Text),
-    CheckConstraint("what IN ('redriven', 'discarded')", name="deed_is_known"),
-    CheckConstraint("who <> '' AND why <> ''", name="somebody_had_a_reason"),
-    Index("actions_letter_id", "letter_id"),
-)
+service = Service("dead_letters", metadata)
 
 Place = tuple[str, str, int, int]
-PLACE = (letters.c.consumer, letters.c.topic, letters.c.partition, letters.c.kafka_offset)
 
 
-@dead_letters.on_dead_letters
+@service.on_dead_letters
 async def file(arrived: Sequence[DeadLetter], db: AsyncConnection) -> None:
     """A letter is what it was when it first came; when it comes back, only its failure and standing are new."""
     in_turn = sorted(arrived, key=lambda letter: letter.origin.redrive)

@@ -7,8 +7,8 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.outbox.publish import Headers, load_headers
-from services.dead_letters.bodies import ActionShown, HeaderShown, LetterShown, Line
-from services.dead_letters.service import actions, letters
+from services.dead_letters.models import ActionResponse, HeaderResponse, LetterResponse, Line
+from services.dead_letters.tables import actions, letters
 
 BEGINNING_BYTES = 32
 VALUE_BYTES = 64 * 1024
@@ -33,7 +33,7 @@ def line(row: Row[Any]) -> Line:
     return Line.model_validate(_told(row))
 
 
-async def read(letter_id: int, db: AsyncConnection) -> LetterShown | None:
+async def read(letter_id: int, db: AsyncConnection) -> LetterResponse | None:
     wanted = lines(VALUE_BYTES).add_columns(
         letters.c.headers, letters.c.event, func.octet_length(letters.c.key).label("key_bytes")
     )
@@ -42,7 +42,7 @@ async def read(letter_id: int, db: AsyncConnection) -> LetterShown | None:
         return None
     done = select(actions).where(actions.c.letter_id == letter_id).order_by(actions.c.action_id)
     headers = load_headers(row.headers)
-    return LetterShown.model_validate(
+    return LetterResponse.model_validate(
         _told(row)
         | {
             "event": row.event and json.loads(row.event),
@@ -71,12 +71,12 @@ def _cut(row: Row[Any], headers: Headers) -> list[str]:
     return [name for name, cut in is_cut.items() if cut]
 
 
-def _header(name: str, value: bytes | None) -> HeaderShown:
-    return HeaderShown(name=name, value=_text(value))
+def _header(name: str, value: bytes | None) -> HeaderResponse:
+    return HeaderResponse(name=name, value=_text(value))
 
 
-def _action(row: Row[Any]) -> ActionShown:
-    return ActionShown.model_validate(
+def _action(row: Row[Any]) -> ActionResponse:
+    return ActionResponse.model_validate(
         {**row._mapping, "correction": row.correction and json.loads(row.correction)}
     )
 

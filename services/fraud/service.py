@@ -1,82 +1,31 @@
-"""Fraud scores every placed order and says what it found. It never stops an order by itself."""
+"""Scores every placed order for fraud and publishes the score. It never stops an order by itself."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Index,
-    Row,
-    Table,
-    all_,
-    bindparam,
-    func,
-    insert,
-    literal,
-    select,
-    text,
-    tuple_,
-    update,
-)
+from sqlalchemy import Row, all_, bindparam, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import ARRAY, Boolean, DateTime, Integer, Text
 
-from chassis.clock import milliseconds
 from chassis.outbox.publish import publish
 from chassis.service import Service
+from chassis.timestamps import milliseconds
 from schemas import FraudAssessed, OrderPlaced
 from services.fraud.domain import MANY_ORDERS, WINDOW, Verdict, judge, revise
+from services.fraud.tables import STORE_ORDERS, assessments, metadata, sightings
 
-fraud = Service("fraud", topic="fraud", gather_ms=250)
-
-customers = Table("customers", fraud.metadata, Column("customer_id", Text, primary_key=True))
-"""A row for each, to be locked while orders of that customer are assessed."""
-
-sightings = Table(
-    "sightings",
-    fraud.metadata,
-    Column("order_id", Text, primary_key=True),
-    Column("customer_id", Text, nullable=False),
-    Column("placed_at", DateTime(timezone=True), nullable=False),
-    Index("sightings_by_customer", "customer_id", "placed_at", "order_id"),
-)
-
-assessments = Table(
-    "assessments",
-    fraud.metadata,
-    Column("order_id", Text, primary_key=True),
-    Column("score", Integer, nullable=False),
-    Column("suspicious", Boolean, nullable=False),
-    Column("rules", ARRAY(Text), nullable=False),
-    Column("assessment_version", Integer, nullable=False, server_default="1"),
-)
-
-# The customers' rows are locked in the order of their ids, so that nobody deadlocks.
-_see = text("""
-    WITH locked AS (
-        INSERT INTO customers (customer_id) SELECT unnest(:customers)
-        ON CONFLICT (customer_id) DO UPDATE SET customer_id = excluded.customer_id
-    )
-    INSERT INTO sightings (order_id, customer_id, placed_at)
-    SELECT * FROM unnest(:order_ids, :customer_ids, :placed_at)
-""").bindparams(
-    bindparam("customers", type_=ARRAY(Text)),
-    bindparam("order_ids", type_=ARRAY(Text)),
-    bindparam("customer_ids", type_=ARRAY(Text)),
-    bindparam("placed_at", type_=ARRAY(DateTime(timezone=True))),
-)
+service = Service("fraud", metadata, topic="fraud", gather_ms=250)
 
 
-@fraud.on(OrderPlaced)
+@service.on(OrderPlaced)
 async def assess(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
     """Assesses each order by what its customer did in the ten minutes before it (event time).
 
     Orders of one customer come by several partitions, at the same time and in any order. Transactions that see the
     same customer follow one another, and an order that arrives late revises the verdicts on those placed after it.
     """
-    await see(db, orders)
+    await store(db, orders)
     found = await affected(db, orders)
     verdicts = [judge(order.order_id, order.total_cents, found[order.order_id].recent) for order in orders]
     await db.execute(insert(assessments), [asdict(verdict) for verdict in verdicts])
@@ -85,7 +34,7 @@ async def assess(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
     await publish(db, [*first, *revised])
 
 
-async def see(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> None:
+async def store(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> None:
     """Stores who ordered when; until this transaction ends, no other one gets further with these customers."""
     columns = {
         "customers": sorted({order.customer_id for order in orders}),
@@ -93,7 +42,7 @@ async def see(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> None:
         "customer_ids": [order.customer_id for order in orders],
         "placed_at": [order.time for order in orders],
     }
-    await db.execute(_see, columns)
+    await db.execute(STORE_ORDERS, columns)
 
 
 async def affected(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> dict[str, Row[Any]]:

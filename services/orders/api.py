@@ -8,19 +8,20 @@ from fastapi import Depends, Query, Request, Response
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.clock import now
 from chassis.http.app import Db, Problem, create_api
 from chassis.http.idempotency import Idempotent, in_group
 from chassis.outbox.publish import publish
 from chassis.statements import insert_rows
-from services.orders.bodies import Line, NewOrder, OrderPage, OrderShown, Product
+from chassis.timestamps import now
 from services.orders.domain import AlreadyDecided, Status, cancel
+from services.orders.models import Line, NewOrder, OrderPage, OrderResponse, Product
 from services.orders.placing import PlacedOrder, PriceList, PriceReader, place
-from services.orders.service import STATE, UnknownOrder, lock, order_lines, order_rows, orders, products, save
+from services.orders.service import UnknownOrder, lock, save, service
+from services.orders.tables import STATE, order_lines, orders, products
 
-app = create_api(orders)
+app = create_api(service)
 
-INSERT_ORDERS = insert_rows(order_rows, *STATE, "payment_method", "placed_at")
+INSERT_ORDERS = insert_rows(orders, *STATE, "payment_method", "placed_at")
 INSERT_LINES = insert_rows(order_lines)
 
 
@@ -42,7 +43,7 @@ async def list_products(db: Db) -> list[Product]:
     return [Product.model_validate(row) for row in rows.mappings()]
 
 
-@app.post("/orders", status_code=201, response_model=OrderShown)
+@app.post("/orders", status_code=201, response_model=OrderResponse)
 async def place_order(new: NewOrder, once: Idempotent, prices: Prices) -> Response:
     order = place(new, prices)
     return await once.in_group(placements, new, order, about=order.event.order_id, answer=order.shown())
@@ -58,13 +59,13 @@ async def store(placed: Sequence[PlacedOrder], db: AsyncConnection) -> None:
 placements = in_group(app, store)
 
 
-@app.post("/orders/{order_id}/cancel", response_model=OrderShown)
+@app.post("/orders/{order_id}/cancel", response_model=OrderResponse)
 async def cancel_order(order_id: UUID, once: Idempotent) -> Response:
     return await once(None, lambda db: call_off(str(order_id), db))
 
 
 @app.get("/orders/{order_id}")
-async def show_order(order_id: UUID, db: Db) -> OrderShown:
+async def show_order(order_id: UUID, db: Db) -> OrderResponse:
     return await show(str(order_id), db)
 
 
@@ -77,9 +78,9 @@ async def list_orders(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> OrderPage:
     """Newest first. The next page: `before` = `next_before` of this one."""
-    row = order_rows.c
+    row = orders.c
     filters = {row.flagged: flagged, row.status: status}
-    wanted = select(order_rows).where(
+    wanted = select(orders).where(
         *(column == value for column, value in filters.items() if value is not None)
     )
     if before is not None:
@@ -88,7 +89,7 @@ async def list_orders(
     return OrderPage(orders=page, next_before=page[-1].order_id if len(page) == limit else None)
 
 
-async def call_off(order_id: str, db: AsyncConnection) -> OrderShown:
+async def call_off(order_id: str, db: AsyncConnection) -> OrderResponse:
     try:
         before = await lock(db, [order_id])
         await save(db, before, {order_id: cancel(before[order_id], "customer_request", now())})
@@ -99,19 +100,19 @@ async def call_off(order_id: str, db: AsyncConnection) -> OrderShown:
     return await show(order_id, db)
 
 
-async def show(order_id: str, db: AsyncConnection) -> OrderShown:
-    if found := await read(select(order_rows).where(order_rows.c.order_id == order_id), db):
+async def show(order_id: str, db: AsyncConnection) -> OrderResponse:
+    if found := await read(select(orders).where(orders.c.order_id == order_id), db):
         return found[0]
     raise not_found(order_id)
 
 
-async def read(wanted: Select[Any], db: AsyncConnection) -> list[OrderShown]:
+async def read(wanted: Select[Any], db: AsyncConnection) -> list[OrderResponse]:
     rows = (await db.execute(wanted)).mappings().all()
     of_these = select(order_lines).where(order_lines.c.order_id.in_([row["order_id"] for row in rows]))
     lines: dict[str, list[Line]] = {row["order_id"]: [] for row in rows}
     for line in (await db.execute(of_these.order_by(order_lines.c.product_id))).mappings():
         lines[line["order_id"]].append(Line.model_validate(line))
-    return [OrderShown.model_validate({**row, "lines": lines[row["order_id"]]}) for row in rows]
+    return [OrderResponse.model_validate({**row, "lines": lines[row["order_id"]]}) for row in rows]
 
 
 def not_found(order_id: str) -> Problem:

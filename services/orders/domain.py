@@ -37,13 +37,13 @@ class Order:
     shipped_at: datetime | None = None
 
 
-def hear_payment(order: Order, outcome: Payment, version: int, at: datetime) -> Order:
+def apply_payment(order: Order, outcome: Payment, version: int, at: datetime) -> Order:
     if version <= order.payment_version:
         return order
     return decide(replace(order, payment=outcome, payment_version=version, payment_at=at), at)
 
 
-def hear_stock(order: Order, outcome: Stock, version: int, at: datetime) -> Order:
+def apply_stock(order: Order, outcome: Stock, version: int, at: datetime) -> Order:
     if version <= order.stock_version:
         return order
     return decide(replace(order, stock=outcome, stock_version=version, stock_at=at), at)

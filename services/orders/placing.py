@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import Row, select
 from uuid_utils.compat import uuid7
 
-from chassis.clock import milliseconds, now
 from chassis.database import Database
 from chassis.http.problems import Problem
+from chassis.timestamps import milliseconds, now
 from schemas import OrderLine, OrderPlaced
-from services.orders.bodies import NewOrder, OrderShown
 from services.orders.domain import Order
-from services.orders.service import products
+from services.orders.models import NewOrder, OrderResponse
+from services.orders.tables import products
 
 PRICES_SECONDS = 1.0
 """How old a price may be: the list is read once a second at most, not once an order."""
@@ -42,8 +42,8 @@ class PlacedOrder:
                 "unit_price_cents": line.unit_price_cents,
             }
 
-    def shown(self) -> OrderShown:
-        return OrderShown.model_validate(self.row() | {"lines": list(self.lines())})
+    def shown(self) -> OrderResponse:
+        return OrderResponse.model_validate(self.row() | {"lines": list(self.lines())})
 
 
 def place(new: NewOrder, prices: PriceList) -> PlacedOrder:

@@ -1,19 +1,16 @@
-"""Orders owns an order's life and decides it once payment and stock have both spoken, in whatever order they do."""
+"""Confirms or cancels each order once payment and stock are both known, in whatever order their events arrive."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import TypeVar
 
-from sqlalchemy import Column, ForeignKey, Index, Table, any_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import BigInteger, Boolean, DateTime, Integer, Text
 
-from chassis.clock import milliseconds
 from chassis.errors import PermanentFailure
 from chassis.outbox.publish import publish
 from chassis.service import Service
-from chassis.statements import Statement, arrays, ids
+from chassis.timestamps import milliseconds
 from schemas import (
+    Event,
     FraudAssessed,
     OrderCancelled,
     OrderConfirmed,
@@ -22,148 +19,94 @@ from schemas import (
     StockRejected,
     StockReserved,
 )
-from schemas.event import Event
-from services.orders.domain import Order, hear_payment, hear_stock, ship
+from services.orders.domain import Order, apply_payment, apply_stock, ship
+from services.orders.tables import LOCK_ORDERS, SAVE_ASSESSMENTS, SAVE_ORDERS, metadata
 
-orders = Service("orders", topic="orders")
-
-products = Table(
-    "products",
-    orders.metadata,
-    Column("product_id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("price_cents", BigInteger, nullable=False),
-    Column("currency", Text, nullable=False),
-)
-
-order_rows = Table(
-    "orders",
-    orders.metadata,
-    Column("order_id", Text, primary_key=True),
-    Column("customer_id", Text, nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("total_cents", BigInteger, nullable=False),
-    Column("payment_method", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("cancel_reason", Text),
-    Column("payment", Text, nullable=False),
-    Column("payment_version", Integer, nullable=False),
-    Column("payment_at", DateTime(timezone=True)),
-    Column("stock", Text, nullable=False),
-    Column("stock_version", Integer, nullable=False),
-    Column("stock_at", DateTime(timezone=True)),
-    Column("fraud_score", Integer),
-    Column("flagged", Boolean),
-    Column("assessment_version", Integer, nullable=False, server_default="0"),
-    Column("placed_at", DateTime(timezone=True), nullable=False),
-    Column("decided_at", DateTime(timezone=True)),
-    Column("shipped_at", DateTime(timezone=True)),
-    Index("orders_flagged", "order_id", postgresql_where=text("flagged")),
-)
-
-order_lines = Table(
-    "order_lines",
-    orders.metadata,
-    Column("order_id", Text, ForeignKey("orders.order_id"), primary_key=True),
-    Column("product_id", Text, primary_key=True),
-    Column("quantity", Integer, nullable=False),
-    Column("unit_price_cents", BigInteger, nullable=False),
-)
+service = Service("orders", metadata, topic="orders")
 
 E = TypeVar("E", bound=Event)
-STATE = [field.name for field in fields(Order)]
-
-LOCK = Statement(
-    select(*(order_rows.c[name] for name in STATE))
-    .where(order_rows.c.order_id == any_(ids()))
-    .order_by(order_rows.c.order_id)
-    .with_for_update()
-)
-_changed = arrays(order_rows, *STATE)
-SAVE = Statement(
-    update(order_rows)
-    .where(order_rows.c.order_id == _changed.c.order_id)
-    .values({name: _changed.c[name] for name in STATE if name != "order_id"})
-)
-_noted = arrays(order_rows, "order_id", "assessment_version", "fraud_score", "flagged")
-NOTE_VERDICTS = Statement(
-    update(order_rows)
-    .where(order_rows.c.order_id == _noted.c.order_id)
-    .where(order_rows.c.assessment_version < _noted.c.assessment_version)
-    .values({name: _noted.c[name] for name in ("assessment_version", "fraud_score", "flagged")})
-)
 
 
-class UnknownOrder(PermanentFailure):
-    """A fact about an order that was never placed here."""
+@service.on(PaymentProcessed)
+async def apply_payments(payments: Sequence[PaymentProcessed], db: AsyncConnection) -> None:
+    await change(
+        db, payments, lambda order, it: apply_payment(order, it.outcome, it.payment_version, it.time)
+    )
 
 
-@orders.on(PaymentProcessed)
-async def hear_payments(payments: Sequence[PaymentProcessed], db: AsyncConnection) -> None:
-    await revise(db, payments, lambda o, p: hear_payment(o, p.outcome, p.payment_version, p.time))
+@service.on(StockReserved)
+async def apply_reservations(reserved: Sequence[StockReserved], db: AsyncConnection) -> None:
+    await change(
+        db, reserved, lambda order, it: apply_stock(order, "reserved", it.reservation_version, it.time)
+    )
 
 
-@orders.on(StockReserved)
-async def hear_reservations(reserved: Sequence[StockReserved], db: AsyncConnection) -> None:
-    await revise(db, reserved, lambda o, r: hear_stock(o, "reserved", r.reservation_version, r.time))
+@service.on(StockRejected)
+async def apply_rejections(rejected: Sequence[StockRejected], db: AsyncConnection) -> None:
+    await change(
+        db, rejected, lambda order, it: apply_stock(order, "rejected", it.reservation_version, it.time)
+    )
 
 
-@orders.on(StockRejected)
-async def hear_rejections(rejected: Sequence[StockRejected], db: AsyncConnection) -> None:
-    await revise(db, rejected, lambda o, r: hear_stock(o, "rejected", r.reservation_version, r.time))
+@service.on(OrderShipped)
+async def apply_shipments(shipped: Sequence[OrderShipped], db: AsyncConnection) -> None:
+    await change(db, shipped, lambda order, it: ship(order, it.time))
 
 
-@orders.on(OrderShipped)
-async def hear_shipments(shipped: Sequence[OrderShipped], db: AsyncConnection) -> None:
-    await revise(db, shipped, lambda o, s: ship(o, s.time))
+@service.on(FraudAssessed)
+async def apply_assessments(assessments: Sequence[FraudAssessed], db: AsyncConnection) -> None:
+    """Stores the latest version of each assessment; an assessment decides nothing about its order."""
+    await lock(db, [each.order_id for each in assessments])
+    latest = {each.order_id: each for each in sorted(assessments, key=lambda each: each.assessment_version)}
+    await SAVE_ASSESSMENTS.of_rows(db, [assessment_row(each) for each in latest.values()])
 
 
-@orders.on(FraudAssessed)
-async def note_verdicts(verdicts: Sequence[FraudAssessed], db: AsyncConnection) -> None:
-    """Records the latest version of each assessment, whenever it comes; it decides nothing."""
-    await lock(db, [verdict.order_id for verdict in verdicts])
-    latest = {each.order_id: each for each in sorted(verdicts, key=lambda each: each.assessment_version)}
-    await NOTE_VERDICTS.of_rows(db, [verdict_row(verdict) for verdict in latest.values()])
-
-
-def verdict_row(verdict: FraudAssessed) -> dict[str, object]:
+def assessment_row(assessment: FraudAssessed) -> dict[str, object]:
     return {
-        "order_id": verdict.order_id,
-        "assessment_version": verdict.assessment_version,
-        "fraud_score": verdict.score,
-        "flagged": verdict.suspicious,
+        "order_id": assessment.order_id,
+        "assessment_version": assessment.assessment_version,
+        "fraud_score": assessment.score,
+        "flagged": assessment.suspicious,
     }
 
 
-async def revise(db: AsyncConnection, facts: Sequence[E], hear: Callable[[Order, E], Order]) -> None:
-    before = await lock(db, [fact.key for fact in facts])
+async def change(db: AsyncConnection, events: Sequence[E], apply: Callable[[Order, E], Order]) -> None:
+    """Applies each event to its order, in their order, and saves the orders that changed."""
+    before = await lock(db, [event.key for event in events])
     after = dict(before)
-    for fact in facts:
-        after[fact.key] = hear(after[fact.key], fact)
+    for event in events:
+        after[event.key] = apply(after[event.key], event)
     await save(db, before, after)
 
 
 async def lock(db: AsyncConnection, order_ids: Iterable[str]) -> dict[str, Order]:
-    """The orders, their rows locked until the transaction ends; in the order of their ids, so nobody deadlocks."""
+    """Returns the orders by id and locks their rows, in the order of their ids to avoid deadlocks.
+
+    Raises UnknownOrder if one of them does not exist.
+    """
     wanted = sorted(set(order_ids))
-    rows = await LOCK(db, ids=wanted)
+    rows = await LOCK_ORDERS(db, ids=wanted)
     found = {row.order_id: Order(**row) for row in rows}
     if missing := [order_id for order_id in wanted if order_id not in found]:
         raise UnknownOrder(f"no such order: {', '.join(missing)}")
     return found
 
 
+class UnknownOrder(PermanentFailure):
+    """An event names an order that is not in the table."""
+
+
 async def save(db: AsyncConnection, before: Mapping[str, Order], after: Mapping[str, Order]) -> None:
-    """Writes what changed and publishes what was decided."""
+    """Writes the orders that changed and publishes the decisions among these changes."""
     changed = [order for order_id, order in after.items() if order != before[order_id]]
     if changed:
-        await SAVE.of_rows(db, [vars(order) for order in changed])
+        await SAVE_ORDERS.of_rows(db, [vars(order) for order in changed])
     decided = [order for order in changed if before[order.order_id].status == "placed" != order.status]
     await publish(db, [decision(order) for order in decided])
 
 
 def decision(order: Order) -> OrderConfirmed | OrderCancelled:
+    """Returns the event that says how the order was decided."""
     assert order.decided_at is not None
     occurred_at = milliseconds(order.decided_at)
     if order.cancel_reason:

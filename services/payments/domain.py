@@ -56,7 +56,7 @@ def pay(invoice: Payment, at: datetime) -> Payment:
     return replace(invoice, status="authorized", changed_at=at)
 
 
-def undo(payment: Payment, at: datetime) -> Payment:
+def reverse(payment: Payment, at: datetime) -> Payment:
     """The order was cancelled: what waits is voided, what was authorized is refunded, the rest is over already."""
     if payment.status == "pending":
         return replace(payment, status="voided", changed_at=at)

@@ -13,13 +13,13 @@ from time import perf_counter
 
 from sqlalchemy import text
 
-from fanout.addresses import Addresses, running
 from fanout.commands import processes
 from fanout.databases import snapshot
 from fanout.load.customers import place_orders
 from fanout.load.mix import purchases
+from fanout.running import Addresses, running
 from fanout.verify.audit import settle
-from tests.slow_fraud import slow_fraud
+from tests.support.slow_fraud import slow_fraud
 
 SHIPPED = text("SELECT count(*) FROM shipments WHERE shipped_at IS NOT NULL AND order_id = ANY(:ids)")
 

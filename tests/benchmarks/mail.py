@@ -12,7 +12,6 @@ from statistics import median
 
 from sqlalchemy import text
 
-from fanout.addresses import Addresses, running
 from fanout.commands import processes
 from fanout.commands.mailbox import set_delay
 from fanout.databases import snapshot
@@ -20,6 +19,7 @@ from fanout.load.customers import place_orders
 from fanout.load.mix import purchases
 from fanout.local.smtp_server import NAME
 from fanout.local.stack_directory import current
+from fanout.running import Addresses, running
 from fanout.verify.audit import settle
 
 SLOW_SECONDS = 0.75

@@ -28,16 +28,16 @@ from chassis.config import Settings
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import load
-from fanout.addresses import running
 from fanout.local import smtp_server
 from fanout.local.ports import HOST
 from fanout.local.stack_directory import current
+from fanout.running import running
 from services.notifications.domain import placed, shipped
 from services.notifications.sender import send
 from services.notifications.service import write
 from tests.benchmarks.workbench import SERVICE, order_placed
-from tests.databases import administer
-from tests.stack import free_base
+from tests.support.databases import administer
+from tests.support.stack import free_base
 
 SENDER = "mail-cost-sender"
 UNSENT = text("SELECT count(*) FROM messages WHERE sent_at IS NULL")

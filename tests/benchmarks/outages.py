@@ -9,11 +9,11 @@ from time import perf_counter
 
 from sqlalchemy import text
 
-from fanout.addresses import Addresses, running
 from fanout.commands import processes
 from fanout.databases import snapshot
 from fanout.load.customers import place_orders
 from fanout.load.mix import purchases
+from fanout.running import Addresses, running
 from fanout.verify.audit import settle
 
 PARKED = text("SELECT count(*) FROM parked")

@@ -10,7 +10,8 @@ from chassis.consumer.inbox import inbox
 from chassis.events.avro import decode
 from schemas import OrderPlaced
 from services.notifications.domain import placed
-from services.notifications.service import message, messages
+from services.notifications.service import message
+from services.notifications.tables import messages
 from tests.benchmarks.workbench import SERVICE, Workbench
 
 

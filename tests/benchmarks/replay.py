@@ -24,9 +24,9 @@ from uuid_utils.compat import uuid7
 from chassis.events.avro import encode, frame
 from chassis.events.registry import Registry
 from schemas import Event
-from tests.fingerprint import fingerprint
-from tests.integration import facts
-from tests.stack import Stack, free_base
+from tests.support import sample_events
+from tests.support.fingerprint import fingerprint
+from tests.support.stack import Stack, free_base
 
 PRODUCER = {"linger.ms": 20, "queue.buffering.max.messages": 1_000_000, "partitioner": "murmur2_random"}
 COUNT = "SELECT coalesce(sum(applied), 0) FROM consumer_offsets"
@@ -53,10 +53,10 @@ def events(count: int) -> list[Event]:
         (
             mixed.random(),
             [
-                facts.order_placed(order, {"mug": 1}, number),
-                facts.payment_processed(order, "authorized", number + 1),
-                facts.order_confirmed(order, number + 2),
-                facts.order_shipped(order, number + 3),
+                sample_events.order_placed(order, {"mug": 1}, number),
+                sample_events.payment_processed(order, "authorized", number + 1),
+                sample_events.order_confirmed(order, number + 2),
+                sample_events.order_shipped(order, number + 3),
             ],
         )
         for number, order in enumerate(placed)

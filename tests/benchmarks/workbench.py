@@ -27,10 +27,10 @@ from chassis.events.registry import Registry
 from chassis.events.topics import retry_topic
 from chassis.migrations import migrate
 from chassis.service import Service, load
-from fanout.addresses import Addresses, running
 from fanout.local.stack_directory import current
+from fanout.running import Addresses, running
 from schemas import OrderLine, OrderPlaced
-from tests.databases import administer
+from tests.support.databases import administer
 
 PARTITIONS = 6
 SERVICE = "notifications"

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.compose.containers import Containers, daemon_answers, of_a_copy, of_this_tree
-from tests.system.conftest import System
+from tests.support.containers import Containers, daemon_answers, of_a_copy, of_this_tree
+from tests.support.system import System
 
 
 @pytest.fixture(scope="session")

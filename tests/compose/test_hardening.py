@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.compose.containers import Containers
+from tests.support.containers import Containers
 
 ONE_SHOT_ROOT = "secrets"
 REACHES = {

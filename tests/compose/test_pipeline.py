@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from tests.compose.containers import Containers, connected
-from tests.system.conftest import System, until
+from tests.support.containers import Containers, connected
+from tests.support.system import System, until
 
 POISON = """
 from chassis.config import read_settings
@@ -30,18 +30,15 @@ async def test_an_order_is_shipped_and_its_customer_told(system: System) -> None
 
 async def test_a_worker_that_dies_is_started_again(system: System, containers: Containers) -> None:
     workers = [name for name in containers.processes if name.endswith("-worker")]
-    before = containers.status()
+    before = containers.restarts()
     placed = []
     for worker in workers:
-        await system.fanout("kill", worker)
+        containers.crash(worker)
         placed.append(await system.order())
 
     async def all_are_back() -> bool:
-        now = await asyncio.to_thread(containers.status)
-        return all(
-            now[name]["state"] == "RUNNING" and now[name]["restarts"] == before[name]["restarts"] + 1
-            for name in workers
-        )
+        now = await asyncio.to_thread(containers.restarts)
+        return all(now[name] == before[name] + 1 for name in workers)
 
     await until(all_are_back, 90)
     for order in placed:
@@ -49,24 +46,23 @@ async def test_a_worker_that_dies_is_started_again(system: System, containers: C
     await system.settled()
 
 
-async def test_a_wish_to_kill_is_respected_until_it_is_started(
+async def test_a_container_that_the_operator_kills_stays_down_until_it_is_started(
     system: System, containers: Containers
 ) -> None:
-    """`docker kill` is the operator's own decision, other than a crash."""
     containers.compose("kill", "inventory-worker")
     order = await system.order()
-    assert containers.status()["inventory-worker"]["state"] == "EXITED"
-    await system.fanout("start", "inventory-worker")
+    assert not containers.inspected()["inventory-worker"]["State"]["Running"]
+    containers.compose("up", "--no-deps", "--wait", "inventory-worker")
     await system.until_status(order, "shipped", 60)
 
 
 async def test_the_broker_keeps_what_it_had(system: System, containers: Containers) -> None:
     await system.settled()
-    await system.fanout("stop", "kafka")
+    containers.compose("stop", "kafka")
     began = time.monotonic()
     order = await system.order()
     assert time.monotonic() - began < 5, "placing an order waited for the broker"
-    await system.fanout("start", "kafka")
+    containers.compose("up", "--no-deps", "--wait", "kafka")
     await system.until_status(order, "shipped", 120)
     events = "SELECT count(*) FROM outbox WHERE published_at IS NOT NULL AND type IS NOT NULL"
     published = (await system.query("orders", events))[0][0]
@@ -121,12 +117,41 @@ async def test_what_a_bug_parked_is_sent_back_once_it_is_mended(
     await system.settled()
 
 
-async def test_a_read_model_is_rebuilt(system: System) -> None:
+async def test_a_read_model_is_rebuilt_once_its_worker_is_stopped(
+    system: System, containers: Containers
+) -> None:
     await system.settled()
-    steps = await system.query("analytics", "SELECT * FROM steps ORDER BY order_id, step")
-    await system.fanout("replay", "analytics")
-    assert await system.query("analytics", "SELECT * FROM steps ORDER BY order_id, step") == steps
+    every_step = "SELECT * FROM steps ORDER BY order_id, step"
+    steps = await system.query("analytics", every_step)
+    refused = containers.fanout("replay", "analytics")
+    assert refused.returncode == 1
+    assert "docker compose stop analytics-worker" in refused.stderr
+    assert await system.query("analytics", every_step) == steps
+
+    containers.compose("stop", "analytics-worker")
+    assert "docker compose start analytics-worker" in await system.fanout("replay", "analytics")
+    assert await system.query("analytics", every_step) == []
+    containers.compose("start", "analytics-worker")
+
+    async def is_rebuilt() -> bool:
+        return await system.query("analytics", every_step) == steps
+
+    await until(is_rebuilt, 60)
     await system.settled()
+
+
+async def test_the_tool_works_without_python_on_this_machine(system: System, containers: Containers) -> None:
+    assert "100 of 100" in await system.fanout("load", "--orders", "100", "--rate", "50")
+    order = await system.order()
+    await system.until_status(order, "shipped")
+    assert "OrderShipped" in await system.fanout("order", order)
+    assert "fraud" in await system.fanout("lag")
+    assert await system.fanout("dlq", "ls")
+    assert await system.fanout("outbox", "ls")
+    await system.fanout("mailbox", "--delay", "10ms")
+    await system.fanout("mailbox", "--delay", "0")
+    refused = containers.fanout("kill", "fraud-worker")
+    assert (refused.returncode, "docker compose exec fraud-worker" in refused.stderr) == (2, True)
 
 
 def messages_in(containers: Containers, topic: str) -> int:

@@ -18,10 +18,10 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.service import load
-from fanout.local.topology import services
-from tests.compose.containers import Containers
+from fanout.repository import services
+from tests.support.containers import Containers
 
 SILENT = {"log_level": 0}
 REFUSED_TOPIC = {
@@ -58,14 +58,14 @@ def topics(containers: Containers) -> list[str]:
 
 
 def heard(service: str) -> set[str]:
-    return {event.TOPIC for event in load(service).reactions}
+    return {event.TOPIC for event in load(service).handlers}
 
 
 def reads(principal: str, topics: Iterable[str]) -> set[str]:
     if principal == "operator":
         return set(topics)
     name = principal.removesuffix("_worker")
-    if load(name).filing:
+    if load(name).dead_letter_handler:
         return {topic for topic in topics if topic.endswith(".dlq")}
     return heard(name) | {f"{topic}.{name}.retry" for topic in heard(name)}
 
@@ -74,7 +74,7 @@ def writes(principal: str, topics: Iterable[str]) -> set[str]:
     name = principal.removesuffix("_worker")
     if principal == "operator":
         return set()
-    if load(name).filing:
+    if load(name).dead_letter_handler:
         return {topic for topic in topics if topic.endswith(".retry")}
     return (
         {f"{topic}.{name}.dlq" for topic in heard(name)} | {WRITES[name]}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
-from fanout.local.topology import services, services_with_api
-from tests.compose.containers import Containers, connected
+from fanout.repository import services, services_with_api
+from tests.support.containers import Containers, connected
 
 Cell = tuple[str, str]
 """Table, or table.column for an update, and operation."""

@@ -14,8 +14,8 @@ import httpx
 
 from fanout.load.customers import order_body
 from fanout.load.mix import purchases
-from tests.compose.containers import Containers
-from tests.system.conftest import System, until
+from tests.support.containers import Containers
+from tests.support.system import System, until
 
 ORDERS = 1_000
 RATE = float(os.environ.get("FANOUT_COMPOSE_RATE", "50"))
@@ -44,9 +44,9 @@ class Log:
 async def test_a_thousand_orders_while_each_container_dies_once(
     system: System, containers: Containers
 ) -> None:
-    before, log = containers.status(), Log()
+    before, log = containers.restarts(), Log()
     began = time.monotonic()
-    await asyncio.gather(place_all(system, log), kill_each(system, before, log))
+    await asyncio.gather(place_all(system, log), kill_each(system, containers, before, log))
     print(
         f"{log.placed} orders in {time.monotonic() - began:.0f} s at {RATE:.0f}/s, {len(log.bad)} asked again"
     )
@@ -54,8 +54,8 @@ async def test_a_thousand_orders_while_each_container_dies_once(
     assert log.unexplained() == []
     report = await system.settled(240)
     assert "lost 0, applied twice 0" in report
-    after = containers.status()
-    assert [name for name in before if after[name]["restarts"] != before[name]["restarts"] + 1] == []
+    after = containers.restarts()
+    assert [name for name in before if after[name] != before[name] + 1] == []
 
 
 async def place_all(system: System, log: Log) -> None:
@@ -87,7 +87,7 @@ async def place(http: httpx.AsyncClient, url: str, body: dict[str, object], log:
         await asyncio.sleep(0.5)
 
 
-async def kill_each(system: System, before: Iterable[str], log: Log) -> None:
+async def kill_each(system: System, containers: Containers, before: Iterable[str], log: Log) -> None:
     """Spread over the placing of the orders; nobody waits for a victim to come back."""
     victims = sorted(before)
     dying = []
@@ -97,13 +97,13 @@ async def kill_each(system: System, before: Iterable[str], log: Log) -> None:
             return log.placed >= ORDERS * share
 
         await until(enough_placed, PATIENCE_SECONDS)
-        dying.append(asyncio.create_task(kill(system, victim, log)))
+        dying.append(asyncio.create_task(kill(system, containers, victim, log)))
     await asyncio.gather(*dying)
 
 
-async def kill(system: System, victim: str, log: Log) -> None:
+async def kill(system: System, containers: Containers, victim: str, log: Log) -> None:
     start = time.monotonic()
-    await system.fanout("kill", victim)
+    await asyncio.to_thread(containers.crash, victim)
     if victim in NEEDED_TO_ANSWER:
         await note_outage(system, start, log)
 

@@ -1,4 +1,4 @@
-"""What tests of this folder may ask for beside the repository's fixtures: a small world in which everything holds."""
+"""Gives tests of this folder a small simulated system in which everything holds."""
 
 import asyncio
 import os
@@ -9,56 +9,56 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from sqlalchemy.engine import URL
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.database import Database
 from fanout.provision import kafka_and_registry
-from tests.fixtures import NewDatabase
-from tests.integration.desk import Desk, desk_database
-from tests.integration.ledger_world import Honest, World, copy, create, drop, live, world_at
-from tests.stack import Stack
+from tests.support.recording_service import RecordingService, recorder_database
+from tests.support.simulated_system import Honest, SimulatedSystem, copy, create, drop, live, simulated_at
+from tests.support.stack import Stack
+from tests.support.stack_fixtures import NewDatabase
 
 __all__ = ["Broken", "NewDatabase", "NewTopic"]
 
-Broken = Callable[..., Awaitable[World]]
+Broken = Callable[..., Awaitable[SimulatedSystem]]
 NewTopic = Callable[..., str]
 _numbers = count(1)
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def recorder() -> RecordingService:
+    return RecordingService()
 
 
 @pytest.fixture
-async def database(new_database: NewDatabase, desk: Desk) -> Database:
-    """The desk's, unless a module says whose."""
-    return await desk_database(desk, new_database)
+async def database(new_database: NewDatabase, recorder: RecordingService) -> Database:
+    """The recorder's, unless a module says whose."""
+    return await recorder_database(recorder, new_database)
 
 
 @pytest.fixture(scope="session")
 def honest(postgres_url: URL) -> Iterator[Honest]:
     names = asyncio.run(create(postgres_url, f"ledger_{os.getpid()}"))
     try:
-        yield asyncio.run(live(world_at(postgres_url, names), names))
+        yield asyncio.run(live(simulated_at(postgres_url, names), names))
     finally:
         asyncio.run(drop(postgres_url, names.values()))
 
 
 @pytest.fixture
 async def copied(honest: Honest, postgres_url: URL) -> AsyncIterator[Broken]:
-    """`await copied("payments")` is the honest world, of which the named services may be broken."""
-    made: list[tuple[World, Mapping[str, str]]] = []
+    """`await copied("payments")` is the honest simulated system, of which the named services may be broken."""
+    made: list[tuple[SimulatedSystem, Mapping[str, str]]] = []
 
-    async def make(*services: str) -> World:
+    async def make(*services: str) -> SimulatedSystem:
         chosen = {service: honest.names[service] for service in services}
         names = await copy(postgres_url, chosen, str(next(_numbers)))
-        world = world_at(postgres_url, {**honest.names, **names}, honest.offsets)
-        made.append((world, names))
-        return world
+        simulated = simulated_at(postgres_url, {**honest.names, **names}, honest.offsets)
+        made.append((simulated, names))
+        return simulated
 
     yield make
-    for world, names in made:
-        await world.close()
+    for simulated, names in made:
+        await simulated.close()
         await drop(postgres_url, names.values())
 
 

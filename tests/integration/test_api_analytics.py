@@ -9,9 +9,9 @@ import pytest
 
 from chassis.database import Database
 from services.analytics.api import app
-from services.analytics.service import analytics
-from tests.integration import facts
+from services.analytics.service import service as analytics
 from tests.integration.conftest import NewDatabase
+from tests.support import sample_events
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOTHING = {"paid": 0, "declined": 0, "confirmed": 0, "shipped": 0, "cancelled": 0}
@@ -22,7 +22,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
     database = await new_database("analytics")
     app.state.database = database
     yield database
-    assert not await facts.broken_checks("analytics", database)
+    assert not await sample_events.broken_checks("analytics", database)
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
 async def sold(database: Database, order_id: str, lines: dict[str, int], second: float) -> None:
     """Worth 10.00 EUR; its confirmation is heard of before it."""
     total = 1000 // sum(lines.values())
-    placed = facts.order_placed(order_id, lines, second - 1, unit_price_cents=total)
-    await facts.deliver(database, analytics, facts.order_confirmed(order_id, second), placed)
+    placed = sample_events.order_placed(order_id, lines, second - 1, unit_price_cents=total)
+    await sample_events.deliver(database, analytics, sample_events.order_confirmed(order_id, second), placed)
 
 
 async def asked(client: httpx.AsyncClient, path: str, **query: Any) -> dict[str, Any]:
@@ -74,8 +74,8 @@ async def test_the_products_that_sold_most_units_come_first(
 async def test_an_order_that_is_not_confirmed_is_no_sale(
     database: Database, client: httpx.AsyncClient
 ) -> None:
-    placed, cancelled = facts.order_placed("a"), facts.order_cancelled("a")
-    await facts.deliver(database, analytics, placed, cancelled)
+    placed, cancelled = sample_events.order_placed("a"), sample_events.order_cancelled("a")
+    await sample_events.deliver(database, analytics, placed, cancelled)
     told = await asked(client, "/sales")
     assert (told["minutes"], told["top_products"]) == ([], [])
 
@@ -103,16 +103,16 @@ async def test_the_funnel_says_how_far_the_orders_of_that_time_came_by_now(
     database: Database, client: httpx.AsyncClient
 ) -> None:
     far_later = 86_400 * 3
-    await facts.deliver(
+    await sample_events.deliver(
         database,
         analytics,
-        *(facts.order_placed(order_id, second=5) for order_id in "abcd"),
-        facts.order_placed("earlier", second=-60),
-        *(facts.payment_processed(order_id) for order_id in ("a", "b", "earlier")),
-        facts.payment_processed("c", "declined"),
-        *(facts.order_confirmed(order_id) for order_id in ("a", "earlier")),
-        facts.order_shipped("a", far_later),
-        *(facts.order_cancelled(order_id) for order_id in "bc"),
+        *(sample_events.order_placed(order_id, second=5) for order_id in "abcd"),
+        sample_events.order_placed("earlier", second=-60),
+        *(sample_events.payment_processed(order_id) for order_id in ("a", "b", "earlier")),
+        sample_events.payment_processed("c", "declined"),
+        *(sample_events.order_confirmed(order_id) for order_id in ("a", "earlier")),
+        sample_events.order_shipped("a", far_later),
+        *(sample_events.order_cancelled(order_id) for order_id in "bc"),
     )
     told = await asked(client, "/funnel", until=at(1))
     counted = {"placed": 4, "paid": 2, "declined": 1, "confirmed": 1, "shipped": 1, "cancelled": 2}
@@ -120,9 +120,11 @@ async def test_the_funnel_says_how_far_the_orders_of_that_time_came_by_now(
 
 
 async def test_a_step_before_its_order_waits_for_it(database: Database, client: httpx.AsyncClient) -> None:
-    await facts.deliver(database, analytics, facts.order_shipped("a"), facts.payment_processed("a"))
+    await sample_events.deliver(
+        database, analytics, sample_events.order_shipped("a"), sample_events.payment_processed("a")
+    )
     assert {name: (await asked(client, "/funnel"))[name] for name in NOTHING} == NOTHING
-    await facts.deliver(database, analytics, facts.order_placed("a"))
+    await sample_events.deliver(database, analytics, sample_events.order_placed("a"))
     told = await asked(client, "/funnel")
     assert (told["placed"], told["paid"], told["shipped"], told["confirmed"]) == (1, 1, 1, 0)
 

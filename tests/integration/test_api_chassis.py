@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import BaseModel, Field
-from sqlalchemy import Column, Identity, Integer, Table, func, insert, select
+from sqlalchemy import Column, Identity, Integer, MetaData, Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database
@@ -16,7 +16,7 @@ from chassis.http.idempotency import Idempotent, idempotency_keys
 from chassis.service import Service
 from tests.integration.conftest import NewDatabase
 
-shop = Service("fraud")
+shop = Service("fraud", MetaData())
 sales = Table(
     "sales", shop.metadata, Column("id", Integer, Identity(), primary_key=True), Column("amount", Integer)
 )

@@ -9,9 +9,9 @@ from sqlalchemy.engine import URL
 
 from chassis.database import Database
 from services.orders.api import app
-from tests.databases import administer, named_url
-from tests.integration.bodies import ORDER
 from tests.integration.conftest import NewDatabase
+from tests.support.databases import administer, named_url
+from tests.support.order_bodies import ORDER
 
 
 @pytest.fixture

@@ -10,18 +10,18 @@ import pytest
 
 from chassis.database import Database
 from chassis.outbox.publish import load_headers
-from services.dead_letters.service import actions
-from tests.integration import facts
+from services.dead_letters.tables import actions
 from tests.integration.conftest import NewDatabase
-from tests.integration.desk import confirmed
-from tests.integration.mailroom import NOON, WHY, file, kept, many, parked, sent, served
+from tests.support import sample_events
+from tests.support.dead_letter_service import NOON, WHY, file, kept, many, parked, sent, served
+from tests.support.recording_service import confirmed
 
 
 @pytest.fixture
 async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
     database = await new_database("dead_letters")
     yield database
-    assert not await facts.broken_checks("dead_letters", database)
+    assert not await sample_events.broken_checks("dead_letters", database)
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 from chassis.database import Database
 from chassis.events.avro import encode
 from chassis.events.record import Record
-from services.dead_letters.service import actions
-from tests.integration import facts
+from services.dead_letters.tables import actions
 from tests.integration.conftest import NewDatabase
-from tests.integration.desk import confirmed
-from tests.integration.mailroom import WHY, file, kept, many, parked, sent, served
+from tests.support import sample_events
+from tests.support.dead_letter_service import WHY, file, kept, many, parked, sent, served
+from tests.support.recording_service import confirmed
 
-EVENT = facts.order_confirmed("order-0").to_record()
+EVENT = sample_events.order_confirmed("order-0").to_record()
 GARBAGE = Record("orders", 2, 5, 0, b"k", b"garbage", [])
 
 
@@ -24,7 +24,7 @@ GARBAGE = Record("orders", 2, 5, 0, b"k", b"garbage", [])
 async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
     database = await new_database("dead_letters")
     yield database
-    assert not await facts.broken_checks("dead_letters", database)
+    assert not await sample_events.broken_checks("dead_letters", database)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ async def test_a_correction_goes_in_the_place_of_the_value_under_the_same_event_
     assert (row.type, row.schema_version, row.payload) == (
         "OrderConfirmed",
         1,
-        encode(facts.order_confirmed("order-0")),
+        encode(sample_events.order_confirmed("order-0")),
     )
     assert headers["ce_id"] == str(original.event_id).encode()
     assert bytes.fromhex(answer.json()["value"]) == original.value

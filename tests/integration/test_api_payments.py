@@ -11,9 +11,9 @@ import pytest
 from chassis.database import Database
 from schemas import PaymentProcessed, PaymentRefunded
 from services.payments.api import app
-from services.payments.service import payments
-from tests.integration import facts
+from services.payments.service import service as payments
 from tests.integration.conftest import NewDatabase
+from tests.support import sample_events
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
     database = await new_database("payments")
     app.state.database = database
     yield database
-    assert not await facts.broken_checks("payments", database)
+    assert not await sample_events.broken_checks("payments", database)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
 async def order_id(database: Database) -> str:
     """An order by invoice, over 10.00 EUR."""
     order_id = str(uuid4())
-    await facts.deliver(database, payments, facts.order_placed(order_id, card_token=None))
+    await sample_events.deliver(database, payments, sample_events.order_placed(order_id, card_token=None))
     return order_id
 
 
@@ -52,7 +52,7 @@ async def test_an_invoice_is_paid_and_announced(
 ) -> None:
     paid = await client.post("/payments", json=payment(order_id))
     assert (paid.status_code, paid.json()["status"], paid.json()["order_id"]) == (201, "authorized", order_id)
-    (event,) = await facts.said(database)
+    (event,) = await sample_events.said(database)
     assert isinstance(event, PaymentProcessed)
     assert (event.outcome, event.payment_method, event.amount_cents) == ("authorized", "invoice", 1000)
     assert event.payment_id == paid.json()["payment_id"]
@@ -85,7 +85,7 @@ async def test_a_payment_that_does_not_fit_the_invoice_is_refused_by_the_name_of
     for wrong, field in misfits:
         refusal = await client.post("/payments", json=payment(order_id) | wrong)
         assert (wrong, refusal.status_code, fields(refusal)) == (wrong, 422, [field])
-    assert await facts.said(database) == []
+    assert await sample_events.said(database) == []
 
 
 async def test_unknown_and_malformed_ids(client: httpx.AsyncClient) -> None:
@@ -101,7 +101,7 @@ async def test_a_paid_invoice_is_not_paid_again_but_the_same_key_gets_the_same_a
     paid = await client.post("/payments", json=payment(order_id), headers=key)
     assert (await client.post("/payments", json=payment(order_id), headers=key)).text == paid.text
     assert (await client.post("/payments", json=payment(order_id))).status_code == 409
-    assert len(await facts.said(database)) == 1
+    assert len(await sample_events.said(database)) == 1
 
 
 async def test_twenty_payments_of_one_invoice_at_once_are_one(
@@ -109,7 +109,7 @@ async def test_twenty_payments_of_one_invoice_at_once_are_one(
 ) -> None:
     answers = await asyncio.gather(*(client.post("/payments", json=payment(order_id)) for _ in range(20)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 19
-    assert len(await facts.said(database)) == 1
+    assert len(await sample_events.said(database)) == 1
 
 
 @pytest.mark.parametrize("card_token", ["tok_visa", "tok_declined"])
@@ -117,7 +117,9 @@ async def test_an_order_by_card_has_no_invoice(
     card_token: str, client: httpx.AsyncClient, database: Database
 ) -> None:
     order_id = str(uuid4())
-    await facts.deliver(database, payments, facts.order_placed(order_id, card_token=card_token))
+    await sample_events.deliver(
+        database, payments, sample_events.order_placed(order_id, card_token=card_token)
+    )
     refusal = await client.post("/payments", json=payment(order_id))
     assert (refusal.status_code, refusal.json()["order_id"]) == (409, order_id)
 
@@ -125,7 +127,7 @@ async def test_an_order_by_card_has_no_invoice(
 async def test_a_cancelled_order_cannot_be_paid(
     order_id: str, client: httpx.AsyncClient, database: Database
 ) -> None:
-    await facts.deliver(database, payments, facts.order_cancelled(order_id))
+    await sample_events.deliver(database, payments, sample_events.order_cancelled(order_id))
     refusal = await client.post("/payments", json=payment(order_id))
     assert refusal.status_code == 409
     assert "cancelled" in refusal.json()["detail"]
@@ -136,14 +138,14 @@ async def test_a_payment_that_races_with_the_cancellation_is_refused_or_refunded
 ) -> None:
     for number in range(20):
         order_id = str(uuid4())
-        await facts.deliver(database, payments, facts.order_placed(order_id, card_token=None))
+        await sample_events.deliver(database, payments, sample_events.order_placed(order_id, card_token=None))
         tries: list[Any] = [
-            facts.deliver(database, payments, facts.order_cancelled(order_id)),
+            sample_events.deliver(database, payments, sample_events.order_cancelled(order_id)),
             client.post("/payments", json=payment(order_id)),
         ]
         answers = await asyncio.gather(*(tries if number % 2 else reversed(tries)))
         (paid,) = (answer for answer in answers if answer is not None)
         status = (await client.get(f"/payments/{order_id}")).json()["status"]
         assert (paid.status_code, status) in [(201, "refunded"), (409, "voided")]
-        events = [type(event) for event in await facts.said(database) if event.key == order_id]
+        events = [type(event) for event in await sample_events.said(database) if event.key == order_id]
         assert events == ([PaymentProcessed, PaymentRefunded] if status == "refunded" else [])

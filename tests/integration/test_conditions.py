@@ -13,15 +13,15 @@ from chassis.consumer.processing import Processor
 from chassis.consumer.retry import TRIES
 from chassis.database import Database
 from chassis.errors import FailureClass, classify
-from tests.databases import administer, named_url
-from tests.integration.desk import Desk, Schemas, confirmed, noted, rows
+from tests.support.databases import administer, named_url
+from tests.support.recording_service import RecordingService, Schemas, confirmed, noted, rows
 
 FAILURES = 2 * TRIES
 
 
 @pytest.fixture
 async def quick(
-    desk: Desk, database: Database, postgres_url: URL, monkeypatch: pytest.MonkeyPatch
+    recorder: RecordingService, database: Database, postgres_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Database]:
     """Returns the same database through a login whose statements do not wait for a lock, and pause briefly."""
     monkeypatch.setattr("chassis.consumer.outages.FIRST_PAUSE_SECONDS", 0.001)
@@ -79,14 +79,14 @@ async def changed(database: Database, change: str, back: str) -> AsyncIterator[N
 
 @pytest.mark.parametrize("condition", [table_lock, missing_table, missing_column, read_only])
 async def test_a_condition_of_the_database_is_waited_for_and_parks_nothing(
-    desk: Desk,
+    recorder: RecordingService,
     database: Database,
     quick: Database,
     condition: Callable[[Database], AbstractAsyncContextManager[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failed: list[str] = []
-    working = Failing(Processor(desk.service, quick, Schemas()), failed, monkeypatch)  # type: ignore[arg-type]
+    working = Failing(Processor(recorder.service, quick, Schemas()), failed, monkeypatch)  # type: ignore[arg-type]
     await working.process([confirmed("first", 0)], asyncio.Event())
     async with condition(database):
         process = asyncio.create_task(
@@ -97,7 +97,7 @@ async def test_a_condition_of_the_database_is_waited_for_and_parks_nothing(
                 await asyncio.sleep(0.005)
     await asyncio.wait_for(process, 20)
     assert await rows(database, parked) == []
-    assert [order_id for order_id, _ in await noted(desk, database)] == ["first", "a", "b"]
+    assert [order_id for order_id, _ in await noted(recorder, database)] == ["first", "a", "b"]
 
 
 class Failing:
@@ -118,7 +118,7 @@ class Failing:
 
 
 async def test_two_transactions_that_deadlock_are_both_applied_and_none_is_parked(
-    desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch
+    recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Postgres ends one of them: it is tried again until the other is out of the way, as often as it takes."""
 
@@ -126,18 +126,18 @@ async def test_two_transactions_that_deadlock_are_both_applied_and_none_is_parke
         sqlstate = "40P01"
 
     monkeypatch.setattr("chassis.consumer.outages.HOLD_SECONDS", 0.01)
-    desk.failures["unlucky"] = [Deadlock()] * (2 * TRIES)
-    await Processor(desk.service, database, Schemas()).process([confirmed("unlucky", 0)], asyncio.Event())  # type: ignore[arg-type]
+    recorder.failures["unlucky"] = [Deadlock()] * (2 * TRIES)
+    await Processor(recorder.service, database, Schemas()).process([confirmed("unlucky", 0)], asyncio.Event())  # type: ignore[arg-type]
     assert await rows(database, parked) == []
-    assert await noted(desk, database) == [("unlucky", "confirmed")]
+    assert await noted(recorder, database) == [("unlucky", "confirmed")]
 
 
 async def test_a_plan_from_before_an_alter_table_fails_once_and_is_no_bug(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
     async def read() -> None:
         async with database.transaction() as db:
-            await db.execute(select(desk.notes))
+            await db.execute(select(recorder.notes))
 
     await read()
     async with database.engine.begin() as db:

@@ -9,15 +9,14 @@ from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
-from chassis.broker import Broker
-from chassis.config import Settings
+from chassis.config import Broker, Settings
 from chassis.consumer.membership import client_settings
 from fanout.commands.lag import measure
 from fanout.kafka_reader import reader, record_ends
 from fanout.replay.plan import Group, of_effects, of_read_model, without_control_records
 from fanout.replay.progress import follow
 from tests.integration.conftest import NewTopic
-from tests.integration.raw_records import send_with_undecodable_header_name
+from tests.support.raw_records import send_with_undecodable_header_name
 
 _numbers = count(1)
 

@@ -8,11 +8,11 @@ from chassis.consumer.offsets import consumer_offsets
 from chassis.database import Database
 from chassis.events.record import Record
 from chassis.outbox.publish import load_headers
-from services.dead_letters.service import letters
-from tests.integration import facts
+from services.dead_letters.tables import letters
 from tests.integration.conftest import NewDatabase
-from tests.integration.desk import Schemas, confirmed, record
-from tests.integration.mailroom import NOON, WHY, come_back, file, kept, many, parked, sent, served
+from tests.support import sample_events
+from tests.support.dead_letter_service import NOON, WHY, come_back, file, kept, many, parked, sent, served
+from tests.support.recording_service import Schemas, confirmed, record
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_a_letter_that_is_delivered_again_after_a_decision_does_not_revert
         assert (await client.post(f"/letters/1/{deed}", json=WHY)).is_success
     await file(database, letter)
     assert await status(database) == (*becomes, 1)
-    assert not await facts.broken_checks("dead_letters", database)
+    assert not await sample_events.broken_checks("dead_letters", database)
 
 
 async def test_a_letter_that_fails_again_is_parked_again_with_its_attempts_and_its_new_reason(
@@ -104,7 +104,7 @@ async def test_a_letter_that_fails_again_is_parked_again_with_its_attempts_and_i
     assert await status(database) == ("redriven", 2, 2)
     assert [origin.redrive for _, _, origin in await sent(database)] == [1, 2]
     assert [origin.attempts for _, _, origin in await sent(database)] == [1, 2]
-    assert not await facts.broken_checks("dead_letters", database)
+    assert not await sample_events.broken_checks("dead_letters", database)
 
 
 async def test_of_a_letter_sent_back_twice_the_first_failure_does_not_park_it_while_the_second_is_on_its_way(

@@ -9,10 +9,10 @@ import pytest
 from chassis.database import Database
 from schemas import FraudAssessed, OrderPlaced
 from services.fraud.domain import MANY_ORDERS, judge
-from services.fraud.service import fraud
-from tests.integration import facts
+from services.fraud.service import service as fraud
 from tests.integration.conftest import NewDatabase
 from tests.integration.test_handlers_fraud import verdicts
+from tests.support import sample_events
 
 PARTITIONS = 6
 WINDOW_SECONDS = 600
@@ -42,7 +42,7 @@ def right(orders: Sequence[OrderPlaced]) -> Verdicts:
 
 def some_orders(random: Random, number: int, customers: int, seconds: float) -> list[OrderPlaced]:
     return [
-        facts.order_placed(
+        sample_events.order_placed(
             f"o-{n:03}",
             second=random.choice((0.0, random.uniform(0, seconds))),
             customer_id=f"c-{random.randrange(customers)}",
@@ -60,19 +60,19 @@ async def arrive(database: Database, random: Random, orders: Sequence[OrderPlace
         while left:
             size = random.randint(1, 4)
             batch, left = left[:size], left[size:]
-            await facts.deliver(database, fraud, *batch)
+            await sample_events.deliver(database, fraud, *batch)
 
     await asyncio.gather(*map(work, partitions))
 
 
 async def test_seven_of_twelve_orders_at_once_are_suspicious(database: Database) -> None:
-    orders = [facts.order_placed(f"o-{n:02}", second=n) for n in range(12)]
-    await asyncio.gather(*(facts.deliver(database, fraud, order) for order in orders))
+    orders = [sample_events.order_placed(f"o-{n:02}", second=n) for n in range(12)]
+    await asyncio.gather(*(sample_events.deliver(database, fraud, order) for order in orders))
     found = await verdicts(database)
     assert sorted(order for order, (_, suspicious, _) in found.items() if suspicious) == [
         order.order_id for order in orders[MANY_ORDERS:]
     ]
-    assert not await facts.broken_checks("fraud", database)
+    assert not await sample_events.broken_checks("fraud", database)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -84,15 +84,15 @@ async def test_every_order_of_arrival_and_concurrency_gives_the_same_verdicts(
     random.shuffle(orders)
     await arrive(database, random, orders)
     assert await verdicts(database) == right(orders)
-    assert not await facts.broken_checks("fraud", database)
+    assert not await sample_events.broken_checks("fraud", database)
 
 
 async def test_an_order_that_arrives_late_revises_those_placed_after_it(database: Database) -> None:
-    late, *others = [facts.order_placed(f"o-{n}", second=n) for n in range(MANY_ORDERS + 1)]
-    await facts.deliver(database, fraud, *others)
+    late, *others = [sample_events.order_placed(f"o-{n}", second=n) for n in range(MANY_ORDERS + 1)]
+    await sample_events.deliver(database, fraud, *others)
     assert not any(suspicious for _, suspicious, _ in (await verdicts(database)).values())
-    await facts.deliver(database, fraud, late)
-    revised = (await facts.said(database))[-1]
+    await sample_events.deliver(database, fraud, late)
+    revised = (await sample_events.said(database))[-1]
     assert revised == FraudAssessed(
         order_id=others[-1].order_id,
         assessment_version=2,
@@ -106,12 +106,12 @@ async def test_an_order_that_arrives_late_revises_those_placed_after_it(database
 
 async def test_batches_of_the_same_customers_in_opposite_order_do_not_deadlock(database: Database) -> None:
     batches = [
-        [facts.order_placed(f"{b}-{n:03}", second=n, customer_id=f"c-{n % 50}") for n in range(100)]
+        [sample_events.order_placed(f"{b}-{n:03}", second=n, customer_id=f"c-{n % 50}") for n in range(100)]
         for b in range(PARTITIONS)
     ]
     await asyncio.gather(
         *(
-            facts.deliver(database, fraud, *(batch if number % 2 else batch[::-1]))
+            sample_events.deliver(database, fraud, *(batch if number % 2 else batch[::-1]))
             for number, batch in enumerate(batches)
         )
     )
@@ -120,10 +120,12 @@ async def test_batches_of_the_same_customers_in_opposite_order_do_not_deadlock(d
 
 async def test_only_orders_of_the_same_customers_wait_for_each_other(database: Database) -> None:
     async with database.transaction() as db:
-        await fraud.reactions[OrderPlaced]([facts.order_placed("a", customer_id="c-1")], db)
+        await fraud.handlers[OrderPlaced]([sample_events.order_placed("a", customer_id="c-1")], db)
         async with asyncio.timeout(5):
-            await facts.deliver(database, fraud, facts.order_placed("b", customer_id="c-2"))
-        same = asyncio.create_task(facts.deliver(database, fraud, facts.order_placed("c", customer_id="c-1")))
+            await sample_events.deliver(database, fraud, sample_events.order_placed("b", customer_id="c-2"))
+        same = asyncio.create_task(
+            sample_events.deliver(database, fraud, sample_events.order_placed("c", customer_id="c-1"))
+        )
         done, _ = await asyncio.wait({same}, timeout=0.3)
         assert not done
     await same

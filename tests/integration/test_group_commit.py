@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import BaseModel
-from sqlalchemy import CheckConstraint, Column, Integer, Table, Text, func, insert, select, text
+from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Table, Text, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database
@@ -19,7 +19,7 @@ from chassis.service import Service
 from schemas import OrderConfirmed
 from tests.integration.conftest import NewDatabase
 
-service = Service("fraud")
+service = Service("fraud", MetaData())
 notes = Table(
     "notes",
     service.metadata,

@@ -9,22 +9,23 @@ from sqlalchemy import select
 from chassis.database import Database
 from schemas import FraudAssessed
 from services.fraud.domain import MANY_ORDERS
-from services.fraud.service import assessments, fraud
-from tests.integration import facts
+from services.fraud.service import service as fraud
+from services.fraud.tables import assessments
 from tests.integration.conftest import NewDatabase
+from tests.support import sample_events
 
 
 @pytest.fixture
 async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
     database = await new_database("fraud")
     yield database
-    assert not await facts.broken_checks("fraud", database)
+    assert not await sample_events.broken_checks("fraud", database)
 
 
 async def verdicts(database: Database) -> dict[str, tuple[int, bool, tuple[str, ...]]]:
     """As published last, which is what the database says."""
-    events = [event for event in await facts.said(database) if isinstance(event, FraudAssessed)]
-    rows = await facts.fetch(database, select(assessments))
+    events = [event for event in await sample_events.said(database) if isinstance(event, FraudAssessed)]
+    rows = await sample_events.fetch(database, select(assessments))
     latest = {event.order_id: event for event in events}
     assert {(r["order_id"], r["score"], r["assessment_version"]) for r in rows} == {
         (e.order_id, e.score, e.assessment_version) for e in latest.values()
@@ -34,7 +35,9 @@ async def verdicts(database: Database) -> dict[str, tuple[int, bool, tuple[str, 
 
 async def test_the_sixth_order_in_ten_minutes_is_suspicious(database: Database) -> None:
     for number in range(MANY_ORDERS + 1):
-        await facts.deliver(database, fraud, facts.order_placed(f"o-{number}", second=number * 60))
+        await sample_events.deliver(
+            database, fraud, sample_events.order_placed(f"o-{number}", second=number * 60)
+        )
     found = await verdicts(database)
     assert found["o-4"] == (0, False, ())
     assert found["o-5"] == (60, True, ("many_orders",))
@@ -48,9 +51,11 @@ async def test_the_sixth_order_in_ten_minutes_is_suspicious(database: Database) 
 async def test_only_orders_of_that_customer_in_the_window_before_count(
     second: float, customer: str, suspicious: bool, database: Database
 ) -> None:
-    earlier = [facts.order_placed(f"o-{number}") for number in range(MANY_ORDERS)]
-    await facts.deliver(database, fraud, *earlier)
-    await facts.deliver(database, fraud, facts.order_placed("p", second=second, customer_id=customer))
+    earlier = [sample_events.order_placed(f"o-{number}") for number in range(MANY_ORDERS)]
+    await sample_events.deliver(database, fraud, *earlier)
+    await sample_events.deliver(
+        database, fraud, sample_events.order_placed("p", second=second, customer_id=customer)
+    )
     assert (await verdicts(database))["p"][1] is suspicious
 
 
@@ -61,12 +66,12 @@ async def test_within_a_batch_the_verdicts_are_the_same_for_every_order_of_arriv
     ends = []
     for number, arrival in enumerate(list(permutations(range(6)))[::37]):
         orders = [
-            facts.order_placed(
+            sample_events.order_placed(
                 f"{number}-{n}", second=seconds[n], customer_id=f"c-{number}", unit_price_cents=50_000
             )
             for n in arrival
         ]
-        await facts.deliver(database, fraud, *orders)
+        await sample_events.deliver(database, fraud, *orders)
         ends.append(
             {
                 o.partition("-")[2]: v
@@ -78,15 +83,15 @@ async def test_within_a_batch_the_verdicts_are_the_same_for_every_order_of_arriv
 
 
 async def test_value_alone_makes_suspicious(database: Database) -> None:
-    await facts.deliver(
-        database, fraud, facts.order_placed("o-1", {"espresso-machine": 4}, unit_price_cents=64_900)
+    await sample_events.deliver(
+        database, fraud, sample_events.order_placed("o-1", {"espresso-machine": 4}, unit_price_cents=64_900)
     )
     assert await verdicts(database) == {"o-1": (80, True, ("large_amount", "very_large_amount"))}
 
 
 async def test_a_full_batch_of_one_customer_gets_a_verdict_each(database: Database) -> None:
-    await facts.deliver(
-        database, fraud, *(facts.order_placed(f"o-{n:03}", second=n / 10) for n in range(500))
+    await sample_events.deliver(
+        database, fraud, *(sample_events.order_placed(f"o-{n:03}", second=n / 10) for n in range(500))
     )
     found = await verdicts(database)
     assert [found[f"o-{n:03}"][1] for n in range(500)] == [False] * MANY_ORDERS + [True] * (500 - MANY_ORDERS)

@@ -10,22 +10,27 @@ from sqlalchemy import select
 
 from chassis.database import Database
 from schemas import OrderShipped
-from services.fulfillment.service import fulfillment, shipments
-from tests.integration import facts
+from services.fulfillment.service import service as fulfillment
+from services.fulfillment.tables import shipments
 from tests.integration.conftest import NewDatabase
+from tests.support import sample_events
 
-PLACED, CONFIRMED, CANCELLED = facts.order_placed, facts.order_confirmed, facts.order_cancelled
+PLACED, CONFIRMED, CANCELLED = (
+    sample_events.order_placed,
+    sample_events.order_confirmed,
+    sample_events.order_cancelled,
+)
 
 
 @pytest.fixture
 async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
     database = await new_database("fulfillment")
     yield database
-    assert not await facts.broken_checks("fulfillment", database)
+    assert not await sample_events.broken_checks("fulfillment", database)
 
 
 async def state(database: Database, order_id: str) -> dict[str, Any]:
-    (row,) = await facts.fetch(database, select(shipments).where(shipments.c.order_id == order_id))
+    (row,) = await sample_events.fetch(database, select(shipments).where(shipments.c.order_id == order_id))
     return {name: row[name] for name in row if name not in ("order_id", "shipment_id", "tracking_code")}
 
 
@@ -47,41 +52,41 @@ async def test_an_order_ships_once_when_it_is_known_and_confirmed(
     ends = []
     for number, arrival in enumerate(permutations(heard)):
         for fact in arrival:
-            await facts.deliver(database, fulfillment, fact(f"o-{number}"))
+            await sample_events.deliver(database, fulfillment, fact(f"o-{number}"))
         ends.append(await state(database, f"o-{number}"))
     assert all(end == ends[0] for end in ends)
     assert (ends[0]["shipped_at"] is not None) is ships
-    assert len(await facts.said(database)) == (len(ends) if ships else 0)
+    assert len(await sample_events.said(database)) == (len(ends) if ships else 0)
 
 
 async def test_a_cancelled_order_is_never_shipped_even_if_somebody_confirms_it(database: Database) -> None:
-    await facts.deliver(database, fulfillment, CANCELLED("o-1"), PLACED("o-1"), CONFIRMED("o-1"))
-    await facts.deliver(database, fulfillment, PLACED("o-2"), CANCELLED("o-2"), CONFIRMED("o-2"))
-    assert await facts.said(database) == []
+    await sample_events.deliver(database, fulfillment, CANCELLED("o-1"), PLACED("o-1"), CONFIRMED("o-1"))
+    await sample_events.deliver(database, fulfillment, PLACED("o-2"), CANCELLED("o-2"), CONFIRMED("o-2"))
+    assert await sample_events.said(database) == []
 
 
 async def test_the_shipment_carries_the_event_time_of_its_latest_cause(database: Database) -> None:
-    await facts.deliver(database, fulfillment, CONFIRMED("o-1", second=2), PLACED("o-1", second=7))
-    (shipped,) = await facts.said(database)
+    await sample_events.deliver(database, fulfillment, CONFIRMED("o-1", second=2), PLACED("o-1", second=7))
+    (shipped,) = await sample_events.said(database)
     assert isinstance(shipped, OrderShipped)
-    assert shipped.occurred_at == facts.ms(7)
+    assert shipped.occurred_at == sample_events.ms(7)
 
 
 async def test_a_batch_ships_every_order_that_is_complete(database: Database) -> None:
     ids = [f"o-{number:03}" for number in range(500)]
-    await facts.deliver(database, fulfillment, *map(CONFIRMED, reversed(ids)))
-    await facts.deliver(database, fulfillment, *map(PLACED, ids[:400]))
-    assert {event.key for event in await facts.said(database)} == set(ids[:400])
+    await sample_events.deliver(database, fulfillment, *map(CONFIRMED, reversed(ids)))
+    await sample_events.deliver(database, fulfillment, *map(PLACED, ids[:400]))
+    assert {event.key for event in await sample_events.said(database)} == set(ids[:400])
 
 
 async def test_what_and_go_at_the_same_moment_are_one_shipment(database: Database) -> None:
     for number in range(20):
         order_id = f"o-{number}"
         await asyncio.gather(
-            facts.deliver(database, fulfillment, PLACED(order_id)),
-            facts.deliver(database, fulfillment, CONFIRMED(order_id)),
+            sample_events.deliver(database, fulfillment, PLACED(order_id)),
+            sample_events.deliver(database, fulfillment, CONFIRMED(order_id)),
         )
-    assert len(await facts.said(database)) == 20
+    assert len(await sample_events.said(database)) == 20
 
 
 async def test_each_order_of_a_batch_keeps_its_own_contents(database: Database) -> None:
@@ -90,7 +95,9 @@ async def test_each_order_of_a_batch_keeps_its_own_contents(database: Database) 
         "two": {"mug": 1, "pencil": 3},
         "three": {"mug": 1, "pencil": 1, "notebook": 1},
     }
-    await facts.deliver(database, fulfillment, *(PLACED(order_id, lines[order_id]) for order_id in lines))
+    await sample_events.deliver(
+        database, fulfillment, *(PLACED(order_id, lines[order_id]) for order_id in lines)
+    )
     for order_id, wanted in lines.items():
         contents = (await state(database, order_id))["contents"]
         assert {line["product_id"]: line["quantity"] for line in contents} == wanted

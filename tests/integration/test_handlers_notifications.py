@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from chassis.database import Database
-from services.notifications.service import messages, notifications
-from tests.integration import facts
+from services.notifications.service import service as notifications
+from services.notifications.tables import messages
 from tests.integration.conftest import NewDatabase
+from tests.support import sample_events
 
 
 @pytest.fixture
@@ -17,20 +18,20 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 
 async def written(database: Database) -> list[tuple[str, str]]:
-    rows = await facts.fetch(database, select(messages).order_by(messages.c.id))
+    rows = await sample_events.fetch(database, select(messages).order_by(messages.c.id))
     return [(row["order_id"], row["kind"]) for row in rows]
 
 
 async def test_every_step_of_an_order_is_a_message(database: Database) -> None:
-    await facts.deliver(
+    await sample_events.deliver(
         database,
         notifications,
-        facts.order_placed("o-1"),
-        facts.order_placed("o-2"),
-        facts.payment_processed("o-1"),
-        facts.payment_processed("o-2", "declined"),
-        facts.order_cancelled("o-2"),
-        facts.order_shipped("o-1"),
+        sample_events.order_placed("o-1"),
+        sample_events.order_placed("o-2"),
+        sample_events.payment_processed("o-1"),
+        sample_events.payment_processed("o-2", "declined"),
+        sample_events.order_cancelled("o-2"),
+        sample_events.order_shipped("o-1"),
     )
     assert await written(database) == [
         ("o-1", "order_placed"),
@@ -40,26 +41,30 @@ async def test_every_step_of_an_order_is_a_message(database: Database) -> None:
         ("o-2", "order_cancelled"),
         ("o-1", "order_shipped"),
     ]
-    assert not await facts.broken_checks("notifications", database)
+    assert not await sample_events.broken_checks("notifications", database)
 
 
 async def test_a_message_tells_the_time_of_its_event(database: Database) -> None:
-    shipped = facts.order_shipped("o-1")
-    await facts.deliver(database, notifications, shipped)
-    (row,) = await facts.fetch(database, select(messages))
+    shipped = sample_events.order_shipped("o-1")
+    await sample_events.deliver(database, notifications, shipped)
+    (row,) = await sample_events.fetch(database, select(messages))
     assert (row["customer_id"], row["created_at"]) == ("c-1", shipped.time)
 
 
 async def test_a_message_is_born_unsent_and_with_an_id_that_no_other_has(database: Database) -> None:
-    await facts.deliver(database, notifications, facts.order_placed("o-1"), facts.order_shipped("o-1"))
-    rows = await facts.fetch(database, select(messages))
+    await sample_events.deliver(
+        database, notifications, sample_events.order_placed("o-1"), sample_events.order_shipped("o-1")
+    )
+    rows = await sample_events.fetch(database, select(messages))
     assert len({row["message_id"] for row in rows}) == 2
     assert all(row["sent_at"] is None and row["attempts"] == 0 for row in rows)
 
 
 async def test_a_message_written_twice_is_seen_and_not_swallowed(database: Database) -> None:
-    await facts.deliver(database, notifications, facts.order_shipped("o-1"), facts.order_shipped("o-1"))
+    await sample_events.deliver(
+        database, notifications, sample_events.order_shipped("o-1"), sample_events.order_shipped("o-1")
+    )
     assert len(await written(database)) == 2
-    assert await facts.broken_checks("notifications", database) == {
+    assert await sample_events.broken_checks("notifications", database) == {
         "no customer was told the same thing about an order twice": ["o-1"]
     }

@@ -12,9 +12,10 @@ from chassis.database import Database
 from chassis.errors import FailureClass, PermanentFailure, classify
 from schemas import Event, OrderCancelled, OrderConfirmed
 from services.orders.domain import Contradiction, Order
-from services.orders.service import order_rows, orders
-from tests.integration import facts
+from services.orders.service import service
+from services.orders.tables import orders
 from tests.integration.conftest import NewDatabase
+from tests.support import sample_events
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 
 async def place(database: Database, *order_ids: str) -> None:
-    placed = [facts.order_placed(order_id) for order_id in order_ids]
+    placed = [sample_events.order_placed(order_id) for order_id in order_ids]
     rows = [
         asdict(
             Order(
@@ -34,22 +35,32 @@ async def place(database: Database, *order_ids: str) -> None:
         for p in placed
     ]
     async with database.transaction() as db:
-        await db.execute(insert(order_rows), rows)
+        await db.execute(insert(orders), rows)
 
 
 async def state(database: Database, order_id: str) -> dict[str, Any]:
-    (row,) = await facts.fetch(database, select(order_rows).where(order_rows.c.order_id == order_id))
+    (row,) = await sample_events.fetch(database, select(orders).where(orders.c.order_id == order_id))
     return {name: value for name, value in row.items() if name != "order_id"}
 
 
 SAGAS: dict[str, tuple[str, list[Any]]] = {
-    "everybody agrees": ("confirmed", [facts.payment_processed, facts.stock_reserved, facts.fraud_assessed]),
+    "everybody agrees": (
+        "confirmed",
+        [sample_events.payment_processed, sample_events.stock_reserved, sample_events.fraud_assessed],
+    ),
     "the card is refused": (
         "cancelled",
-        [lambda o: facts.payment_processed(o, "declined"), facts.stock_reserved, facts.fraud_assessed],
+        [
+            lambda o: sample_events.payment_processed(o, "declined"),
+            sample_events.stock_reserved,
+            sample_events.fraud_assessed,
+        ],
     ),
-    "there is no stock": ("cancelled", [facts.payment_processed, facts.stock_rejected, facts.fraud_assessed]),
-    "the invoice is not paid": ("placed", [facts.stock_reserved, facts.fraud_assessed]),
+    "there is no stock": (
+        "cancelled",
+        [sample_events.payment_processed, sample_events.stock_rejected, sample_events.fraud_assessed],
+    ),
+    "the invoice is not paid": ("placed", [sample_events.stock_reserved, sample_events.fraud_assessed]),
 }
 
 
@@ -61,7 +72,7 @@ async def test_the_final_state_is_the_same_for_every_order_of_arrival(name: str,
         order_id = f"o-{number}"
         await place(database, order_id)
         for fact in arrival:
-            await facts.deliver(database, orders, fact(order_id))
+            await sample_events.deliver(database, service, fact(order_id))
         ends.append(await state(database, order_id))
     assert ends[0]["status"] == status
     assert all(end == ends[0] for end in ends)
@@ -69,12 +80,20 @@ async def test_the_final_state_is_the_same_for_every_order_of_arrival(name: str,
 
 async def test_when_both_refuse_the_order_is_cancelled_once_for_the_first_reason(database: Database) -> None:
     await place(database, "o-1", "o-2")
-    refusals: Sequence[Event] = [facts.payment_processed("o-1", "declined"), facts.stock_rejected("o-1")]
-    await facts.deliver(database, orders, *refusals)
-    await facts.deliver(
-        database, orders, facts.stock_rejected("o-2"), facts.payment_processed("o-2", "declined")
+    refusals: Sequence[Event] = [
+        sample_events.payment_processed("o-1", "declined"),
+        sample_events.stock_rejected("o-1"),
+    ]
+    await sample_events.deliver(database, service, *refusals)
+    await sample_events.deliver(
+        database,
+        service,
+        sample_events.stock_rejected("o-2"),
+        sample_events.payment_processed("o-2", "declined"),
     )
-    assert [(e.order_id, e.reason) for e in await facts.said(database) if isinstance(e, OrderCancelled)] == [
+    assert [
+        (e.order_id, e.reason) for e in await sample_events.said(database) if isinstance(e, OrderCancelled)
+    ] == [
         ("o-1", "payment_declined"),
         ("o-2", "out_of_stock"),
     ]
@@ -83,42 +102,50 @@ async def test_when_both_refuse_the_order_is_cancelled_once_for_the_first_reason
 async def test_a_batch_decides_each_of_its_orders(database: Database) -> None:
     ids = [f"o-{number:03}" for number in range(500)]
     await place(database, *ids)
-    await facts.deliver(database, orders, *(facts.stock_reserved(order_id) for order_id in ids))
+    await sample_events.deliver(
+        database, service, *(sample_events.stock_reserved(order_id) for order_id in ids)
+    )
     refused = set(ids[::7])
     outcomes = [
-        facts.payment_processed(o, "declined" if o in refused else "authorized") for o in reversed(ids)
+        sample_events.payment_processed(o, "declined" if o in refused else "authorized")
+        for o in reversed(ids)
     ]
-    await facts.deliver(database, orders, *outcomes)
-    events = await facts.said(database)
+    await sample_events.deliver(database, service, *outcomes)
+    events = await sample_events.said(database)
     assert {e.key for e in events if isinstance(e, OrderConfirmed)} == set(ids) - refused
     assert {e.key for e in events if isinstance(e, OrderCancelled)} == refused
     assert len(events) == 500
-    assert not (await facts.broken_checks("orders", database)).get("refused orders are cancelled")
+    assert not (await sample_events.broken_checks("orders", database)).get("refused orders are cancelled")
 
 
 async def test_the_confirmation_carries_the_later_event_time(database: Database) -> None:
     await place(database, "o-1")
-    await facts.deliver(
-        database, orders, facts.payment_processed("o-1", second=9), facts.stock_reserved("o-1", second=2)
+    await sample_events.deliver(
+        database,
+        service,
+        sample_events.payment_processed("o-1", second=9),
+        sample_events.stock_reserved("o-1", second=2),
     )
-    (confirmed,) = await facts.said(database)
-    assert confirmed.occurred_at == facts.ms(9)
+    (confirmed,) = await sample_events.said(database)
+    assert confirmed.occurred_at == sample_events.ms(9)
     assert confirmed.aggregate_version == 2
 
 
 async def test_a_shipment_makes_a_confirmed_order_shipped_and_says_nothing_new(database: Database) -> None:
     await place(database, "o-1")
-    await facts.deliver(database, orders, facts.payment_processed("o-1"), facts.stock_reserved("o-1"))
-    await facts.deliver(database, orders, facts.order_shipped("o-1"))
+    await sample_events.deliver(
+        database, service, sample_events.payment_processed("o-1"), sample_events.stock_reserved("o-1")
+    )
+    await sample_events.deliver(database, service, sample_events.order_shipped("o-1"))
     assert (await state(database, "o-1"))["status"] == "shipped"
-    assert len(await facts.said(database)) == 1
+    assert len(await sample_events.said(database)) == 1
 
 
 async def test_a_shipment_of_a_cancelled_order_is_refused_for_good(database: Database) -> None:
     await place(database, "o-1")
-    await facts.deliver(database, orders, facts.stock_rejected("o-1"))
+    await sample_events.deliver(database, service, sample_events.stock_rejected("o-1"))
     with pytest.raises(Contradiction) as refusal:
-        await facts.deliver(database, orders, facts.order_shipped("o-1"))
+        await sample_events.deliver(database, service, sample_events.order_shipped("o-1"))
     assert classify(refusal.value) is FailureClass.PERMANENT
     assert (await state(database, "o-1"))["status"] == "cancelled"
 
@@ -126,11 +153,11 @@ async def test_a_shipment_of_a_cancelled_order_is_refused_for_good(database: Dat
 @pytest.mark.parametrize(
     "fact",
     [
-        facts.payment_processed("o-9"),
-        facts.stock_reserved("o-9"),
-        facts.stock_rejected("o-9"),
-        facts.fraud_assessed("o-9"),
-        facts.order_shipped("o-9"),
+        sample_events.payment_processed("o-9"),
+        sample_events.stock_reserved("o-9"),
+        sample_events.stock_rejected("o-9"),
+        sample_events.fraud_assessed("o-9"),
+        sample_events.order_shipped("o-9"),
     ],
     ids=lambda fact: fact.NAME,
 )
@@ -138,16 +165,19 @@ async def test_a_fact_about_an_order_never_placed_is_refused_for_good(
     fact: Event, database: Database
 ) -> None:
     with pytest.raises(PermanentFailure, match="o-9"):
-        await facts.deliver(database, orders, fact)
+        await sample_events.deliver(database, service, fact)
 
 
 async def test_a_verdict_is_recorded_before_and_after_the_decision_and_decides_nothing(
     database: Database,
 ) -> None:
     await place(database, "o-1", "o-2")
-    await facts.deliver(database, orders, facts.fraud_assessed("o-1"))
-    await facts.deliver(
-        database, orders, facts.stock_rejected("o-2"), facts.fraud_assessed("o-2", suspicious=False)
+    await sample_events.deliver(database, service, sample_events.fraud_assessed("o-1"))
+    await sample_events.deliver(
+        database,
+        service,
+        sample_events.stock_rejected("o-2"),
+        sample_events.fraud_assessed("o-2", suspicious=False),
     )
     early, late = await state(database, "o-1"), await state(database, "o-2")
     assert (early["status"], early["flagged"], early["fraud_score"]) == ("placed", True, 80)
@@ -160,14 +190,14 @@ async def test_the_latest_version_of_an_assessment_counts_whichever_comes_last(
     arrival: tuple[int, int], together: bool, database: Database
 ) -> None:
     await place(database, "o-1", "o-2")
-    other = replace(facts.fraud_assessed("o-2"), score=5)
+    other = replace(sample_events.fraud_assessed("o-2"), score=5)
     versions = {
-        1: replace(facts.fraud_assessed("o-1", suspicious=False), score=40),
-        2: replace(facts.fraud_assessed("o-1"), assessment_version=2, score=100),
+        1: replace(sample_events.fraud_assessed("o-1", suspicious=False), score=40),
+        2: replace(sample_events.fraud_assessed("o-1"), assessment_version=2, score=100),
     }
     first, second = (versions[version] for version in arrival)
     for batch in [[first, other, second]] if together else [[first], [other], [second]]:
-        await facts.deliver(database, orders, *batch)
+        await sample_events.deliver(database, service, *batch)
     shown = await state(database, "o-1")
     assert (shown["fraud_score"], shown["flagged"], shown["assessment_version"]) == (100, True, 2)
     assert (await state(database, "o-2"))["fraud_score"] == 5

@@ -9,34 +9,37 @@ from sqlalchemy import select
 
 from chassis.database import Database
 from schemas import PaymentProcessed, PaymentRefunded
-from services.payments.service import movements, payment_rows, payments
-from tests.integration import facts
+from services.payments.service import service
+from services.payments.tables import movements, payments
 from tests.integration.conftest import NewDatabase
+from tests.support import sample_events
 
 
 @pytest.fixture
 async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
     database = await new_database("payments")
     yield database
-    assert not await facts.broken_checks("payments", database)
+    assert not await sample_events.broken_checks("payments", database)
 
 
 async def payment_of(database: Database, order_id: str) -> dict[str, Any]:
-    (row,) = await facts.fetch(database, select(payment_rows).where(payment_rows.c.order_id == order_id))
+    (row,) = await sample_events.fetch(database, select(payments).where(payments.c.order_id == order_id))
     return row
 
 
 async def money_moved(database: Database) -> list[tuple[str, str, int]]:
-    rows = await facts.fetch(database, select(movements).order_by(movements.c.id))
+    rows = await sample_events.fetch(database, select(movements).order_by(movements.c.id))
     return [(row["order_id"], row["kind"], row["amount_cents"]) for row in rows]
 
 
 async def test_cards_are_answered_at_once_and_invoices_wait(database: Database) -> None:
     tokens = {"good": "tok_visa", "bad": "tok_declined", "poor": "tok_insufficient_funds", "invoice": None}
-    await facts.deliver(
-        database, payments, *(facts.order_placed(order, card_token=token) for order, token in tokens.items())
+    await sample_events.deliver(
+        database,
+        service,
+        *(sample_events.order_placed(order, card_token=token) for order, token in tokens.items()),
     )
-    said = {event.key: event for event in await facts.said(database)}
+    said = {event.key: event for event in await sample_events.said(database)}
     outcomes = {o: (e.outcome, e.decline_reason) for o, e in said.items() if isinstance(e, PaymentProcessed)}
     assert outcomes == {
         "good": ("authorized", None),
@@ -48,10 +51,14 @@ async def test_cards_are_answered_at_once_and_invoices_wait(database: Database) 
 
 
 async def test_an_order_placed_twice_under_two_event_ids_is_charged_once(database: Database) -> None:
-    await facts.deliver(database, payments, facts.order_placed("o-1"), facts.order_placed("o-1"))
-    await facts.deliver(database, payments, facts.order_placed("o-1"), facts.order_placed("o-2"))
+    await sample_events.deliver(
+        database, service, sample_events.order_placed("o-1"), sample_events.order_placed("o-1")
+    )
+    await sample_events.deliver(
+        database, service, sample_events.order_placed("o-1"), sample_events.order_placed("o-2")
+    )
     assert await money_moved(database) == [("o-1", "authorization", 1000), ("o-2", "authorization", 1000)]
-    assert [event.key for event in await facts.said(database)] == ["o-1", "o-2"]
+    assert [event.key for event in await sample_events.said(database)] == ["o-1", "o-2"]
 
 
 @pytest.mark.parametrize(
@@ -65,11 +72,13 @@ async def test_an_order_placed_twice_under_two_event_ids_is_charged_once(databas
 async def test_a_cancellation_undoes_what_there_is_to_undo_once(
     card_token: str | None, status: str, events: list[type], database: Database
 ) -> None:
-    cancelled = facts.order_cancelled("o-1")
-    await facts.deliver(database, payments, facts.order_placed("o-1", card_token=card_token), cancelled)
-    await facts.deliver(database, payments, cancelled)
+    cancelled = sample_events.order_cancelled("o-1")
+    await sample_events.deliver(
+        database, service, sample_events.order_placed("o-1", card_token=card_token), cancelled
+    )
+    await sample_events.deliver(database, service, cancelled)
     assert (await payment_of(database, "o-1"))["status"] == status
-    said = await facts.said(database)
+    said = await sample_events.said(database)
     assert [type(event) for event in said] == events
     assert [event.aggregate_version for event in said] == list(range(1, len(events) + 1))
 
@@ -78,19 +87,19 @@ async def test_a_cancellation_undoes_what_there_is_to_undo_once(
 async def test_an_order_whose_cancellation_overtook_it_is_never_charged(
     card_token: str | None, database: Database
 ) -> None:
-    await facts.deliver(database, payments, facts.order_cancelled("o-1"))
-    await facts.deliver(database, payments, facts.order_placed("o-1", card_token=card_token))
-    await facts.deliver(database, payments, facts.order_placed("o-1", card_token=card_token))
-    assert await facts.said(database) == []
+    await sample_events.deliver(database, service, sample_events.order_cancelled("o-1"))
+    await sample_events.deliver(database, service, sample_events.order_placed("o-1", card_token=card_token))
+    await sample_events.deliver(database, service, sample_events.order_placed("o-1", card_token=card_token))
+    assert await sample_events.said(database) == []
     assert await money_moved(database) == []
     assert (await payment_of(database, "o-1"))["status"] == "voided"
 
 
 async def test_an_invoice_cancelled_before_or_after_it_is_known_ends_the_same(database: Database) -> None:
-    await facts.deliver(database, payments, facts.order_placed("in-order", card_token=None))
-    await facts.deliver(database, payments, facts.order_cancelled("in-order"))
-    await facts.deliver(database, payments, facts.order_cancelled("overtaken"))
-    await facts.deliver(database, payments, facts.order_placed("overtaken", card_token=None))
+    await sample_events.deliver(database, service, sample_events.order_placed("in-order", card_token=None))
+    await sample_events.deliver(database, service, sample_events.order_cancelled("in-order"))
+    await sample_events.deliver(database, service, sample_events.order_cancelled("overtaken"))
+    await sample_events.deliver(database, service, sample_events.order_placed("overtaken", card_token=None))
     in_order, overtaken = await payment_of(database, "in-order"), await payment_of(database, "overtaken")
     own = {"order_id", "payment_id"}
     assert {k: v for k, v in in_order.items() if k not in own} == (
@@ -104,14 +113,18 @@ async def test_an_order_and_its_cancellation_at_the_same_moment_leave_no_money_b
     for number in range(20):
         order_id = f"o-{number}"
         await asyncio.gather(
-            facts.deliver(database, payments, facts.order_placed(order_id)),
-            facts.deliver(database, payments, facts.order_cancelled(order_id)),
+            sample_events.deliver(database, service, sample_events.order_placed(order_id)),
+            sample_events.deliver(database, service, sample_events.order_cancelled(order_id)),
         )
         assert (await payment_of(database, order_id))["status"] in ("refunded", "voided")
 
 
 async def test_a_full_batch_of_orders_and_one_of_cancellations(database: Database) -> None:
     ids = [f"o-{number:03}" for number in range(500)]
-    await facts.deliver(database, payments, *(facts.order_placed(order_id) for order_id in reversed(ids)))
-    await facts.deliver(database, payments, *(facts.order_cancelled(order_id) for order_id in ids))
-    assert len(await money_moved(database)) == len(await facts.said(database)) == 1000
+    await sample_events.deliver(
+        database, service, *(sample_events.order_placed(order_id) for order_id in reversed(ids))
+    )
+    await sample_events.deliver(
+        database, service, *(sample_events.order_cancelled(order_id) for order_id in ids)
+    )
+    assert len(await money_moved(database)) == len(await sample_events.said(database)) == 1000

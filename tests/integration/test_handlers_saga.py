@@ -12,10 +12,11 @@ from chassis.http.app import Problem
 from chassis.service import load
 from schemas import Event
 from services.orders.api import call_off
-from services.orders.bodies import NewOrder
-from services.payments.api import NewPayment, settle_invoice
-from tests.integration import facts
+from services.orders.models import NewOrder
+from services.payments.api import settle_invoice
+from services.payments.models import NewPayment
 from tests.integration.conftest import NewDatabase
+from tests.support import sample_events
 
 SERVICES = ("orders", "payments", "inventory", "fraud", "fulfillment", "notifications")
 
@@ -95,16 +96,16 @@ class Saga:
             taken = random.randint(1, len(lane))
             if lane[taken:]:
                 self._lanes[consumer, topic] = lane[taken:]
-            await facts.deliver(self.databases[consumer], self._services[consumer], *lane[:taken])
+            await sample_events.deliver(self.databases[consumer], self._services[consumer], *lane[:taken])
             await self._collect(consumer)
             steps -= 1
 
     async def _collect(self, speaker: str) -> None:
-        news = await facts.said(self.databases[speaker], self._heard_from[speaker])
+        news = await sample_events.said(self.databases[speaker], self._heard_from[speaker])
         self._heard_from[speaker] += len(news)
         for event in news:
             for listener, service in self._services.items():
-                if type(event) in service.reactions:
+                if type(event) in service.handlers:
                     self._lanes.setdefault((listener, event.TOPIC), []).append(event)
 
 
@@ -113,7 +114,7 @@ async def system(new_database: NewDatabase) -> AsyncIterator[Saga]:
     system = Saga({service: await new_database(service) for service in SERVICES})
     yield system
     for service, database in system.databases.items():
-        assert not await facts.broken_checks(service, database)
+        assert not await sample_events.broken_checks(service, database)
 
 
 async def place(
@@ -126,7 +127,7 @@ async def place(
         "card_token": card_token,
         "lines": [{"product_id": product_id, "quantity": 2}],
     }
-    return await facts.place_order(system.databases["orders"], NewOrder.model_validate(order))
+    return await sample_events.place_order(system.databases["orders"], NewOrder.model_validate(order))
 
 
 async def cancel(system: Saga, order_id: str) -> None:

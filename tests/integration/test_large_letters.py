@@ -10,11 +10,11 @@ from chassis.database import Database
 from chassis.events.dead_letter_size import LARGEST_BYTES, VALUE_OMITTED
 from chassis.events.record import Record
 from chassis.outbox.publish import load_headers, outbox
-from tests.integration import facts
 from tests.integration.conftest import NewDatabase
-from tests.integration.desk import confirmed, rows
-from tests.integration.mailroom import WHY, file, kept, sent, served
-from tests.integration.relaying import Topics, kafka_topics, running, unsent, until
+from tests.support import sample_events
+from tests.support.dead_letter_service import WHY, file, kept, sent, served
+from tests.support.recording_service import confirmed, rows
+from tests.support.running_relay import Topics, kafka_topics, running, unsent, until
 
 __all__ = ["kafka_topics"]
 
@@ -73,7 +73,7 @@ async def test_every_letter_can_be_sent(
 async def test_a_letter_without_its_value_is_sent_back_only_as_a_correction(
     database: Database, new_database: NewDatabase
 ) -> None:
-    event = facts.order_confirmed("order-0")
+    event = sample_events.order_confirmed("order-0")
     record = replace(confirmed("order-0", 0), value=bytes(LARGE))
     out = await letter_of(database, record)
     letters = await new_database("dead_letters")

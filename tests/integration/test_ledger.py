@@ -1,4 +1,4 @@
-"""The ledger on real Postgres: an honest world holds, and each way of breaking it is seen and named."""
+"""The ledger on real Postgres: an honest system holds, and each way of breaking it is seen and named."""
 
 import asyncio
 
@@ -6,8 +6,8 @@ import pytest
 
 from fanout.verify.report import Report
 from tests.integration.conftest import Broken
-from tests.integration.ledger_plants import PLANTS
-from tests.integration.ledger_world import Honest, of, placed
+from tests.support.corruptions import CORRUPTIONS
+from tests.support.simulated_system import Honest, of, placed
 
 
 def offenders(report: Report) -> dict[str, str]:
@@ -23,98 +23,98 @@ async def test_an_honest_world_holds(copied: Broken) -> None:
 
 async def test_every_check_has_a_plant_and_every_plant_a_check(copied: Broken) -> None:
     report = await (await copied()).audit()
-    assert {verdict.sentence for verdict in report.verdicts} == set(PLANTS)
+    assert {verdict.sentence for verdict in report.verdicts} == set(CORRUPTIONS)
 
 
-@pytest.mark.parametrize("sentence", PLANTS)
+@pytest.mark.parametrize("sentence", CORRUPTIONS)
 async def test_each_check_can_fail_and_names_the_offender(
     copied: Broken, honest: Honest, sentence: str
 ) -> None:
-    plant = PLANTS[sentence]
-    world = await copied(plant.service)
-    await world.run(plant.service, plant.sql.format(**honest.orders))
-    report = await world.audit()
+    corruption = CORRUPTIONS[sentence]
+    simulated = await copied(corruption.service)
+    await simulated.run(corruption.service, corruption.sql.format(**honest.orders))
+    report = await simulated.audit()
     assert not report.holds
-    assert plant.named.format(**honest.orders) in offenders(report)[sentence]
+    assert corruption.named.format(**honest.orders) in offenders(report)[sentence]
 
 
 async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Broken, honest: Honest) -> None:
-    world = await copied("fraud")
-    await world.run(
-        "fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(world, honest.orders['shipped'])}'"
+    simulated = await copied("fraud")
+    await simulated.run(
+        "fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(simulated, honest.orders['shipped'])}'"
     )
-    await world.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
-    report = await world.audit()
+    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
+    report = await simulated.audit()
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
     assert [event.order_id for event in of(report, "fraud").lost] == [honest.orders["shipped"]]
 
 
 async def test_a_receipt_whose_event_no_handler_saw_is_lost(copied: Broken) -> None:
-    world = await copied("fraud")
-    await world.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
-    assert (await world.audit()).lost == 1
+    simulated = await copied("fraud")
+    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
+    assert (await simulated.audit()).lost == 1
 
 
 async def test_a_handler_called_again_for_one_receipt_is_applied_twice(copied: Broken) -> None:
-    world = await copied("inventory")
-    await world.run(
+    simulated = await copied("inventory")
+    await simulated.run(
         "inventory",
         "UPDATE consumer_offsets SET applied = applied + 1, received = received + 1 WHERE topic = 'orders'",
     )
-    report = await world.audit()
+    report = await simulated.audit()
     assert (report.holds, report.applied_twice, of(report, "inventory").surplus) == (False, 1, 1)
 
 
 async def test_one_fact_published_twice_is_applied_twice(copied: Broken, honest: Honest) -> None:
-    world, order = await copied("fulfillment"), honest.orders["shipped"]
-    await world.run(
+    simulated, order = await copied("fulfillment"), honest.orders["shipped"]
+    await simulated.run(
         "fulfillment",
         "INSERT INTO outbox (event_id, topic, type, aggregate_id, aggregate_version, headers) "
         f"VALUES (gen_random_uuid(), 'shipments', 'OrderShipped', '{order}', 2, '[]')",
     )
-    report = await world.audit()
+    report = await simulated.audit()
     assert (report.holds, report.applied_twice) == (False, 1)
     assert f"{order} (OrderShipped 2 times)" in offenders(report)["nothing happened twice to one order"]
 
 
 async def test_undelivered_orders_are_on_the_way_and_wrong_in_nothing(copied: Broken) -> None:
-    world = await copied("orders")
-    await world.order()
-    report = await world.audit()
+    simulated = await copied("orders")
+    await simulated.order()
+    report = await simulated.audit()
     assert (report.holds, report.settled, report.unpublished["orders"]) == (True, False, 1)
     assert report.conclusion == "lost 0, applied twice 0, on the way 6"
 
 
 async def test_a_world_at_work_is_never_accused(copied: Broken, honest: Honest) -> None:
     """Audits as fast as they go while orders are placed, decided and shipped."""
-    world = await copied(*honest.names)
+    simulated = await copied(*honest.names)
 
     async def live() -> None:
         for _ in range(3):
-            await asyncio.gather(world.order(), world.order(card="tok_declined"))
-            await world.deliver()
+            await asyncio.gather(simulated.order(), simulated.order(card="tok_declined"))
+            await simulated.deliver()
 
     life, reports = asyncio.create_task(live()), []
     while not life.done():
-        reports.append(await world.audit())
+        reports.append(await simulated.audit())
     await life
     for report in reports:
         assert (offenders(report), report.lost, report.applied_twice) == ({}, 0, 0)
     assert not all(report.settled for report in reports)
-    assert (await world.audit()).settled
+    assert (await simulated.audit()).settled
 
 
 async def test_a_row_that_cannot_be_sent_is_named_until_somebody_decides(copied: Broken) -> None:
-    world = await copied("orders")
-    await world.order()
+    simulated = await copied("orders")
+    await simulated.order()
     refused = (
         "UPDATE outbox SET set_aside_at = now(), error_type = 'MSG_SIZE_TOO_LARGE' WHERE published_at IS NULL"
     )
-    await world.run("orders", refused)
-    report = await world.audit()
+    await simulated.run("orders", refused)
+    report = await simulated.audit()
     assert (report.holds, report.settled, len(report.set_aside)) == (False, False, 1)
     assert report.conclusion == "lost 0, applied twice 0, on the way 6, cannot be sent 1"
-    await world.run("orders", "UPDATE outbox SET discarded_at = now() WHERE set_aside_at IS NOT NULL")
-    report = await world.audit()
+    await simulated.run("orders", "UPDATE outbox SET discarded_at = now() WHERE set_aside_at IS NOT NULL")
+    report = await simulated.audit()
     assert (report.holds, report.settled, len(report.set_aside)) == (True, True, 0)
     assert [row.is_discarded for row in report.refused] == [True]

@@ -5,16 +5,16 @@ from rich.console import Console
 
 from fanout.verify.table import show
 from tests.integration.conftest import Broken
-from tests.integration.ledger_world import SERVICES, Honest, of, placed
+from tests.support.simulated_system import SERVICES, Honest, of, placed
 
 
 async def test_a_dead_letter_that_is_not_sent_yet_is_on_the_way(copied: Broken) -> None:
-    world = await copied("fraud")
-    await world.run(
+    simulated = await copied("fraud")
+    await simulated.run(
         "fraud",
         "INSERT INTO outbox (event_id, topic, headers) VALUES (gen_random_uuid(), 'orders.fraud.dlq', '[]')",
     )
-    report = await world.audit()
+    report = await simulated.audit()
     assert (report.holds, report.settled, report.on_the_way) == (True, False, 1)
 
 
@@ -32,51 +32,55 @@ REACHED = "INSERT INTO consumer_offsets VALUES ('{}', '{}', 0, 6, 1, 1, 0, 0)"
 async def test_a_dead_letter_is_on_the_way_until_it_is_filed_and_one_sent_back_until_it_is_received(
     copied: Broken, sender: str, topic: str, reader: str
 ) -> None:
-    world = await copied(sender, reader)
-    await world.run(sender, SIDE_MESSAGE.format(topic, "[]"))
-    report = await world.audit()
+    simulated = await copied(sender, reader)
+    await simulated.run(sender, SIDE_MESSAGE.format(topic, "[]"))
+    report = await simulated.audit()
     assert (report.holds, report.settled, report.forwarded) == (True, False, 1)
-    await world.run(reader, REACHED.format(reader, topic))
-    await world.run(reader, f"UPDATE consumer_offsets SET applied = 0, repeated = 1 WHERE topic = '{topic}'")
-    report = await world.audit()
+    await simulated.run(reader, REACHED.format(reader, topic))
+    await simulated.run(
+        reader, f"UPDATE consumer_offsets SET applied = 0, repeated = 1 WHERE topic = '{topic}'"
+    )
+    report = await simulated.audit()
     assert (report.holds, report.settled, report.forwarded) == (True, True, 0)
 
 
 async def test_an_effect_of_a_letter_that_was_sent_back_is_not_unfounded(copied: Broken) -> None:
     event_id = "00000000-0000-7000-8000-000000000001"
-    world = await copied("fraud", "dead_letters")
-    await world.run(
+    simulated = await copied("fraud", "dead_letters")
+    await simulated.run(
         "fraud", f"INSERT INTO inbox (consumer, event_id, status) VALUES ('fraud', '{event_id}', 'applied')"
     )
-    await world.run("fraud", REACHED.format("fraud", "orders.fraud.retry"))
-    assert not (await world.audit()).holds
-    await world.run("dead_letters", SIDE_MESSAGE.format("orders.fraud.retry", f'[["ce_id", "{event_id}"]]'))
-    report = await world.audit()
+    await simulated.run("fraud", REACHED.format("fraud", "orders.fraud.retry"))
+    assert not (await simulated.audit()).holds
+    await simulated.run(
+        "dead_letters", SIDE_MESSAGE.format("orders.fraud.retry", f'[["ce_id", "{event_id}"]]')
+    )
+    report = await simulated.audit()
     assert (report.holds, report.settled) == (True, True)
 
 
 async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(
     copied: Broken, honest: Honest
 ) -> None:
-    world = await copied("fraud")
-    event_id = await placed(world, honest.orders["shipped"])
-    await world.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
-    await world.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1")
-    await world.run("fraud", f"DELETE FROM assessments WHERE order_id = '{honest.orders['shipped']}'")
-    await world.run("fraud", f"DELETE FROM sightings WHERE order_id = '{honest.orders['shipped']}'")
-    report = await world.audit()
+    simulated = await copied("fraud")
+    event_id = await placed(simulated, honest.orders["shipped"])
+    await simulated.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
+    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1")
+    await simulated.run("fraud", f"DELETE FROM assessments WHERE order_id = '{honest.orders['shipped']}'")
+    await simulated.run("fraud", f"DELETE FROM sightings WHERE order_id = '{honest.orders['shipped']}'")
+    report = await simulated.audit()
     assert (report.holds, of(report, "fraud").parked) == (True, 1)
 
 
 async def test_garbage_is_shown_as_foreign_and_breaks_nothing(copied: Broken) -> None:
-    world = await copied("fraud")
-    await world.run(
+    simulated = await copied("fraud")
+    await simulated.run(
         "fraud",
         "INSERT INTO parked (consumer, topic, partition, kafka_offset, headers, record_at, failure, error_type, "
         "error_message, attempts, first_failed_at) "
         "VALUES ('fraud', 'orders', 3, 17, '[]', now(), 'permanent', 'Undecodable', 'garbage', 1, now())",
     )
-    report = await world.audit()
+    report = await simulated.audit()
     assert (report.holds, of(report, "fraud").foreign_parked) == (True, 1)
 
 
@@ -91,26 +95,26 @@ async def test_what_is_parked_and_the_orders_that_wait_for_it_are_said_though_al
     copied: Broken,
 ) -> None:
     """The stock of a paid order is reserved, and orders has parked the message that says so."""
-    world = await copied(*SERVICES)
-    order = await world.order()
-    await world.collect("orders")
+    simulated = await copied(*SERVICES)
+    order = await simulated.order()
+    await simulated.collect("orders")
     wanted = f"SELECT event_id FROM outbox WHERE aggregate_id = '{order}' AND type = 'StockReserved'"
-    [(event_id,)] = await world.run("inventory", wanted)
-    await world.run(
+    [(event_id,)] = await simulated.run("inventory", wanted)
+    await simulated.run(
         "orders", f"INSERT INTO inbox (consumer, event_id, status) VALUES ('orders', '{event_id}', 'parked')"
     )
-    await world.deliver()
-    await world.run(
+    await simulated.deliver()
+    await simulated.run(
         "orders",
         "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1 WHERE topic = 'inventory'",
     )
-    await world.run("dead_letters", ";".join(LETTER.format(consumer) for consumer in ("orders", "fraud")))
-    report = await world.audit()
+    await simulated.run("dead_letters", ";".join(LETTER.format(consumer) for consumer in ("orders", "fraud")))
+    report = await simulated.audit()
     assert (report.holds, report.settled) == (True, True)
     assert list(report.unfinished_orders) == [order]
     assert report.conclusion == "lost 0, applied twice 0, 2 parked (fanout dlq ls), orders unfinished 1"
     console = Console(width=200, record=True)
     show(report, console)
     assert "parked (fanout dlq ls): fraud 1, orders 1" in console.export_text()
-    await world.run("dead_letters", "UPDATE letters SET status = 'discarded'")
-    assert (await world.audit()).conclusion == "lost 0, applied twice 0, orders unfinished 1"
+    await simulated.run("dead_letters", "UPDATE letters SET status = 'discarded'")
+    assert (await simulated.audit()).conclusion == "lost 0, applied twice 0, orders unfinished 1"

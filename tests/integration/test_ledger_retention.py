@@ -7,26 +7,26 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from chassis.clock import now
 from chassis.retention import CLOCKS_DIFFER, forget
 from chassis.service import load
+from chassis.timestamps import now
 from fanout.replay.state import clear
 from fanout.verify.report import Report
 from tests.integration.conftest import Broken
-from tests.integration.ledger_world import SERVICES, Honest, World, placed
+from tests.support.simulated_system import SERVICES, Honest, SimulatedSystem, placed
 
 
 async def cleaned_up(
-    world: World, tables: Iterable[str] = ("inbox", "outbox"), of: Iterable[str] = SERVICES
+    simulated: SimulatedSystem, tables: Iterable[str] = ("inbox", "outbox"), of: Iterable[str] = SERVICES
 ) -> None:
     """Everything there is until now; returns when what comes next is young enough to be told from it."""
     before, forgotten = now(), 0
     for service in of:
         if "outbox" not in tables:
-            await world.run(service, "UPDATE outbox SET published_at = published_at + interval '1 day'")
+            await simulated.run(service, "UPDATE outbox SET published_at = published_at + interval '1 day'")
         if "inbox" not in tables:
-            await world.run(service, "UPDATE inbox SET received_at = received_at + interval '1 day'")
-        forgotten += sum((await forget(world.databases[service], before, asyncio.Event())).values())
+            await simulated.run(service, "UPDATE inbox SET received_at = received_at + interval '1 day'")
+        forgotten += sum((await forget(simulated.databases[service], before, asyncio.Event())).values())
     assert forgotten
     await until_past(before + CLOCKS_DIFFER)
 
@@ -42,9 +42,9 @@ async def until_past(moment: datetime) -> None:
 
 
 async def test_after_a_cleanup_of_everything_nothing_is_lost_or_doubled(copied: Broken) -> None:
-    world = await copied(*SERVICES)
-    await cleaned_up(world)
-    report = await world.audit()
+    simulated = await copied(*SERVICES)
+    await cleaned_up(simulated)
+    report = await simulated.audit()
     assert (report.holds, report.settled, report.conclusion) == (True, True, "lost 0, applied twice 0")
     assert all(account.published == 0 and account.since for account in report.accounts)
 
@@ -54,102 +54,104 @@ async def test_after_a_cleanup_of_everything_nothing_is_lost_or_doubled(copied: 
 async def test_wherever_rows_are_gone_first_nobody_is_accused(
     copied: Broken, tables: list[str], services: list[str]
 ) -> None:
-    world = await copied(*SERVICES)
-    await cleaned_up(world, tables, services)
-    report = await world.audit()
+    simulated = await copied(*SERVICES)
+    await cleaned_up(simulated, tables, services)
+    report = await simulated.audit()
     assert offended(report) == []
     assert report.conclusion == "lost 0, applied twice 0"
 
 
 async def test_what_came_after_a_cleanup_is_in_the_books(copied: Broken) -> None:
-    world = await copied(*SERVICES)
-    await cleaned_up(world)
-    await world.order()
-    assert (await world.audit()).on_the_way == 6
-    await world.deliver()
-    report = await world.audit()
+    simulated = await copied(*SERVICES)
+    await cleaned_up(simulated)
+    await simulated.order()
+    assert (await simulated.audit()).on_the_way == 6
+    await simulated.deliver()
+    report = await simulated.audit()
     assert (report.holds, report.settled) == (True, True)
     assert all(account.published == account.applied > 0 for account in report.accounts)
 
 
 async def test_a_loss_after_a_cleanup_is_found(copied: Broken) -> None:
-    world = await copied(*SERVICES)
-    await cleaned_up(world)
-    order = await world.order()
-    await world.deliver()
-    await world.run("fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(world, order)}'")
-    await world.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
-    report = await world.audit()
+    simulated = await copied(*SERVICES)
+    await cleaned_up(simulated)
+    order = await simulated.order()
+    await simulated.deliver()
+    await simulated.run("fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(simulated, order)}'")
+    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
+    report = await simulated.audit()
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
 
 
 async def test_a_receipt_deleted_by_hand_is_no_cleanup(copied: Broken) -> None:
-    world = await copied(*SERVICES)
-    await cleaned_up(world)
-    order = await world.order()
-    await world.deliver()
-    await world.run("fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(world, order)}'")
-    assert not (await world.audit()).holds
+    simulated = await copied(*SERVICES)
+    await cleaned_up(simulated)
+    order = await simulated.order()
+    await simulated.deliver()
+    await simulated.run("fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(simulated, order)}'")
+    assert not (await simulated.audit()).holds
 
 
 async def test_an_event_that_is_applied_again_after_its_receipt_was_forgotten_is_found(
     copied: Broken,
 ) -> None:
-    world = await copied(*SERVICES)
-    await cleaned_up(world)
-    await world.run("inventory", "UPDATE consumer_offsets SET applied = applied + 1, received = received + 1")
-    report = await world.audit()
+    simulated = await copied(*SERVICES)
+    await cleaned_up(simulated)
+    await simulated.run(
+        "inventory", "UPDATE consumer_offsets SET applied = applied + 1, received = received + 1"
+    )
+    report = await simulated.audit()
     assert (report.holds, report.applied_twice) == (False, 1)
 
 
 async def test_an_effect_of_nothing_after_a_cleanup_is_found(copied: Broken) -> None:
-    world = await copied(*SERVICES)
-    await cleaned_up(world)
-    order = await world.order()
-    await world.deliver()
-    event_id = await placed(world, order)
-    await world.run("orders", f"DELETE FROM outbox WHERE event_id = '{event_id}'")
-    named = [offender for verdict in (await world.audit()).verdicts for offender in verdict.offenders]
+    simulated = await copied(*SERVICES)
+    await cleaned_up(simulated)
+    order = await simulated.order()
+    await simulated.deliver()
+    event_id = await placed(simulated, order)
+    await simulated.run("orders", f"DELETE FROM outbox WHERE event_id = '{event_id}'")
+    named = [offender for verdict in (await simulated.audit()).verdicts for offender in verdict.offenders]
     assert f"{event_id} (fraud)" in named
 
 
 async def test_an_event_parked_long_ago_still_excuses_its_order(copied: Broken, honest: Honest) -> None:
-    world, order = await copied(*SERVICES), honest.orders["shipped"]
-    event_id = await placed(world, order)
-    await world.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
-    await world.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1")
-    await world.run(
+    simulated, order = await copied(*SERVICES), honest.orders["shipped"]
+    event_id = await placed(simulated, order)
+    await simulated.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
+    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1")
+    await simulated.run(
         "fraud",
         "INSERT INTO parked (consumer, topic, partition, kafka_offset, event_id, key, headers, record_at, failure, "
         f"error_type, error_message, attempts, first_failed_at) VALUES ('fraud', 'orders', 0, 0, '{event_id}', "
         f"'{order}', '[]', now(), 'permanent', 'Bug', 'a bug', 1, now())",
     )
-    await world.run("fraud", f"DELETE FROM assessments WHERE order_id = '{order}'")
-    await world.run("fraud", f"DELETE FROM sightings WHERE order_id = '{order}'")
-    await cleaned_up(world)
-    report = await world.audit()
+    await simulated.run("fraud", f"DELETE FROM assessments WHERE order_id = '{order}'")
+    await simulated.run("fraud", f"DELETE FROM sightings WHERE order_id = '{order}'")
+    await cleaned_up(simulated)
+    report = await simulated.audit()
     assert offended(report) == []
     assert [account.foreign_parked for account in report.accounts] == [0] * len(report.accounts)
 
 
 async def test_a_read_model_rebuilt_from_a_later_time_lacks_nothing_from_before(copied: Broken) -> None:
-    world = await copied(*SERVICES)
-    async with world.databases["analytics"].engine.connect() as db:
+    simulated = await copied(*SERVICES)
+    async with simulated.databases["analytics"].engine.connect() as db:
         since = now() - timedelta(milliseconds=1)
         await clear(db, load("analytics"), since)
-        for topic, end in world.offsets.items():
+        for topic, end in simulated.offsets.items():
             await db.execute(
                 text("INSERT INTO consumer_offsets VALUES ('analytics', :topic, 0, :end, 0, 0, 0, 0)"),
                 {"topic": topic, "end": end},
             )
         await db.commit()
-    report = await world.audit()
+    report = await simulated.audit()
     assert (report.lost, report.applied_twice) == (0, 0)
     assert offended(report) == []
     await until_past(since + CLOCKS_DIFFER)
-    await world.order()
-    await world.deliver()
-    report = await world.audit()
+    await simulated.order()
+    await simulated.deliver()
+    report = await simulated.audit()
     assert (report.holds, report.settled) == (True, True)
     [books] = [account for account in report.accounts if account.consumer == "analytics"]
     assert books.published == books.applied > 0

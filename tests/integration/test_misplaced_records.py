@@ -14,8 +14,17 @@ from chassis.events.dead_letter import Origin
 from chassis.events.record import Record
 from chassis.outbox.publish import load_headers, outbox
 from schemas import OrderConfirmed
-from tests.integration import facts
-from tests.integration.desk import CONFIRMED, Desk, confirmed, counts, noted, record, rows, work
+from tests.support import sample_events
+from tests.support.recording_service import (
+    CONFIRMED,
+    RecordingService,
+    confirmed,
+    counts,
+    noted,
+    record,
+    rows,
+    work,
+)
 
 
 async def redriven(database: Database, letter: Record, correction: OrderConfirmed | None) -> Record:
@@ -32,54 +41,60 @@ async def redriven(database: Database, letter: Record, correction: OrderConfirme
 
 @pytest.mark.parametrize("topic", ["payments", "payments.fraud.retry"])
 async def test_an_event_on_a_topic_that_is_not_its_own_is_parked(
-    topic: str, desk: Desk, database: Database
+    topic: str, recorder: RecordingService, database: Database
 ) -> None:
-    await work(desk, database, replace(confirmed("a", 0), topic=topic))
+    await work(recorder, database, replace(confirmed("a", 0), topic=topic))
     [kept] = await rows(database, parked)
     assert kept.error_message == "OrderConfirmed belongs to the topic orders, not to payments"
-    assert await noted(desk, database) == []
+    assert await noted(recorder, database) == []
 
 
 async def test_it_is_parked_also_by_a_consumer_that_does_not_listen_to_that_type(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
-    await work(desk, database, record("PaymentProcessed", "a", 0, b""), confirmed("b", 1))
+    await work(recorder, database, record("PaymentProcessed", "a", 0, b""), confirmed("b", 1))
     [kept] = await rows(database, parked)
     assert kept.error_message == "PaymentProcessed belongs to the topic payments, not to orders"
-    assert await noted(desk, database) == [("b", "confirmed")]
+    assert await noted(recorder, database) == [("b", "confirmed")]
 
 
 @pytest.mark.parametrize("key", [b"b", b"", None, b"\xff"])
 async def test_a_record_with_the_key_of_another_event_is_parked(
-    key: bytes | None, desk: Desk, database: Database
+    key: bytes | None, recorder: RecordingService, database: Database
 ) -> None:
-    await work(desk, database, replace(confirmed("a", 0), key=key), confirmed("b", 1))
+    await work(recorder, database, replace(confirmed("a", 0), key=key), confirmed("b", 1))
     [kept] = await rows(database, parked)
     assert kept.error_message == f"its key is {key!r}, that of the event is 'a'"
-    assert await noted(desk, database) == [("b", "confirmed")]
+    assert await noted(recorder, database) == [("b", "confirmed")]
     assert (await counts(database))["parked"] == 1
 
 
-async def test_it_is_applied_once_it_came_back_corrected(desk: Desk, database: Database) -> None:
+async def test_it_is_applied_once_it_came_back_corrected(
+    recorder: RecordingService, database: Database
+) -> None:
     misplaced = replace(confirmed("a", 0), key=b"b")
-    await work(desk, database, misplaced)
-    await work(desk, database, await redriven(database, misplaced, facts.order_confirmed("a")))
-    assert await noted(desk, database) == [("a", "confirmed")]
+    await work(recorder, database, misplaced)
+    await work(recorder, database, await redriven(database, misplaced, sample_events.order_confirmed("a")))
+    assert await noted(recorder, database) == [("a", "confirmed")]
     assert [row.status for row in await rows(database, inbox)] == ["applied"]
 
 
-async def test_it_is_parked_again_when_it_came_back_as_it_was(desk: Desk, database: Database) -> None:
+async def test_it_is_parked_again_when_it_came_back_as_it_was(
+    recorder: RecordingService, database: Database
+) -> None:
     misplaced = replace(confirmed("a", 0), key=b"b")
-    await work(desk, database, misplaced)
-    await work(desk, database, await redriven(database, misplaced, None))
+    await work(recorder, database, misplaced)
+    await work(recorder, database, await redriven(database, misplaced, None))
     assert len(await rows(database, parked)) == 2
-    assert await noted(desk, database) == []
+    assert await noted(recorder, database) == []
 
 
 async def test_an_event_that_came_back_belongs_to_the_topic_it_was_parked_from(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
-    corrected = await redriven(database, record("OrderConfirmed", "a", 4, b""), facts.order_confirmed("a"))
-    assert corrected.value == frame(CONFIRMED, encode(facts.order_confirmed("a")))
-    await work(desk, database, corrected)
-    assert await noted(desk, database) == [("a", "confirmed")]
+    corrected = await redriven(
+        database, record("OrderConfirmed", "a", 4, b""), sample_events.order_confirmed("a")
+    )
+    assert corrected.value == frame(CONFIRMED, encode(sample_events.order_confirmed("a")))
+    await work(recorder, database, corrected)
+    assert await noted(recorder, database) == [("a", "confirmed")]

@@ -5,19 +5,16 @@ from itertools import pairwise
 
 import pytest
 from asyncpg import UniqueViolationError
-from sqlalchemy import Column, Integer, Table, Text, insert, select, update
+from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select, update
 
 from chassis.database import Database
 from chassis.outbox.pending_rows import BATCH, BATCH_BYTES, NEXT_ROWS
 from chassis.outbox.publish import Message, dump_headers, forward, load_headers, outbox, publish
-from chassis.service import Service
 from schemas import FraudAssessed
 from tests.integration.conftest import NewDatabase
 
-counters = Service("fraud")
-accounts = Table(
-    "accounts", counters.metadata, Column("id", Text, primary_key=True), Column("version", Integer)
-)
+metadata = MetaData()
+accounts = Table("accounts", metadata, Column("id", Text, primary_key=True), Column("version", Integer))
 
 
 def fact(order_id: str, version: int) -> FraudAssessed:

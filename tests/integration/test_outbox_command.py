@@ -16,7 +16,7 @@ from fanout.commands import outbox as outbox_command
 from fanout.errors import BadUsage, FanoutError, UnknownService
 from fanout.lag.backlog import backlogs
 from tests.integration.conftest import NewDatabase
-from tests.integration.relaying import fetch
+from tests.support.running_relay import fetch
 
 
 @pytest.fixture

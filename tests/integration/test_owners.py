@@ -12,15 +12,15 @@ from chassis.consumer.processing import Processor
 from chassis.database import Database
 from chassis.errors import PermanentFailure
 from schemas import OrderConfirmed
-from tests.integration.desk import Desk, Schemas, confirmed, counts, noted, rows
+from tests.support.recording_service import RecordingService, Schemas, confirmed, counts, noted, rows
 
 
-def an_owner(desk: Desk, database: Database) -> Processor:
-    return Processor(desk.service, database, Schemas())  # type: ignore[arg-type]
+def an_owner(recorder: RecordingService, database: Database) -> Processor:
+    return Processor(recorder.service, database, Schemas())  # type: ignore[arg-type]
 
 
 async def test_an_owner_that_was_told_to_stop_begins_no_other_transaction(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
     """Not even to find the bad record of a batch that failed: the next owner does that."""
     stop = asyncio.Event()
@@ -29,14 +29,14 @@ async def test_an_owner_that_was_told_to_stop_begins_no_other_transaction(
         stop.set()
         raise PermanentFailure("one of them is bad")
 
-    desk.service.reactions[OrderConfirmed] = fail
+    recorder.service.handlers[OrderConfirmed] = fail
     with pytest.raises(Stopped):
-        await an_owner(desk, database).process([confirmed(f"order-{n}", n) for n in range(8)], stop)
+        await an_owner(recorder, database).process([confirmed(f"order-{n}", n) for n in range(8)], stop)
     assert await rows(database, parked) == []
 
 
 async def test_two_owners_of_the_same_records_apply_each_once_and_in_order(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
     records = [confirmed(f"order-{n}", n) for n in range(20)]
     busy, told_to_stop, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -44,16 +44,16 @@ async def test_two_owners_of_the_same_records_apply_each_once_and_in_order(
     async def slowly(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
         busy.set()
         await go_on.wait()
-        await desk.confirmed(orders, db)
+        await recorder.confirmed(orders, db)
 
-    desk.service.reactions[OrderConfirmed] = slowly
-    old = asyncio.create_task(an_owner(desk, database).process(records[:10], told_to_stop))
+    recorder.service.handlers[OrderConfirmed] = slowly
+    old = asyncio.create_task(an_owner(recorder, database).process(records[:10], told_to_stop))
     await busy.wait()
     told_to_stop.set()
-    new = asyncio.create_task(an_owner(desk, database).process(records, asyncio.Event()))
+    new = asyncio.create_task(an_owner(recorder, database).process(records, asyncio.Event()))
     await asyncio.sleep(0.3)
     assert not new.done(), "it must wait for what the old owner has claimed"
     go_on.set()
     await asyncio.gather(old, new)
-    assert [order_id for order_id, _ in await noted(desk, database)] == [f"order-{n}" for n in range(20)]
+    assert [order_id for order_id, _ in await noted(recorder, database)] == [f"order-{n}" for n in range(20)]
     assert (await counts(database))["next_offset"] == 20

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 import schemas
 from chassis.service import load
-from fanout.local.topology import services
+from fanout.repository import services
 from schemas import OrderCancelled
-from tests.integration import facts
-from tests.integration.arrivals import Arrival, arrivals
 from tests.integration.conftest import NewDatabase
-from tests.integration.histories import HISTORIES, History
-from tests.integration.listener import End, Listener
+from tests.support import sample_events
+from tests.support.arrivals import Arrival, arrivals
+from tests.support.order_histories import HISTORIES, History
+from tests.support.service_under_test import End, ServiceUnderTest
 
-LISTENERS = [name for name in services() if load(name).reactions]
+LISTENERS = [name for name in services() if load(name).handlers]
 """Also those that somebody adds: a history tells them what they listen to, and nothing is to be registered."""
 
 SAME_EVERYWHERE = settings(
@@ -32,7 +32,7 @@ SAME_EVERYWHERE = settings(
 
 @dataclass(frozen=True)
 class Bench:
-    listener: Listener
+    listener: ServiceUnderTest
     expected: Mapping[str, End]
 
     @property
@@ -43,12 +43,12 @@ class Bench:
 @pytest.fixture(params=LISTENERS)
 async def bench(request: pytest.FixtureRequest, new_database: NewDatabase) -> AsyncIterator[Bench]:
     """A service, and how it leaves an order of each history when everything comes once, and in its turn."""
-    listener = Listener(load(request.param), await new_database(request.param))
+    listener = ServiceUnderTest(load(request.param), await new_database(request.param))
     expected: dict[str, End] = {}
     for name, history in HISTORIES.items():
-        if listener.hears(history):
+        if listener.handles(history):
             told = await listener.begin(history)
-            await listener.hear([Arrival(told.order_id, step) for step in told.steps])
+            await listener.handle([Arrival(told.order_id, step) for step in told.steps])
             expected[name] = (await listener.ends({told.order_id: history}))[told.order_id]
     yield Bench(listener, expected)
 
@@ -85,8 +85,8 @@ async def arrive(bench: Bench, data: st.DataObject, redrives: bool) -> list[tupl
     listener = bench.listener
     names = data.draw(st.lists(st.sampled_from(bench.histories), min_size=1, max_size=4))
     tellings = [await listener.begin(HISTORIES[name]) for name in names]
-    await listener.hear(data.draw(arrivals(tellings, redrives)))
-    assert not await facts.broken_checks(listener.service.name, listener.database)
+    await listener.handle(data.draw(arrivals(tellings, redrives)))
+    assert not await sample_events.broken_checks(listener.service.name, listener.database)
     begun = list(zip(names, (told.order_id for told in tellings), strict=True))
     ends = await listener.ends({order_id: HISTORIES[name] for name, order_id in begun})
     return [(name, ends[order_id]) for name, order_id in begun]

@@ -14,9 +14,9 @@ from chassis.consumer.retry import TRIES
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure, PermanentFailure, TransientFailure
 from chassis.outbox.publish import load_headers, outbox
-from tests.integration.desk import (
+from tests.support.recording_service import (
     TRACE,
-    Desk,
+    RecordingService,
     Schemas,
     cancelled,
     confirmed,
@@ -29,10 +29,10 @@ from tests.integration.desk import (
 
 
 async def test_a_batch_is_one_transaction_with_effects_receipts_and_facts(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
-    await work(desk, database, *(confirmed(f"order-{n}", n) for n in range(50)))
-    assert desk.batches == [[f"order-{n}" for n in range(50)]]
+    await work(recorder, database, *(confirmed(f"order-{n}", n) for n in range(50)))
+    assert recorder.batches == [[f"order-{n}" for n in range(50)]]
     assert len(await rows(database, inbox)) == len(await rows(database, outbox)) == 50
     assert await counts(database) == {
         "received": 50,
@@ -43,12 +43,12 @@ async def test_a_batch_is_one_transaction_with_effects_receipts_and_facts(
     }
 
 
-async def test_the_same_records_again_have_no_effect(desk: Desk, database: Database) -> None:
+async def test_the_same_records_again_have_no_effect(recorder: RecordingService, database: Database) -> None:
     records = [confirmed(f"order-{n}", n) for n in range(10)]
-    await work(desk, database, *records)
-    await work(desk, database, *records)
-    await work(desk, database, *records[:5], *records[:5])
-    assert len(await noted(desk, database)) == 10
+    await work(recorder, database, *records)
+    await work(recorder, database, *records)
+    await work(recorder, database, *records[:5], *records[:5])
+    assert len(await noted(recorder, database)) == 10
     assert await counts(database) == {
         "received": 30,
         "applied": 10,
@@ -58,19 +58,21 @@ async def test_the_same_records_again_have_no_effect(desk: Desk, database: Datab
     }
 
 
-async def test_an_event_twice_in_one_batch_is_one_effect(desk: Desk, database: Database) -> None:
+async def test_an_event_twice_in_one_batch_is_one_effect(
+    recorder: RecordingService, database: Database
+) -> None:
     first = confirmed("order-1", 0)
-    await work(desk, database, first, replace(first, offset=1))
-    assert desk.batches == [["order-1"]]
-    assert await noted(desk, database) == [("order-1", "confirmed")]
+    await work(recorder, database, first, replace(first, offset=1))
+    assert recorder.batches == [["order-1"]]
+    assert await noted(recorder, database) == [("order-1", "confirmed")]
 
 
 async def test_a_bad_message_is_parked_whole_and_its_neighbours_go_through_once(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
-    desk.failures["bad"] = [PermanentFailure("against the rules")] * 9
-    await work(desk, database, confirmed("a", 0), confirmed("bad", 1), confirmed("b", 2))
-    assert [order_id for order_id, _ in await noted(desk, database)] == ["a", "b"]
+    recorder.failures["bad"] = [PermanentFailure("against the rules")] * 9
+    await work(recorder, database, confirmed("a", 0), confirmed("bad", 1), confirmed("b", 2))
+    assert [order_id for order_id, _ in await noted(recorder, database)] == ["a", "b"]
     [kept] = await rows(database, parked)
     assert (kept.kafka_offset, kept.failure, kept.attempts) == (1, "permanent", 1)
     assert kept.error_message == "against the rules"
@@ -89,20 +91,20 @@ async def test_a_bad_message_is_parked_whole_and_its_neighbours_go_through_once(
 
 
 async def test_one_bad_message_among_hundreds_costs_its_neighbours_a_few_transactions(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
-    desk.failures["order-77"] = [PermanentFailure("against the rules")] * 99
-    await work(desk, database, *(confirmed(f"order-{n}", n) for n in range(256)))
-    heard = [order_id for order_id, _ in await noted(desk, database)]
+    recorder.failures["order-77"] = [PermanentFailure("against the rules")] * 99
+    await work(recorder, database, *(confirmed(f"order-{n}", n) for n in range(256)))
+    heard = [order_id for order_id, _ in await noted(recorder, database)]
     assert heard == [f"order-{n}" for n in range(256) if n != 77]
     assert [row.kafka_offset for row in await rows(database, parked)] == [77]
-    assert len(desk.batches) < 20
+    assert len(recorder.batches) < 20
 
 
-async def test_what_was_parked_is_not_parked_again(desk: Desk, database: Database) -> None:
+async def test_what_was_parked_is_not_parked_again(recorder: RecordingService, database: Database) -> None:
     rubbish = [record("OrderConfirmed", "x", 0, b""), replace(confirmed("y", 1), headers=[])]
-    await work(desk, database, *rubbish)
-    await work(desk, database, *rubbish)
+    await work(recorder, database, *rubbish)
+    await work(recorder, database, *rubbish)
     assert len(await rows(database, parked)) == len(await rows(database, outbox)) == 2
     assert await counts(database) == {
         "received": 4,
@@ -113,57 +115,67 @@ async def test_what_was_parked_is_not_parked_again(desk: Desk, database: Databas
     }
 
 
-async def test_a_moments_bad_luck_is_tried_again_in_place(desk: Desk, database: Database) -> None:
-    desk.failures["unlucky"] = [TransientFailure("deadlock")] * (TRIES - 1)
-    await work(desk, database, confirmed("unlucky", 0))
-    assert await noted(desk, database) == [("unlucky", "confirmed")]
+async def test_a_moments_bad_luck_is_tried_again_in_place(
+    recorder: RecordingService, database: Database
+) -> None:
+    recorder.failures["unlucky"] = [TransientFailure("deadlock")] * (TRIES - 1)
+    await work(recorder, database, confirmed("unlucky", 0))
+    assert await noted(recorder, database) == [("unlucky", "confirmed")]
     assert await rows(database, parked) == []
 
 
-async def test_bad_luck_that_stays_is_parked_after_five_tries(desk: Desk, database: Database) -> None:
-    desk.failures["unlucky"] = [TransientFailure("deadlock")] * 99
-    await work(desk, database, confirmed("unlucky", 0))
+async def test_bad_luck_that_stays_is_parked_after_five_tries(
+    recorder: RecordingService, database: Database
+) -> None:
+    recorder.failures["unlucky"] = [TransientFailure("deadlock")] * 99
+    await work(recorder, database, confirmed("unlucky", 0))
     [kept] = await rows(database, parked)
     assert (kept.failure, kept.attempts) == ("transient", TRIES)
 
 
 async def test_an_outage_of_any_length_is_waited_for_and_parks_nothing(
-    desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch
+    recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chassis.consumer.outages.FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr("chassis.consumer.outages.HOLD_SECONDS", 0.01)
-    desk.failures["a"] = [InfrastructureFailure("database away")] * (2 * TRIES)
-    await work(desk, database, confirmed("a", 0), schemas=Schemas(away=2 * TRIES))
-    assert await noted(desk, database) == [("a", "confirmed")]
+    recorder.failures["a"] = [InfrastructureFailure("database away")] * (2 * TRIES)
+    await work(recorder, database, confirmed("a", 0), schemas=Schemas(away=2 * TRIES))
+    assert await noted(recorder, database) == [("a", "confirmed")]
     assert await rows(database, parked) == []
 
 
-async def test_a_lane_that_waits_for_an_outage_can_be_stopped(desk: Desk, database: Database) -> None:
-    processor, stop = Processor(desk.service, database, Schemas(away=10**6)), asyncio.Event()  # type: ignore[arg-type]
+async def test_a_lane_that_waits_for_an_outage_can_be_stopped(
+    recorder: RecordingService, database: Database
+) -> None:
+    processor, stop = Processor(recorder.service, database, Schemas(away=10**6)), asyncio.Event()  # type: ignore[arg-type]
     working = asyncio.create_task(processor.process([confirmed("a", 0)], stop))
     stop.set()
     with pytest.raises(Stopped):
         await working
-    assert await noted(desk, database) == []
+    assert await noted(recorder, database) == []
 
 
 async def test_facts_of_one_order_are_heard_in_their_order_across_types(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
-    await work(desk, database, cancelled("a", 0), confirmed("b", 1), confirmed("a", 2), cancelled("b", 3))
-    heard = await noted(desk, database)
+    await work(recorder, database, cancelled("a", 0), confirmed("b", 1), confirmed("a", 2), cancelled("b", 3))
+    heard = await noted(recorder, database)
     assert [what for order_id, what in heard if order_id == "a"] == ["cancelled", "confirmed"]
     assert [what for order_id, what in heard if order_id == "b"] == ["confirmed", "cancelled"]
 
 
-async def test_a_fact_continues_the_trace_of_its_cause(desk: Desk, database: Database) -> None:
-    await work(desk, database, confirmed("a", 0))
+async def test_a_fact_continues_the_trace_of_its_cause(
+    recorder: RecordingService, database: Database
+) -> None:
+    await work(recorder, database, confirmed("a", 0))
     [fact] = await rows(database, outbox)
     traceparent = (dict(load_headers(fact.headers))["traceparent"] or b"").decode()
     assert traceparent != TRACE and traceparent.split("-")[1] == TRACE.split("-")[1]
 
 
-async def test_what_is_not_addressed_to_us_touches_nothing(desk: Desk, database: Database) -> None:
-    await work(desk, database, record("OrderPlaced", "a", 0, b"\x00rubbish, but somebody else's"))
+async def test_what_is_not_addressed_to_us_touches_nothing(
+    recorder: RecordingService, database: Database
+) -> None:
+    await work(recorder, database, record("OrderPlaced", "a", 0, b"\x00rubbish, but somebody else's"))
     async with database.transaction() as db:
         assert await db.scalar(text("SELECT count(*) FROM consumer_offsets")) == 0

@@ -9,7 +9,7 @@ from chassis.outbox.pending_rows import MARK_SENT, NEXT_ROWS
 from chassis.outbox.publish import Message
 from chassis.outbox.relay_session import connect
 from tests.integration.conftest import NewDatabase
-from tests.integration.relaying import Topics, kafka_topics, running, unsent, until, write
+from tests.support.running_relay import Topics, kafka_topics, running, unsent, until, write
 
 __all__ = ["kafka_topics"]
 

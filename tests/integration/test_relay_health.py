@@ -3,12 +3,12 @@
 import pytest
 from prometheus_client import REGISTRY
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.database import Database
 from chassis.outbox import relay, terms
 from chassis.outbox.publish import Message
 from tests.integration.conftest import NewDatabase
-from tests.integration.relaying import Topics, kafka_topics, running, until, write
+from tests.support.running_relay import Topics, kafka_topics, running, until, write
 
 __all__ = ["kafka_topics"]
 

@@ -11,7 +11,7 @@ from chassis.database import Database
 from chassis.outbox import relay
 from chassis.outbox.publish import Message, outbox
 from tests.integration.conftest import NewDatabase
-from tests.integration.relaying import Topics, fetch, kafka_topics, running, unsent, until, write
+from tests.support.running_relay import Topics, fetch, kafka_topics, running, unsent, until, write
 
 __all__ = ["kafka_topics"]
 

@@ -15,9 +15,9 @@ from chassis.service import load
 from fanout.errors import BadUsage
 from fanout.replay import state
 from fanout.replay.reapplied import not_ignored
-from tests.integration import facts
 from tests.integration.conftest import NewDatabase
-from tests.integration.ledger_world import url_of
+from tests.support import sample_events
+from tests.support.simulated_system import url_of
 
 TABLES = ("steps", "order_lines", "sales", "inbox", "consumer_offsets", "parked", "crash_markers")
 
@@ -71,7 +71,9 @@ async def analytics(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 async def filled(database: Database) -> None:
     service = load("analytics")
-    await facts.deliver(database, service, facts.order_placed("a"), facts.order_confirmed("a"))
+    await sample_events.deliver(
+        database, service, sample_events.order_placed("a"), sample_events.order_confirmed("a")
+    )
     async with database.transaction() as db:
         await claim(db, "analytics", [(UUID(int=1), 0)])
         await advance(db, "analytics", "orders", 0, 1, BatchCounts(received=1, applied=1))

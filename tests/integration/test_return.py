@@ -17,7 +17,7 @@ from chassis.events.dead_letter import DLQ_HEADERS, Origin, split_headers
 from chassis.events.record import Record
 from chassis.outbox.publish import load_headers, outbox
 from chassis.retention import forget
-from tests.integration.desk import Desk, cancelled, confirmed, noted, record, rows, work
+from tests.support.recording_service import RecordingService, cancelled, confirmed, noted, record, rows, work
 
 
 async def last_message(database: Database, topic: str) -> Row:  # type: ignore[type-arg]
@@ -27,7 +27,7 @@ async def last_message(database: Database, topic: str) -> Row:  # type: ignore[t
 
 
 async def redriven(database: Database, offset: int) -> Record:
-    """What the desk would read after the last dead letter was sent back."""
+    """What the recorder would read after the last dead letter was sent back."""
     letter = await last_message(database, "orders.fraud.dlq")
     headers, labels = split_headers(load_headers(letter.headers), DLQ_HEADERS)
     origin = Origin.read(labels)
@@ -39,37 +39,39 @@ async def redriven(database: Database, offset: int) -> Record:
 
 
 async def test_a_redriven_event_is_applied_once_however_often_it_is_sent(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
-    desk.failures["a"] = [PermanentFailure("a bug")] * 2
-    await work(desk, database, confirmed("a", 3))
+    recorder.failures["a"] = [PermanentFailure("a bug")] * 2
+    await work(recorder, database, confirmed("a", 3))
     once = await redriven(database, 0)
     twice = replace(once, offset=1, headers=[*once.headers[:-1], ("dlq_redrive", b"2")])
-    await work(desk, database, once, replace(once, offset=2))
-    await work(desk, database, twice)
-    assert await noted(desk, database) == [("a", "confirmed")]
+    await work(recorder, database, once, replace(once, offset=2))
+    await work(recorder, database, twice)
+    assert await noted(recorder, database) == [("a", "confirmed")]
     assert [row.status for row in await rows(database, inbox)] == ["applied"]
     assert len(await rows(database, parked)) == 1
 
 
-async def test_the_original_again_after_its_redrive_is_ignored(desk: Desk, database: Database) -> None:
-    desk.failures["a"] = [PermanentFailure("a bug")] * 2
+async def test_the_original_again_after_its_redrive_is_ignored(
+    recorder: RecordingService, database: Database
+) -> None:
+    recorder.failures["a"] = [PermanentFailure("a bug")] * 2
     original = confirmed("a", 3)
-    await work(desk, database, original)
-    await work(desk, database, await redriven(database, 0))
-    await work(desk, database, original)
-    assert await noted(desk, database) == [("a", "confirmed")]
+    await work(recorder, database, original)
+    await work(recorder, database, await redriven(database, 0))
+    await work(recorder, database, original)
+    assert await noted(recorder, database) == [("a", "confirmed")]
 
 
 async def test_what_fails_again_comes_back_under_its_first_name_with_all_its_attempts(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
-    desk.failures["a"] = [PermanentFailure("a bug")] * 6
+    recorder.failures["a"] = [PermanentFailure("a bug")] * 6
     first = confirmed("a", 3)
-    await work(desk, database, first)
+    await work(recorder, database, first)
     [kept] = await rows(database, parked)
-    await work(desk, database, await redriven(database, 0))
-    await work(desk, database, await redriven(database, 1))
+    await work(recorder, database, await redriven(database, 0))
+    await work(recorder, database, await redriven(database, 1))
     letter = await last_message(database, "orders.fraud.dlq")
     headers, labels = split_headers(load_headers(letter.headers), DLQ_HEADERS)
     assert list(headers) == list(first.headers) and letter.payload == first.value
@@ -80,8 +82,10 @@ async def test_what_fails_again_comes_back_under_its_first_name_with_all_its_att
     assert len(await rows(database, parked)) == 3
 
 
-async def test_an_applied_event_is_never_taken_up_again(desk: Desk, database: Database) -> None:
-    await work(desk, database, confirmed("a", 3))
+async def test_an_applied_event_is_never_taken_up_again(
+    recorder: RecordingService, database: Database
+) -> None:
+    await work(recorder, database, confirmed("a", 3))
     [applied] = await rows(database, inbox)
     origin = [(f"dlq_{name}", b"7") for name in ("redrive",)]
     forged = confirmed("a", 0)
@@ -91,52 +95,54 @@ async def test_an_applied_event_is_never_taken_up_again(desk: Desk, database: Da
         ("ce_type", b"OrderConfirmed"),
         *origin,
     ]
-    await work(desk, database, replace(forged, topic="orders.fraud.retry", headers=headers))
-    assert await noted(desk, database) == [("a", "confirmed")]
+    await work(recorder, database, replace(forged, topic="orders.fraud.retry", headers=headers))
+    assert await noted(recorder, database) == [("a", "confirmed")]
 
 
-async def test_a_redrive_count_on_an_ordinary_topic_is_not_believed(desk: Desk, database: Database) -> None:
-    desk.failures["a"] = [PermanentFailure("a bug")] * 2
+async def test_a_redrive_count_on_an_ordinary_topic_is_not_believed(
+    recorder: RecordingService, database: Database
+) -> None:
+    recorder.failures["a"] = [PermanentFailure("a bug")] * 2
     original = confirmed("a", 3)
-    await work(desk, database, original)
+    await work(recorder, database, original)
     forged = replace(original, offset=4, headers=[*original.headers, ("dlq_redrive", b"9")])
-    await work(desk, database, forged)
-    assert await noted(desk, database) == []
+    await work(recorder, database, forged)
+    assert await noted(recorder, database) == []
 
 
 async def test_what_comes_back_as_a_type_that_nobody_here_listens_to_is_parked_again(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
     stranger = record("OrderPlaced", "a", 0, b"")
-    await work(desk, database, stranger)
+    await work(recorder, database, stranger)
     assert await rows(database, parked) == []
-    await work(desk, database, replace(stranger, topic="orders.fraud.retry"))
+    await work(recorder, database, replace(stranger, topic="orders.fraud.retry"))
     [letter] = await rows(database, parked)
     assert "OrderPlaced, which this consumer does not listen to" in letter.error_message
 
 
 async def test_an_old_letter_that_is_redriven_again_after_a_purge_is_applied_once(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
-    desk.failures["a"] = [PermanentFailure("a bug")] * 2
-    await work(desk, database, cancelled("a", 3))
+    recorder.failures["a"] = [PermanentFailure("a bug")] * 2
+    await work(recorder, database, cancelled("a", 3))
     async with database.transaction() as db:
         await db.execute(update(inbox).values(received_at=datetime.now(UTC) - timedelta(days=30)))
     once = await redriven(database, 0)
-    await work(desk, database, once)
+    await work(recorder, database, once)
     for before in (datetime.now(UTC) - timedelta(days=10), datetime.now(UTC) + timedelta(days=10)):
         await forget(database, before, asyncio.Event())
         twice = replace(once, offset=once.offset + 1, headers=[*once.headers[:-1], ("dlq_redrive", b"2")])
-        await work(desk, database, twice)
-    assert await noted(desk, database) == [("a", "cancelled")]
+        await work(recorder, database, twice)
+    assert await noted(recorder, database) == [("a", "cancelled")]
 
 
 async def test_an_event_that_was_applied_meanwhile_makes_no_dead_letter(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
     """As when a worker that lost its partition, or died after its commit, was taken for the victim of a record."""
     record = confirmed("a", 3)
-    await work(desk, database, record)
+    await work(recorder, database, record)
     async with database.transaction() as db:
         assert await park(db, "fraud", [Failed(record, KilledItsWorker()), Failed(record, OSError())]) == []
     assert await rows(database, parked) == []
@@ -144,7 +150,7 @@ async def test_an_event_that_was_applied_meanwhile_makes_no_dead_letter(
 
 
 async def test_an_event_that_is_being_applied_elsewhere_is_parked_only_if_that_fails(
-    desk: Desk, database: Database
+    recorder: RecordingService, database: Database
 ) -> None:
     """The zombie owner of a partition has not committed yet: parking waits for it."""
     letters: dict[str, list[Failed]] = {}

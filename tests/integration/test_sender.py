@@ -12,10 +12,11 @@ from chassis.database import Database
 from services.notifications import sender
 from services.notifications.domain import MESSAGE_IDS
 from services.notifications.post import Answer
-from services.notifications.service import messages, notifications
-from tests.integration import facts
+from services.notifications.service import service as notifications
+from services.notifications.tables import messages
 from tests.integration.conftest import NewDatabase
-from tests.integration.mail_server import MailServer, all_decided, rows, sending, tell, until
+from tests.support import sample_events
+from tests.support.smtp_inbox import SmtpInbox, all_decided, rows, sending, tell, until
 
 NOT_IDLE = text(
     "SELECT state FROM pg_stat_activity "
@@ -30,18 +31,20 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def server() -> MailServer:
-    return MailServer()
+def server() -> SmtpInbox:
+    return SmtpInbox()
 
 
 async def test_each_message_is_one_mail_that_says_what_it_is_about(
-    database: Database, server: MailServer
+    database: Database, server: SmtpInbox
 ) -> None:
-    await facts.deliver(database, notifications, facts.order_placed("o-1"), facts.order_shipped("o-1"))
+    await sample_events.deliver(
+        database, notifications, sample_events.order_placed("o-1"), sample_events.order_shipped("o-1")
+    )
     async with server.listening(), sending(database, server):
         await until(lambda: all_decided(database))
     first, second = server.taken
-    row, _ = await facts.fetch(database, select(messages).order_by(messages.c.id))
+    row, _ = await sample_events.fetch(database, select(messages).order_by(messages.c.id))
     assert first["From"] == "Fanout <orders@fanout.example>"
     assert first["To"] == "c-1@customers.example"
     assert first["Message-ID"] == f"<{row['message_id']}@{MESSAGE_IDS}>"
@@ -53,7 +56,7 @@ async def test_each_message_is_one_mail_that_says_what_it_is_about(
 
 
 async def test_a_server_that_is_down_costs_a_message_nothing_but_time(
-    database: Database, server: MailServer
+    database: Database, server: SmtpInbox
 ) -> None:
     async with server.listening():
         pass
@@ -61,7 +64,7 @@ async def test_a_server_that_is_down_costs_a_message_nothing_but_time(
     written = (await rows(database))["c-2"]["next_try_at"]
 
     async def tried_in_vain() -> bool:
-        return len(await facts.fetch(database, GIVEN_BACK.bindparams(since=written))) == 2
+        return len(await sample_events.fetch(database, GIVEN_BACK.bindparams(since=written))) == 2
 
     async with sending(database, server):
         await until(tried_in_vain)
@@ -74,7 +77,7 @@ async def test_a_server_that_is_down_costs_a_message_nothing_but_time(
 
 
 async def test_a_connection_that_the_server_ended_is_made_again(
-    database: Database, server: MailServer
+    database: Database, server: SmtpInbox
 ) -> None:
     async with server.listening():
         pass
@@ -88,7 +91,7 @@ async def test_a_connection_that_the_server_ended_is_made_again(
 
 
 async def test_a_crash_before_the_mark_sends_the_message_again_under_the_same_id(
-    database: Database, server: MailServer, monkeypatch: pytest.MonkeyPatch
+    database: Database, server: SmtpInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "LEASE_SECONDS", 0.5)
     marking = asyncio.Event()
@@ -111,7 +114,7 @@ async def test_a_crash_before_the_mark_sends_the_message_again_under_the_same_id
 
 
 async def test_a_lost_database_while_marking_repeats_nothing(
-    database: Database, server: MailServer, monkeypatch: pytest.MonkeyPatch
+    database: Database, server: SmtpInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "LEASE_SECONDS", 0.1)
     failures = iter([ConnectionRefusedError("postgres is away")] * 3)
@@ -129,18 +132,18 @@ async def test_a_lost_database_while_marking_repeats_nothing(
     assert list(server.ids.values()) == [1]
 
 
-async def test_a_slow_server_holds_no_transaction_and_no_row(database: Database, server: MailServer) -> None:
+async def test_a_slow_server_holds_no_transaction_and_no_row(database: Database, server: SmtpInbox) -> None:
     server.delay = 5
     await tell(database, "c-1", "c-2")
     async with server.listening(), sending(database, server):
         await server.busy.wait()
-        assert not await facts.fetch(database, NOT_IDLE)
-        assert await facts.fetch(database, select(messages).with_for_update(nowait=True))
+        assert not await sample_events.fetch(database, NOT_IDLE)
+        assert await sample_events.fetch(database, select(messages).with_for_update(nowait=True))
         await tell(database, "c-3")
 
 
 async def test_a_message_on_its_way_is_waited_for_before_the_worker_leaves(
-    database: Database, server: MailServer
+    database: Database, server: SmtpInbox
 ) -> None:
     server.delay = 0.3
     await tell(database, "c-1", "c-2")
@@ -153,7 +156,7 @@ async def test_a_message_on_its_way_is_waited_for_before_the_worker_leaves(
 
 
 async def test_a_server_that_never_answers_does_not_keep_the_worker_from_leaving(
-    database: Database, server: MailServer
+    database: Database, server: SmtpInbox
 ) -> None:
     server.delay = 60
     await tell(database, "c-1")

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from chassis.database import Database
-from tests.integration import facts
 from tests.integration.conftest import NewDatabase
-from tests.integration.mail_server import MailServer, all_decided, rows, sending, tell, until
+from tests.support import sample_events
+from tests.support.smtp_inbox import SmtpInbox, all_decided, rows, sending, tell, until
 
 
 @pytest.fixture
@@ -17,12 +17,12 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(params=[True, False], ids=["pipelining", "one by one"])
-def server(request: pytest.FixtureRequest) -> MailServer:
-    return MailServer(pipelining=request.param)
+def server(request: pytest.FixtureRequest) -> SmtpInbox:
+    return SmtpInbox(pipelining=request.param)
 
 
 async def test_a_recipient_refused_for_good_is_noted_and_not_asked_for_again(
-    database: Database, server: MailServer
+    database: Database, server: SmtpInbox
 ) -> None:
     server.answers["c-2"] = "550 5.1.1 no such customer"
     await tell(database, "c-1", "c-2", "c-3")
@@ -37,7 +37,7 @@ async def test_a_recipient_refused_for_good_is_noted_and_not_asked_for_again(
 
 
 async def test_a_recipient_put_off_is_asked_for_later_and_later(
-    database: Database, server: MailServer
+    database: Database, server: SmtpInbox
 ) -> None:
     server.answers["c-1"] = "451 4.3.0 greylisted"
     await tell(database, "c-1", "c-2")
@@ -56,7 +56,7 @@ async def test_a_recipient_put_off_is_asked_for_later_and_later(
 
 @pytest.mark.parametrize("customer", ["c\r\nBcc: everybody@customers.example", "\r\n.\r\nMAIL FROM:<x@y>"])
 async def test_a_customer_id_cannot_add_a_header_or_a_command(
-    database: Database, server: MailServer, customer: str
+    database: Database, server: SmtpInbox, customer: str
 ) -> None:
     await tell(database, customer, "c-2")
     async with server.listening(), sending(database, server):
@@ -66,9 +66,11 @@ async def test_a_customer_id_cannot_add_a_header_or_a_command(
     assert row["refused_at"] and "not written as an e-mail" in row["last_error"]
 
 
-async def test_lines_of_a_body_are_only_lines_of_a_body(database: Database, server: MailServer) -> None:
+async def test_lines_of_a_body_are_only_lines_of_a_body(database: Database, server: SmtpInbox) -> None:
     await tell(database, "c-1")
-    await facts.change(database, r"UPDATE messages SET body = E'one\r\n.\r\nRSET\r\n..two\n\nSubject: three'")
+    await sample_events.change(
+        database, r"UPDATE messages SET body = E'one\r\n.\r\nRSET\r\n..two\n\nSubject: three'"
+    )
     async with server.listening(), sending(database, server):
         await until(lambda: all_decided(database))
     (mail,) = server.taken
@@ -76,7 +78,7 @@ async def test_lines_of_a_body_are_only_lines_of_a_body(database: Database, serv
 
 
 async def test_a_message_that_makes_the_server_hang_up_does_not_stop_the_others(
-    database: Database, server: MailServer
+    database: Database, server: SmtpInbox
 ) -> None:
     server.hangs_up_on = {"c-1"}
     await tell(database, "c-1", "c-2", "c-3")
@@ -95,13 +97,15 @@ async def sent(database: Database, *customers: str) -> bool:
 
 
 async def test_a_server_that_closes_its_service_is_away_and_nobody_is_refused(
-    database: Database, server: MailServer
+    database: Database, server: SmtpInbox
 ) -> None:
     server.answers["c-1"] = "421 4.3.2 shutting down"
     await tell(database, "c-1", "c-2")
     async with server.listening(), sending(database, server):
         await until(lambda: asked(server, "c-1"))
-        assert not await facts.fetch(database, text("SELECT 1 FROM messages WHERE refused_at IS NOT NULL"))
+        assert not await sample_events.fetch(
+            database, text("SELECT 1 FROM messages WHERE refused_at IS NOT NULL")
+        )
         server.answers.clear()
         await until(lambda: sent(database, "c-1", "c-2"))
     assert (await rows(database))["c-2"]["attempts"] == 1
@@ -109,7 +113,7 @@ async def test_a_server_that_closes_its_service_is_away_and_nobody_is_refused(
 
 @pytest.mark.parametrize("answer", ["550 5.7.1 no relaying", "451 4.3.0 busy"])
 async def test_a_server_that_refuses_the_sender_is_away_and_nobody_is_refused(
-    database: Database, server: MailServer, answer: str
+    database: Database, server: SmtpInbox, answer: str
 ) -> None:
     server.answer_to_sender = answer
     await tell(database, "c-1", "c-2")
@@ -124,5 +128,5 @@ async def test_a_server_that_refuses_the_sender_is_away_and_nobody_is_refused(
     assert (await rows(database))["c-2"]["attempts"] == 1
 
 
-async def asked(server: MailServer, customer: str) -> bool:
+async def asked(server: SmtpInbox, customer: str) -> bool:
     return server.asked[customer] > 0

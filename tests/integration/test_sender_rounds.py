@@ -11,7 +11,7 @@ from chassis.database import Database
 from services.notifications import sender
 from services.notifications.domain import Message
 from tests.integration.conftest import NewDatabase
-from tests.integration.mail_server import MailServer, all_decided, sending, tell, until
+from tests.support.smtp_inbox import SmtpInbox, all_decided, sending, tell, until
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def server() -> MailServer:
-    return MailServer()
+def server() -> SmtpInbox:
+    return SmtpInbox()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return rounds
 
 
-async def test_two_senders_share_the_messages_and_repeat_none(database: Database, server: MailServer) -> None:
+async def test_two_senders_share_the_messages_and_repeat_none(database: Database, server: SmtpInbox) -> None:
     customers = [f"c-{number}" for number in range(200)]
     await tell(database, *customers)
     async with server.listening(), sending(database, server), sending(database, server):
@@ -50,7 +50,7 @@ async def test_two_senders_share_the_messages_and_repeat_none(database: Database
 
 
 async def test_messages_are_sent_in_the_order_in_which_they_were_written(
-    database: Database, server: MailServer
+    database: Database, server: SmtpInbox
 ) -> None:
     customers = [f"c-{number}" for number in range(120)]
     await tell(database, *customers)
@@ -61,7 +61,7 @@ async def test_messages_are_sent_in_the_order_in_which_they_were_written(
 
 
 async def test_messages_that_come_one_by_one_share_a_round(
-    database: Database, server: MailServer, monkeypatch: pytest.MonkeyPatch
+    database: Database, server: SmtpInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began: list[float] = []
     take = sender.take
@@ -79,7 +79,7 @@ async def test_messages_that_come_one_by_one_share_a_round(
 
 
 async def test_a_round_takes_more_when_many_are_waiting_and_the_server_is_quick(
-    database: Database, server: MailServer, taken: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    database: Database, server: SmtpInbox, taken: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "ROUND_SECONDS", 30)
     monkeypatch.setattr(sender, "AT_ONCE", 2)
@@ -91,7 +91,7 @@ async def test_a_round_takes_more_when_many_are_waiting_and_the_server_is_quick(
 
 
 async def test_a_round_takes_few_when_the_server_is_slow(
-    database: Database, server: MailServer, taken: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    database: Database, server: SmtpInbox, taken: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "ROUND_SECONDS", 0.1)
     monkeypatch.setattr(sender, "AT_ONCE", 3)

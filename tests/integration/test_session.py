@@ -14,50 +14,57 @@ from chassis.database import Database
 from chassis.events.record import Record
 from fanout.held import held_partitions
 from schemas import OrderConfirmed
-from tests.integration.desk import Desk, Schemas, confirmed, noted, rows
-from tests.integration.kafka_topics import Topic, kafka_address, new_topic, running, until
+from tests.support.kafka_topics import Topic, kafka_address, new_topic, running, until
+from tests.support.recording_service import RecordingService, Schemas, confirmed, noted, rows
 
 ZEROS = 20 * 2**20
 
 
 @pytest.fixture
 async def topic(
-    request: pytest.FixtureRequest, database: Database, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    database: Database,
+    recorder: RecordingService,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Topic]:
-    """Returns one of this test's own, to which the events of the desk belong."""
+    """Returns one of this test's own, to which the events of the recorder belong."""
     async with new_topic(kafka_address(request), database) as made:
-        desk.service.name = made.name
+        recorder.service.name = made.name
         monkeypatch.setattr(OrderConfirmed, "TOPIC", made.name)
         yield made
 
 
 @pytest.fixture
-def processor(desk: Desk, database: Database) -> Processor:
-    return Processor(desk.service, database, Schemas())  # type: ignore[arg-type]
+def processor(recorder: RecordingService, database: Database) -> Processor:
+    return Processor(recorder.service, database, Schemas())  # type: ignore[arg-type]
 
 
-async def applied(desk: Desk, database: Database, *order_ids: str) -> None:
+async def applied(recorder: RecordingService, database: Database, *order_ids: str) -> None:
     async with asyncio.timeout(20):
-        while {order_id for order_id, _ in await noted(desk, database)} != set(order_ids):
+        while {order_id for order_id, _ in await noted(recorder, database)} != set(order_ids):
             await asyncio.sleep(0.05)
 
 
 async def test_a_header_whose_name_is_not_utf_8_is_parked_and_its_neighbours_are_applied(
-    desk: Desk, database: Database, topic: Topic, processor: Processor
+    recorder: RecordingService, database: Database, topic: Topic, processor: Processor
 ) -> None:
     topic.send(0, confirmed("before", 0))
     await topic.send_with_header(0, confirmed("bad", 1), b"\xff\xfe")
     topic.send(0, confirmed("behind", 2))
     topic.send(1, confirmed("beside", 0))
     async with running(topic.consumer(processor)):
-        await applied(desk, database, "before", "behind", "beside")
+        await applied(recorder, database, "before", "behind", "beside")
     [kept] = await rows(database, parked)
     assert (kept.partition, kept.kafka_offset, kept.key) == (0, 1, b"bad")
     assert "UTF-8" in kept.error_message
 
 
 async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
-    desk: Desk, database: Database, topic: Topic, processor: Processor, monkeypatch: pytest.MonkeyPatch
+    recorder: RecordingService,
+    database: Database,
+    topic: Topic,
+    processor: Processor,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Twenty mebibytes of zeros in a small gzip, and one day it is gone."""
     monkeypatch.setattr("chassis.consumer.held.TRY_AGAIN_SECONDS", 0.5)
@@ -69,7 +76,7 @@ async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
     topic.send(1, confirmed("beside", 0))
     consumer = topic.consumer(processor)
     async with running(consumer):
-        await applied(desk, database, "before", "beside")
+        await applied(recorder, database, "before", "beside")
         await until(lambda: consumer.held)
         assert f"{topic.name}[0] at offset 1" in consumer.held[0] and "8388608" in consumer.held[0]
         [row] = await rows(database, positions.held_partitions)
@@ -79,22 +86,22 @@ async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
         )
         assert f"{topic.name} cannot read {topic.name}[0] at offset 1" in sentence
         topic.send(2, confirmed("later", 0))
-        await applied(desk, database, "before", "beside", "later")
+        await applied(recorder, database, "before", "beside", "later")
         assert consumer.is_ready
 
         topic.admin.delete_records([TopicPartition(topic.name, 0, 2)])
-        await applied(desk, database, "before", "beside", "later", "behind")
+        await applied(recorder, database, "before", "beside", "later", "behind")
         await until(lambda: not consumer.held)
     assert await rows(database, positions.held_partitions) == await rows(database, parked) == []
 
 
 async def test_what_the_database_has_lost_is_read_again_though_kafka_knows_it_as_done(
-    desk: Desk, database: Database, topic: Topic, processor: Processor
+    recorder: RecordingService, database: Database, topic: Topic, processor: Processor
 ) -> None:
     orders = [f"order-{n}" for n in range(10)]
     topic.send(0, *(confirmed(order_id, n) for n, order_id in enumerate(orders)))
     async with running(topic.consumer(processor)):
-        await applied(desk, database, *orders)
+        await applied(recorder, database, *orders)
     async with database.transaction() as db:  # a restore, to a state of before
         for table in ("notes", "inbox", "outbox", "consumer_offsets"):
             await db.execute(text(f"DELETE FROM {table}"))
@@ -103,7 +110,7 @@ async def test_what_the_database_has_lost_is_read_again_though_kafka_knows_it_as
             {"group": topic.name, "topic": topic.name},
         )
     async with running(topic.consumer(processor)):
-        await applied(desk, database, *orders[4:])
+        await applied(recorder, database, *orders[4:])
 
 
 class Slow:

@@ -4,17 +4,29 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, Integer, Table, Text, any_, insert, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    any_,
+    insert,
+    select,
+)
 
 from chassis.database import Database
-from chassis.service import Service
 from chassis.statements import Statement, arrays, ids
 from tests.integration.conftest import NewDatabase
 
-service = Service("fraud")
+metadata = MetaData()
 things = Table(
     "things",
-    service.metadata,
+    metadata,
     Column("thing_id", Text, primary_key=True),
     Column("number", BigInteger),
     Column("small", Integer),

@@ -12,7 +12,7 @@ from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic as Wanted
 from sqlalchemy import select
 
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.consumer.parking import Failed, park
 from chassis.events.record import Record
 from chassis.events.topics import dead_letter_topic, retry_topic

@@ -10,15 +10,15 @@ from sqlalchemy.exc import DBAPIError
 
 from chassis.database import OUTBOX_CHANNEL, Database, TransactionLost
 from chassis.outbox.publish import outbox, publish
-from tests.integration import facts
 from tests.integration.conftest import NewDatabase
+from tests.support import sample_events
 
 
 async def test_an_error_that_was_swallowed_is_no_commit(new_database: NewDatabase) -> None:
     database = await new_database("fraud")
     with pytest.raises(TransactionLost):
         async with database.transaction() as db:
-            await publish(db, [facts.order_confirmed("o-1")])
+            await publish(db, [sample_events.order_confirmed("o-1")])
             with suppress(DBAPIError):
                 await db.execute(text("SELECT 1 / 0"))
     assert await published(database) == 0
@@ -36,7 +36,7 @@ async def test_a_relay_in_another_process_is_notified_after_the_commit(
     )
     await listener.add_listener(OUTBOX_CHANNEL, lambda *_: heard.append(1))
     async with database.transaction() as db:
-        await publish(db, [facts.order_confirmed("o-1")])
+        await publish(db, [sample_events.order_confirmed("o-1")])
     done = asyncio.Event()
     await listener.add_listener("done", lambda *_: done.set())
     async with database.transaction() as db:

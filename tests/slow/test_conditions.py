@@ -11,7 +11,7 @@ import asyncpg
 import psutil
 import pytest
 
-from tests.system.conftest import WORKERS, System, until
+from tests.support.system import WORKERS, System, until
 
 RATE = 5.0
 SETTLED_SECONDS = 30

@@ -14,15 +14,15 @@ import pytest
 
 from chassis.database import Database
 from chassis.outbox.publish import Message
-from tests.conftest import REPOSITORY
-from tests.fixtures import NewDatabase
-from tests.integration.relaying import Topics, fetch, kafka_topics, unsent, until, write
+from tests.support.running_relay import Topics, fetch, kafka_topics, unsent, until, write
+from tests.support.stack import REPOSITORY
+from tests.support.stack_fixtures import NewDatabase
 
 __all__ = ["kafka_topics"]
 
 PROGRAM = """
 import asyncio, sys
-from chassis.broker import Broker
+from chassis.config import Broker
 from chassis.events.registry import Registry
 from chassis.outbox.relay import Relay
 

@@ -19,9 +19,9 @@ from chassis.database import Database
 from chassis.events.registry import Registry
 from schemas import OrderPlaced
 from tests.benchmarks.workbench import fill, order_placed
-from tests.conftest import REPOSITORY
-from tests.fixtures import NewDatabase
-from tests.integration.kafka_topics import Topic, kafka_address, new_topic
+from tests.support.kafka_topics import Topic, kafka_address, new_topic
+from tests.support.stack import REPOSITORY
+from tests.support.stack_fixtures import NewDatabase
 
 EVENTS = int(os.environ.get("EV", "100000"))
 ZEROS = 300 * 2**20
@@ -64,7 +64,7 @@ async def worker(topic: Topic, registry: str) -> AsyncIterator[Memory]:
         "FANOUT_KAFKA": topic.kafka,
         "FANOUT_REGISTRY_URL": registry,
     }
-    command = [sys.executable, "-m", "tests.slow.reader", topic.name]
+    command = [sys.executable, "-m", "tests.support.single_topic_worker", topic.name]
     process = subprocess.Popen(command, cwd=REPOSITORY, env=os.environ | settings)  # noqa: ASYNC220
     memory = Memory(process.pid)
     watching = asyncio.create_task(memory.watch())

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.system.conftest import WORKERS, System
+from tests.support.system import WORKERS, System
 
 SECONDS = 180
 RATE = 20.0

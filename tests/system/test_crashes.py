@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.system.conftest import WORKERS, System, until
+from tests.support.system import WORKERS, System, until
 
 RATE = 40.0
 

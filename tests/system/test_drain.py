@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from tests.system.conftest import System, until
+from tests.support.system import System, until
 
 FRESH = "SELECT 1 FROM inbox WHERE received_at > clock_timestamp() - interval '500 ms'"
 

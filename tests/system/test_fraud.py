@@ -4,7 +4,7 @@ import asyncio
 from uuid import uuid4
 
 from services.fraud.domain import MANY_ORDERS
-from tests.system.conftest import System
+from tests.support.system import System
 
 ORDERS = 12
 

@@ -5,8 +5,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from tests.slow_fraud import slow_fraud
-from tests.system.conftest import System, until
+from tests.support.slow_fraud import slow_fraud
+from tests.support.system import System, until
 
 ASSESSED = "SELECT 1 FROM assessments WHERE order_id = ANY($1)"
 ORDERS = 40

@@ -17,9 +17,9 @@ from confluent_kafka.cimpl import NewTopic
 from chassis.consumer.crash_loop import STARTS
 from chassis.database import Database
 from chassis.events.topics import dead_letter_topic, retry_topic
-from tests.conftest import REPOSITORY
 from tests.integration.conftest import NewDatabase
-from tests.system.conftest import System, until
+from tests.support.stack import REPOSITORY
+from tests.support.system import System, until
 
 GROUP = "fragile"
 LETTER_SENT = "SELECT 1 FROM outbox WHERE topic LIKE '%.dlq' AND published_at IS NOT NULL AND key = $1"
@@ -52,7 +52,7 @@ def worker(system: System, database: Database, dies_of: str) -> Iterator[subproc
         "FANOUT_KAFKA": system.stack.addresses.kafka,
         "FANOUT_REGISTRY_URL": system.stack.addresses.registry_url,
     }
-    command = [sys.executable, "-m", "tests.system.fragile", dies_of]
+    command = [sys.executable, "-m", "tests.support.crashing_worker", dies_of]
     process = subprocess.Popen(
         command,
         cwd=REPOSITORY,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.system.conftest import System, until
+from tests.support.system import System, until
 
 SUBJECTS = ["We have your order", "Your payment went through", "Your order is on its way"]
 UNSENT = "SELECT id FROM messages WHERE sent_at IS NULL"

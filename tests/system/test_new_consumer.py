@@ -15,8 +15,8 @@ from confluent_kafka.admin import AdminClient
 from sqlalchemy.engine import make_url
 
 from fanout.local.stack_directory import StackDirectory
-from tests.stack import REPOSITORY, Stack, free_base
-from tests.system.conftest import System, until
+from tests.support.stack import REPOSITORY, Stack, free_base
+from tests.support.system import System, until
 
 NAME = "newcomer"
 LIMIT_SECONDS = 60

@@ -15,8 +15,8 @@ import pytest
 
 from fanout.local.stack_directory import StackDirectory
 from fanout.local.supervisor import Supervisor
-from tests.conftest import REPOSITORY, Stack, free_base
-from tests.system.conftest import System, until
+from tests.support.stack import REPOSITORY, Stack, free_base
+from tests.support.system import System, until
 
 MEMORY_LIMIT_BYTES = 2.2 * 1024**3
 

@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from tests.system.conftest import WORKERS, System, until
+from tests.support.system import WORKERS, System, until
 
 ALL_WORKERS = tuple(f"{service}-worker" for service in WORKERS)
 

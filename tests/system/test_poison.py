@@ -12,8 +12,8 @@ from confluent_kafka import Producer
 import schemas
 from chassis.events.record import EVENT_TYPES
 from chassis.events.registry import Registry
-from tests.system.conftest import System, until
-from tests.system.poison import GOOD, IMPOSSIBLE_ID, Poison, kinds, register_bomb
+from tests.support.poison_messages import GOOD, IMPOSSIBLE_ID, Poison, kinds, register_bomb
+from tests.support.system import System, until
 
 TOPICS = sorted({event_type.TOPIC for event_type in schemas.EVENTS})
 PARTITIONS = 6

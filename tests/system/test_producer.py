@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.system.conftest import System, until
+from tests.support.system import System, until
 
 SLOW_COMMIT = """
     CREATE FUNCTION sleep_before_commit() RETURNS trigger LANGUAGE plpgsql AS

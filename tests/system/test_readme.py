@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, free_base
+from tests.support.stack import REPOSITORY, free_base
 
 README = (REPOSITORY / "README.md").read_text()
 SEPARATOR = "\x1e"

@@ -6,7 +6,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka import TopicPartition as Offset
 from confluent_kafka.admin import AdminClient
 
-from tests.system.conftest import WORKERS, System, until
+from tests.support.system import WORKERS, System, until
 
 ALL_WORKERS = tuple(f"{service}-worker" for service in WORKERS)
 EFFECTS = {

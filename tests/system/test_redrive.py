@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from tests.system.conftest import System, until
+from tests.support.system import System, until
 
 ORDERS = 334
 SECONDS = 60

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
-from tests.conftest import REPOSITORY
-from tests.system.conftest import System, until
+from tests.support.stack import REPOSITORY
+from tests.support.system import System, until
 
 PARTITIONS = range(6)
 

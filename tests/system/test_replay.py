@@ -8,8 +8,8 @@ import sys
 from itertools import count
 from typing import Any
 
-from tests.fingerprint import fingerprint
-from tests.system.conftest import System, until
+from tests.support.fingerprint import fingerprint
+from tests.support.system import System, until
 
 
 async def state(system: System, service: str) -> str:

@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from fanout.errors import BadUsage, FanoutError
 from fanout.replay.history import committed, extents, move, require_untouched, until_empty
 from fanout.replay.plan import Group, of_effects, of_read_model
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 FIRST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=5)
 """Each topic has ten records, an hour's half apart, in partition 0; partition 1 is empty."""

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from fanout.replay.state import ADVISORY_LOCK
-from tests.stack import Stack
-from tests.system.conftest import System, until
+from tests.support.stack import Stack
+from tests.support.system import System, until
 from tests.system.test_replay import replayed, state
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.system.conftest import System, until
+from tests.support.system import System, until
 
 
 async def test_a_paid_order_is_shipped_and_everyone_is_told(system: System) -> None:

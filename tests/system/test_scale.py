@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fanout.scale.report import IDLE
-from tests.stack import Stack
-from tests.system.conftest import System
+from tests.support.stack import Stack
+from tests.support.system import System
 
 SERVICE, WORKER = "inventory", "inventory-worker"
 Shares = dict[str, dict[str, list[int]]]

@@ -3,7 +3,7 @@
 import json
 from uuid import uuid4
 
-from tests.system.conftest import System, until
+from tests.support.system import System, until
 
 GONE = "orders.fraud.gone"
 

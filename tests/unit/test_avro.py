@@ -13,8 +13,8 @@ from chassis.errors import InfrastructureFailure, PermanentFailure
 from chassis.events.avro import MAX_BYTES, Undecodable, decode, encode, frame
 from schemas import EVENTS, Event, FraudAssessed, OrderCancelled, OrderShipped
 from schemas.files import parsed_schema, subject_of, versions_of
-from tests.unit.any_event import any_event
-from tests.unit.known_schemas import OURS
+from tests.support.known_schemas import OURS
+from tests.support.random_events import any_event
 
 SUBJECTS = {"subject.name.strategy.type": "TOPIC_RECORD"}
 SHIPPED = OrderShipped(

@@ -10,7 +10,7 @@ from fastavro import schemaless_writer
 from chassis.events.avro import Undecodable, decode, encode, frame
 from schemas import OrderLine, OrderPlaced
 from schemas.files import versions_of
-from tests.unit.known_schemas import Known
+from tests.support.known_schemas import Known
 
 PLACED = OrderPlaced(
     order_id="o-1",

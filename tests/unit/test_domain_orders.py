@@ -12,9 +12,9 @@ from services.orders.domain import (
     Order,
     Reason,
     Status,
+    apply_payment,
+    apply_stock,
     cancel,
-    hear_payment,
-    hear_stock,
     ship,
 )
 
@@ -26,19 +26,19 @@ PLACED = Order(order_id="o-1", customer_id="c-1", currency="EUR", total_cents=14
 
 
 def authorized(order: Order) -> Order:
-    return hear_payment(order, "authorized", 1, LATER)
+    return apply_payment(order, "authorized", 1, LATER)
 
 
 def declined(order: Order) -> Order:
-    return hear_payment(order, "declined", 1, LATER)
+    return apply_payment(order, "declined", 1, LATER)
 
 
 def reserved(order: Order) -> Order:
-    return hear_stock(order, "reserved", 1, NOON)
+    return apply_stock(order, "reserved", 1, NOON)
 
 
 def rejected(order: Order) -> Order:
-    return hear_stock(order, "rejected", 1, NOON)
+    return apply_stock(order, "rejected", 1, NOON)
 
 
 def called_off(order: Order) -> Order:
@@ -91,11 +91,11 @@ def test_a_confirmation_happened_when_the_later_of_its_causes_did() -> None:
 
 
 def test_an_older_version_of_an_answer_changes_nothing() -> None:
-    heard = hear_stock(PLACED, "reserved", 2, NOON)
-    paid = hear_payment(PLACED, "authorized", 2, NOON)
+    heard = apply_stock(PLACED, "reserved", 2, NOON)
+    paid = apply_payment(PLACED, "authorized", 2, NOON)
     for version in (1, 2):
-        assert hear_stock(heard, "rejected", version, LATER) is heard
-        assert hear_payment(paid, "declined", version, LATER) is paid
+        assert apply_stock(heard, "rejected", version, LATER) is heard
+        assert apply_payment(paid, "declined", version, LATER) is paid
 
 
 @pytest.mark.parametrize("steps", [[authorized, reserved], [declined], [called_off]])

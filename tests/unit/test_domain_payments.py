@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.payments.domain import NotPayable, Payment, Status, open_payment, pay, payment_id, undo
+from services.payments.domain import NotPayable, Payment, Status, open_payment, pay, payment_id, reverse
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=5)
@@ -69,8 +69,8 @@ def test_only_an_open_invoice_can_be_paid(payment: Payment, why: str) -> None:
 )
 def test_a_cancellation_undoes_what_there_is_to_undo(before: Status, after: Status) -> None:
     payment = replace(INVOICE, status=before)
-    assert undo(payment, LATER).status == after
-    assert (undo(payment, LATER) == payment) == (before == after)
+    assert reverse(payment, LATER).status == after
+    assert (reverse(payment, LATER) == payment) == (before == after)
 
 
 def test_an_order_has_the_same_payment_id_whenever_it_is_asked_for() -> None:

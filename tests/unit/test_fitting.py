@@ -11,10 +11,10 @@ import schemas
 from chassis.events.avro import encode
 from schemas import OrderPlaced
 from schemas.fitting import Misfit, fit
-from tests.integration import facts
-from tests.unit.any_event import any_event
+from tests.support import sample_events
+from tests.support.random_events import any_event
 
-PLACED = facts.order_placed("o-1").to_record()
+PLACED = sample_events.order_placed("o-1").to_record()
 LINE = PLACED["lines"][0]
 
 

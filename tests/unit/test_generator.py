@@ -12,7 +12,7 @@ import pytest
 import schemas
 from schemas.__main__ import main
 from schemas.generator import drift, generate, write
-from tests.unit.thing_made import LINE, SIZE, field, put, thing
+from tests.support.thing_made import LINE, SIZE, field, put, thing
 
 ROOT = Path(schemas.__file__).parent
 

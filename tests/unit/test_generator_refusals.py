@@ -7,7 +7,7 @@ import pytest
 
 from schemas.generator import generate, write
 from schemas.model import ContractError
-from tests.unit.thing_made import LINE, SIZE, field, put, thing, without
+from tests.support.thing_made import LINE, SIZE, field, put, thing, without
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from fanout.load.asking import Answer, ask
 from fanout.load.http import Client
-from tests.unit.scripted_api import CLOSE, SILENCE, Reply, Request, scripted_api
+from tests.support.scripted_api import CLOSE, SILENCE, Reply, Request, scripted_api
 
 CREATED = Reply(201, {"order_id": "o1"})
 REFUSED = Reply(503, {"title": "busy"}, {"Retry-After": "1"})

@@ -9,7 +9,7 @@ import pytest
 from fanout.load.customers import place_orders
 from fanout.load.mix import Purchase
 from fanout.load.report import LoadReport, Placement
-from tests.unit.scripted_api import Reply, Request, scripted_api
+from tests.support.scripted_api import Reply, Request, scripted_api
 
 INVOICE = Purchase("invoice", "customer-001", (("mug", 1),), None)
 CARD = Purchase("card", "customer-001", (("mug", 1),), "tok_visa")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from fanout.load.http import Client, NoAnswer, NotConnected
-from tests.unit.scripted_api import CLOSE, Reply, Request, scripted_api
+from tests.support.scripted_api import CLOSE, Reply, Request, scripted_api
 
 
 async def answer(request: Request) -> Reply:

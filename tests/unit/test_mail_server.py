@@ -11,7 +11,7 @@ import pytest
 from fanout.local import smtp_server
 from fanout.local.ports import HOST
 from fanout.mailbox.arrivals import arrivals
-from tests.stack import free_base
+from tests.support.stack import free_base
 
 CONTENT = "To: c@customers.example\r\nMessage-ID: <{}@x>\r\nX-Order-ID: o\r\n\r\n{}\r\n"
 ENVELOPE = "MAIL FROM:<a@x>\r\nRCPT TO:<c@customers.example>\r\nDATA\r\n"

@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 from tests.benchmarks.whole.open_loop import Offered, run
-from tests.unit.scripted_api import CLOSE, Reply, Request, Script, scripted_api
+from tests.support.scripted_api import CLOSE, Reply, Request, Script, scripted_api
 
 CREATED = Reply(201, {"order_id": "o1"})
 REFUSED = Reply(503, {}, {"Retry-After": "1"})

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import FanoutError
-from fanout.local import port_assignment, topology
+from fanout.local import port_assignment
 from fanout.local.ports import Ports
 from fanout.local.stack_directory import StackDirectory
 from fanout.local.topology import StackSpec
+from fanout.repository import services
 
 OLD = ["fraud-worker", "orders-worker"]
 
@@ -67,8 +68,8 @@ def test_a_new_service_leaves_every_other_process_as_it_was(
     home: StackDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = StackSpec.build(home, Ports(9000)).service_processes()
-    names = topology.services()
-    monkeypatch.setattr(topology, "services", lambda: sorted([*names, "aardvark"]))
+    names = services()
+    monkeypatch.setattr("fanout.local.topology.services", lambda: sorted([*names, "aardvark"]))
     after = StackSpec.build(home, Ports(9000)).service_processes()
     assert [process for process in after if not process.name.startswith("aardvark")] == before
 

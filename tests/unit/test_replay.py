@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
+from sqlalchemy import MetaData
 
 from chassis.service import Service
 from fanout.durations import moment
@@ -70,7 +71,7 @@ def test_before_anything_is_read_nobody_promises_a_time() -> None:
 
 
 def test_a_service_that_files_dead_letters_or_listens_to_nothing_has_nothing_to_replay() -> None:
-    deaf, desk = Service("deaf"), Service("desk")
+    deaf, desk = Service("deaf", MetaData()), Service("desk", MetaData())
     desk.on_dead_letters(lambda letters, db: None)  # type: ignore[arg-type, return-value]
     for service, reason in ((deaf, "listens to no event"), (desk, "files the dead letters")):
         with pytest.raises(BadUsage, match=f"{service.name} has nothing to replay: it {reason}"):

@@ -9,7 +9,7 @@ import pytest
 import schemas
 from fanout.scaffold import texts
 from fanout.scaffold.notes import notes_of
-from tests.hearing import example
+from tests.support.handling import example
 
 EVERY = [event_type.NAME for event_type in schemas.EVENTS]
 LONGEST_NAME = "a_name_as_long_as_names_are_allowed_to_be"

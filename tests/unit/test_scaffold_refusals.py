@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import BadUsage
-from fanout.local.topology import services
+from fanout.repository import services
 from fanout.scaffold import names, texts
 from fanout.scaffold.notes import notes_of
-from tests.stack import REPOSITORY
+from tests.support.stack import REPOSITORY
 
 NEW_CODE = texts.words(notes_of(["OrderConfirmed"]))
 
@@ -31,7 +31,7 @@ def test_words_of_python_and_postgres_are_refused(name: str) -> None:
         names.require_free(name, set())
 
 
-@pytest.mark.parametrize("name", ["insert", "events", "hear", "confirmed_orders", "db"])
+@pytest.mark.parametrize("name", ["insert", "events", "handle", "confirmed_orders", "db"])
 def test_a_name_that_the_new_code_uses_itself_is_refused(name: str) -> None:
     with pytest.raises(BadUsage, match="the new code"):
         names.require_free(name, NEW_CODE)

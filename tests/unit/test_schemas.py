@@ -7,7 +7,7 @@ import pytest
 
 from schemas import EVENTS, Event, OrderPlaced, files
 from schemas.files import parsed_schema, subject_of, versions_of
-from tests.unit.thing_made import put, thing
+from tests.support.thing_made import put, thing
 
 
 def test_every_event_has_a_name_of_its_own_and_so_a_subject() -> None:

@@ -9,19 +9,19 @@ import time
 
 import pytest
 
-from chassis import pulse
+from chassis import liveness
 from chassis.consumer.partition_queue import Lane
 from chassis.events.record import Record
 from chassis.liveness import EXIT_STUCK
 
 PROGRAM = """
 import asyncio, re, time
-from chassis import pulse
+from chassis import liveness
 from chassis.liveness import watch
 
 async def main():
-    beats = pulse.Pulse()
-    watching = asyncio.create_task(watch(lambda: {alive}, blocked_seconds=0.6, turn_seconds=0.05))
+    beats = liveness.Heartbeat()
+    watching = asyncio.create_task(watch(lambda: {alive}, blocked_seconds=0.6, check_seconds=0.05))
     await asyncio.sleep(0.1)
     {work}
     watching.cancel()
@@ -90,7 +90,7 @@ async def test_a_lane_that_waits_for_an_outage_in_tries_is_alive() -> None:
     class Tries:
         async def process(self, records: object, stop: asyncio.Event) -> None:
             while not stop.is_set():
-                pulse.beat()
+                liveness.beat()
                 await asyncio.sleep(0.01)
 
         async def leave(self, partitions: object) -> None: ...

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from chassis.logs import configure_logging
-from fanout.addresses import running
+from chassis.telemetry import configure_logging
+from fanout.running import running
 from tests.benchmarks.whole import apart, bare_posts, flood, others, rates, raw_rows, statements
 from tests.benchmarks.whole.ground import Ground
 from tests.benchmarks.whole.row import Figures, Row

@@ -11,7 +11,7 @@ from fanout.local.supervisor import Supervisor
 from tests.benchmarks.independence import dead
 from tests.benchmarks.whole.ground import Ground, first_id
 from tests.benchmarks.whole.row import Figures, Row
-from tests.slow_fraud import slow_fraud
+from tests.support.slow_fraud import slow_fraud
 
 INTERLEAVED = 3
 

@@ -14,9 +14,9 @@ import asyncpg
 from sqlalchemy.engine import make_url
 from uuid_utils.compat import uuid7
 
-from fanout.addresses import Addresses
 from fanout.load.mix import PLENTIFUL
 from fanout.local.stack_directory import current
+from fanout.running import Addresses
 from fanout.verify.audit import settle
 from tests.benchmarks.whole.open_loop import Offered, offer
 

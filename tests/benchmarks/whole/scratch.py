@@ -8,9 +8,9 @@ from sqlalchemy.engine import make_url
 
 from chassis.migrations import migrate
 from chassis.service import load
-from fanout.addresses import Addresses
 from fanout.local.stack_directory import current
-from tests.databases import administer, named_url
+from fanout.running import Addresses
+from tests.support.databases import administer, named_url
 
 
 @asynccontextmanager

@@ -1,0 +1,37 @@
+"""Which processes of services there are in containers, found like everywhere else: a folder, and an api.py in it."""
+
+from dataclasses import dataclass
+
+from fanout.repository import services, services_with_api
+
+OPERATOR = "operator"
+SETUP = "setup"
+BROKER = "broker"
+
+
+@dataclass(frozen=True)
+class Process:
+    """`name` is its container, `login` what it is called in Postgres and, if it is a worker, in Kafka."""
+
+    service: str
+    role: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}-{self.role}"
+
+    @property
+    def login(self) -> str:
+        return f"{self.service}_{self.role}"
+
+
+def workers() -> list[Process]:
+    return [Process(name, "worker") for name in services()]
+
+
+def apis() -> list[Process]:
+    return [Process(name, "api") for name in services_with_api()]
+
+
+def processes() -> list[Process]:
+    return [*workers(), *apis()]

@@ -1,0 +1,65 @@
+"""Tables of dead letters, and of what operators did about each."""
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.types import BigInteger, DateTime, Integer, LargeBinary, Text, Uuid
+
+metadata = MetaData()
+
+letters = Table(
+    "letters",
+    metadata,
+    Column("letter_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("consumer", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("kafka_offset", BigInteger, nullable=False),
+    Column("record_at", DateTime(timezone=True), nullable=False),
+    Column("event_id", Uuid),
+    Column("type", Text),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    Column("headers", Text, nullable=False),
+    Column("event", Text),
+    Column("decode_error", Text),
+    Column("failure", Text, nullable=False),
+    Column("error_type", Text, nullable=False),
+    Column("error_message", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("first_failed_at", DateTime(timezone=True), nullable=False),
+    Column("last_failed_at", DateTime(timezone=True), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("redrive", Integer, nullable=False),
+    UniqueConstraint("consumer", "topic", "partition", "kafka_offset", name="letters_once_per_record"),
+    CheckConstraint("status IN ('parked', 'redriven', 'discarded')", name="status_is_known"),
+    Index("letters_parked", "letter_id", postgresql_where=text("status = 'parked'")),
+)
+
+actions = Table(
+    "actions",
+    metadata,
+    Column("action_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("letter_id", BigInteger, ForeignKey("letters.letter_id"), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("redrive", Integer, nullable=False),
+    Column("correction", Text),
+    CheckConstraint("what IN ('redriven', 'discarded')", name="deed_is_known"),
+    CheckConstraint("who <> '' AND why <> ''", name="somebody_had_a_reason"),
+    Index("actions_letter_id", "letter_id"),
+)
+
+PLACE = (letters.c.consumer, letters.c.topic, letters.c.partition, letters.c.kafka_offset)
+"""Columns that tell where a record was read: unique for each dead letter."""

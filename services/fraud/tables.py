@@ -1,0 +1,43 @@
+"""Tables of fraud, and the statement that stores orders and locks their customers."""
+
+from sqlalchemy import Column, Index, MetaData, Table, bindparam, text
+from sqlalchemy.types import ARRAY, Boolean, DateTime, Integer, Text
+
+metadata = MetaData()
+
+customers = Table("customers", metadata, Column("customer_id", Text, primary_key=True))
+"""One row per customer, locked while orders of that customer are assessed."""
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False),
+    Column("placed_at", DateTime(timezone=True), nullable=False),
+    Index("sightings_by_customer", "customer_id", "placed_at", "order_id"),
+)
+
+assessments = Table(
+    "assessments",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("score", Integer, nullable=False),
+    Column("suspicious", Boolean, nullable=False),
+    Column("rules", ARRAY(Text), nullable=False),
+    Column("assessment_version", Integer, nullable=False, server_default="1"),
+)
+
+# Locks the customers' rows in the order of their ids, to avoid deadlocks.
+STORE_ORDERS = text("""
+    WITH locked AS (
+        INSERT INTO customers (customer_id) SELECT unnest(:customers)
+        ON CONFLICT (customer_id) DO UPDATE SET customer_id = excluded.customer_id
+    )
+    INSERT INTO sightings (order_id, customer_id, placed_at)
+    SELECT * FROM unnest(:order_ids, :customer_ids, :placed_at)
+""").bindparams(
+    bindparam("customers", type_=ARRAY(Text)),
+    bindparam("order_ids", type_=ARRAY(Text)),
+    bindparam("customer_ids", type_=ARRAY(Text)),
+    bindparam("placed_at", type_=ARRAY(DateTime(timezone=True))),
+)

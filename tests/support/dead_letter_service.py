@@ -1,0 +1,83 @@
+"""Dead letters as consumers park them, and the service that files them, without Kafka between."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from sqlalchemy import Row, Table, select
+
+from chassis.database import Database
+from chassis.dead_letters.reader import DeadLetterConsumer
+from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, split_headers, written
+from chassis.events.record import Record
+from chassis.outbox.publish import load_headers, outbox
+from services.dead_letters.api import app
+from services.dead_letters.service import service as dead_letters
+from tests.support.recording_service import Schemas, confirmed
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WHY = {"who": "ada", "why": "the bug is fixed"}
+
+
+def parked(original: Record, offset: int = 0, consumer: str = "fraud", **labels: Any) -> Record:
+    """What lies in the topic of a consumer's dead letters after it parked `original`."""
+    values = {
+        "topic": original.topic,
+        "partition": original.partition,
+        "kafka_offset": original.offset,
+        "record_at": original.at,
+        "attempts": 1,
+        "first_failed_at": NOON,
+        "redrive": 0,
+        "consumer": consumer,
+        "failure": "permanent",
+        "error_type": "Contradiction",
+        "error_message": "it cannot be",
+        "last_failed_at": NOON,
+    }
+    headers = [*original.headers, *written(DLQ_HEADERS, values | labels)]
+    return replace(
+        original, topic=f"{original.topic}.{consumer}.dlq", partition=0, offset=offset, headers=headers
+    )
+
+
+def many(count: int, consumer: str = "fraud") -> list[Record]:
+    return [
+        parked(confirmed(f"order-{n}", n), n, consumer, last_failed_at=NOON + timedelta(minutes=n))
+        for n in range(count)
+    ]
+
+
+async def file(database: Database, *records: Record, schemas: Schemas | None = None) -> None:
+    processor = DeadLetterConsumer(dead_letters, database, schemas or Schemas())  # type: ignore[arg-type]
+    await processor.process(records, asyncio.Event())
+
+
+def come_back(original: Record, redrive: int, **labels: Any) -> Record:
+    """The dead letter of one that was sent back and failed again."""
+    return parked(original, 100 + redrive, redrive=redrive, attempts=1 + redrive, **labels)
+
+
+@asynccontextmanager
+async def served(database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    app.state.database = database
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://letters") as client:
+        yield client
+
+
+async def kept(database: Database, table: Table) -> list[Row[Any]]:
+    async with database.transaction() as db:
+        return list(await db.execute(select(table).order_by(next(iter(table.primary_key)))))
+
+
+async def sent(database: Database) -> list[tuple[Row[Any], dict[str, bytes | None], Origin]]:
+    """What was sent back, in the order in which the relay will send it: row, own headers, and the labels."""
+    found = []
+    for row in await kept(database, outbox):
+        own, labels = split_headers(load_headers(row.headers), REDRIVE_HEADERS)
+        found.append((row, dict(own), Origin.read(labels)))
+    return found

@@ -1,0 +1,142 @@
+"""One service on a real database, hearing what arrives as its worker would, and what that makes of each order."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+from sqlalchemy import Column, select
+
+import schemas
+from chassis.consumer.inbox import mark_parked
+from chassis.consumer.parking import parked
+from chassis.consumer.processing import Processor
+from chassis.database import Database
+from chassis.events.avro import encode, frame
+from chassis.events.record import Record
+from chassis.events.topics import retry_topic
+from chassis.service import Service
+from schemas import Event
+from tests.support import sample_events
+from tests.support.arrivals import Arrival, Way
+from tests.support.handling import KnownSchemas
+from tests.support.order_histories import History, Request, Telling, about, aliases, place
+
+End = dict[str, list[Any]]
+"""By table, the rows about an order; under `said`, what was published about it."""
+
+
+class ServiceUnderTest:
+    """Orders are numbered, so that one database serves any number of them."""
+
+    def __init__(self, service: Service, database: Database) -> None:
+        self.service, self.database = service, database
+        self._processor = Processor(service, database, KnownSchemas())  # type: ignore[arg-type]
+        self._offsets = Counter[str]()
+        self._orders = 0
+
+    def handles(self, history: History) -> bool:
+        return any(type(step) in self.service.handlers for step in history.steps)
+
+    async def begin(self, history: History) -> Telling:
+        """A new order that is to have this history."""
+        self._orders += 1
+        order_id = f"order-{self._orders:05}"
+        if self.service.name == "orders":
+            async with self.database.transaction() as db:
+                await place(about(order_id, history.placed), db)
+        return history.tell(self.service, order_id)
+
+    async def handle(self, arrivals: Sequence[Arrival]) -> None:
+        for batch in _batches(arrivals, self.service.name):
+            first = batch[0]
+            if isinstance(first.step, Request):
+                await self._answer(first.order_id, first.step)
+            elif first.way is Way.PARKED:
+                await self._park(first.step)
+            else:
+                records = [self._record(arrival) for arrival in batch]
+                await self._processor.process(records, asyncio.Event())
+        assert not await sample_events.fetch(self.database, select(parked))
+
+    async def ends(self, histories: Mapping[str, History]) -> dict[str, End]:
+        """By order id; without ids that count, and without what the database fills in."""
+        said = await sample_events.said(self.database)
+        tables = {
+            table.name: await sample_events.fetch(self.database, select(*filter(_is_told, table.columns)))
+            for table in self.service.metadata.tables.values()
+        }
+        ends: dict[str, End] = {}
+        for order_id, history in histories.items():
+            events = [{"type": e.NAME, **e.to_record()} for e in said if e.key == order_id]
+            open = history.open.get(self.service.name, frozenset())
+            rows = {name: sorted(_about(order_id, found, open), key=repr) for name, found in tables.items()}
+            ends[order_id] = rows | {"said": list(_about(order_id, events, open))}
+        return ends
+
+    async def _answer(self, order_id: str, request: Request) -> None:
+        async with self.database.transaction() as db:
+            await request.answer(order_id, request.time, db)
+
+    async def _park(self, event: Event) -> None:
+        async with self.database.transaction() as db:
+            await mark_parked(db, self.service.name, [(_id_of(event), 0)])
+
+    def _record(self, arrival: Arrival) -> Record:
+        event, topic = arrival.step, topic_of(arrival, self.service.name)
+        assert isinstance(event, Event)
+        headers = {"ce_type": event.NAME, "ce_id": str(_id_of(event)), "ce_subject": event.key}
+        if arrival.way is Way.REDRIVEN:
+            headers["dlq_redrive"] = "1"
+        encoded = [(name, text.encode()) for name, text in headers.items()]
+        value = frame(schemas.EVENTS.index(type(event)), encode(event))
+        offset, self._offsets[topic] = self._offsets[topic], self._offsets[topic] + 1
+        return Record(topic, 0, offset, event.occurred_at, event.key.encode(), value, encoded)
+
+
+def topic_of(arrival: Arrival, service: str) -> str:
+    """What shares it and comes in a row can be one batch."""
+    if isinstance(arrival.step, Request) or arrival.way is Way.PARKED:
+        return ""
+    topic = arrival.step.TOPIC
+    return retry_topic(topic, service) if arrival.way is Way.REDRIVEN else topic
+
+
+def _batches(arrivals: Sequence[Arrival], service: str) -> Iterator[list[Arrival]]:
+    batch: list[Arrival] = []
+    for arrival in arrivals:
+        if batch and (batch[-1].ends_a_batch or _apart(batch[-1], arrival, service)):
+            yield batch
+            batch = []
+        batch.append(arrival)
+    if batch:
+        yield batch
+
+
+def _apart(one: Arrival, other: Arrival, service: str) -> bool:
+    topics = {topic_of(one, service), topic_of(other, service)}
+    return len(topics) > 1 or topics == {""}
+
+
+def _id_of(event: Event) -> Any:
+    return uuid5(NAMESPACE_OID, f"{event.NAME} {event.key}")
+
+
+def _is_told(column: Column[Any]) -> bool:
+    return column.identity is None and column.server_default is None
+
+
+def _about(order_id: str, rows: Sequence[dict[str, Any]], open: frozenset[str]) -> Iterator[dict[str, Any]]:
+    """Those that name the order anywhere, told of no order in particular."""
+    for row in rows:
+        if order_id in repr(row):
+            yield {name: _anonymous(value, order_id) for name, value in row.items() if name not in open}
+
+
+def _anonymous(value: Any, order_id: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    for id, alias in aliases(order_id).items():
+        value = value.replace(id, alias)
+    return value

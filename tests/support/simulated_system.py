@@ -1,0 +1,189 @@
+"""Simulates the system for tests of `verify`: the real services on real Postgres, events delivered without Kafka."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+from uuid import uuid4
+
+from fastavro import schemaless_reader
+from sqlalchemy import Row, text
+from sqlalchemy.engine import URL
+
+from chassis.consumer.inbox import claim
+from chassis.consumer.offsets import BatchCounts, advance
+from chassis.database import Database
+from chassis.migrations import migrate
+from chassis.service import Service, load
+from fanout.verify.audit import audit
+from fanout.verify.reconcile import Account
+from fanout.verify.report import Report
+from schemas import EVENTS, Event
+from schemas.files import parsed_schema
+from services.orders.api import call_off
+from services.orders.models import NewOrder
+from services.payments.api import settle_invoice
+from services.payments.models import NewPayment
+from tests.support import sample_events
+from tests.support.databases import administer, named_url
+
+SERVICES = (
+    "analytics",
+    "dead_letters",
+    "fraud",
+    "fulfillment",
+    "inventory",
+    "notifications",
+    "orders",
+    "payments",
+)
+TYPES = {event_type.NAME: event_type for event_type in EVENTS}
+UNSENT = text("SELECT id, event_id, type, payload FROM outbox WHERE published_at IS NULL ORDER BY id")
+SENT = text(
+    "UPDATE outbox SET published_at = now(), kafka_partition = 0, kafka_offset = :offset WHERE id = :id"
+)
+
+
+@dataclass
+class SimulatedSystem:
+    """Offsets grow by one a topic, all in partition 0. Only what `deliver` delivers is ever received."""
+
+    databases: Mapping[str, Database]
+    offsets: Counter[str] = field(default_factory=Counter)
+
+    async def order(self, product: str = "mug", card: str | None = "tok_visa", quantity: int = 1) -> str:
+        new = NewOrder(
+            customer_id=f"customer-{uuid4().hex[:8]}",
+            currency="EUR",
+            payment_method="card" if card else "invoice",
+            card_token=card,
+            lines=[{"product_id": product, "quantity": quantity}],
+        )
+        return await sample_events.place_order(self.databases["orders"], new)
+
+    async def cancel(self, order_id: str) -> None:
+        async with self.databases["orders"].transaction() as db:
+            await call_off(order_id, db)
+
+    async def pay(self, order_id: str) -> None:
+        ((cents,),) = await self.run(
+            "payments", f"SELECT amount_cents FROM payments WHERE order_id = '{order_id}'"
+        )
+        async with self.databases["payments"].transaction() as db:
+            await settle_invoice(NewPayment(order_id=order_id, amount_cents=cents, currency="EUR"), db)
+
+    async def close(self) -> None:
+        for database in self.databases.values():
+            await database.close()
+
+    async def deliver(self) -> None:
+        """Until nobody has anything more to say."""
+        while sum([await self.collect(service) for service in SERVICES]):
+            pass
+
+    async def run(self, service: str, sql: str) -> list[Row[*tuple[Any, ...]]]:
+        async with self.databases[service].transaction() as db:
+            results = [await db.execute(text(part.replace(":", r"\:"))) for part in sql.split(";")]
+            return list(results[-1]) if results[-1].returns_rows else []
+
+    async def audit(self) -> Report:
+        return await audit({name: url_of(database) for name, database in self.databases.items()})
+
+    async def collect(self, service: str) -> int:
+        """Hands what a service has published to all who listen; returns how many events that were."""
+        async with self.databases[service].transaction() as db:
+            rows = list(await db.execute(UNSENT))
+        for row in rows:
+            event = _event(row)
+            offset = self.offsets[event.TOPIC]
+            self.offsets[event.TOPIC] += 1
+            async with self.databases[service].transaction() as db:
+                await db.execute(SENT, {"offset": offset, "id": row.id})
+            for listener in SERVICES:
+                await self._hand_over(load(listener), row, event, offset)
+        return len(rows)
+
+    async def _hand_over(self, to: Service, row: Row[*tuple[Any, ...]], event: Event, offset: int) -> None:
+        if type(event) not in to.handlers:
+            return
+        async with self.databases[to.name].transaction() as db:
+            if await claim(db, to.name, [(row.event_id, 0)]):
+                await to.handlers[type(event)]([event], db)
+            await advance(db, to.name, event.TOPIC, 0, offset + 1, BatchCounts(received=1, applied=1))
+
+
+@dataclass(frozen=True)
+class Honest:
+    """Names the template databases of a system in which everything was delivered, and its orders by outcome."""
+
+    names: Mapping[str, str]
+    offsets: Mapping[str, int]
+    orders: Mapping[str, str]
+
+
+def _event(row: Row[*tuple[Any, ...]]) -> Event:
+    event_type = TYPES[row.type]
+    record = schemaless_reader(BytesIO(row.payload), parsed_schema(event_type), None)
+    return event_type.from_record(record)  # type: ignore[arg-type]
+
+
+def url_of(database: Database) -> str:
+    return database.engine.url.render_as_string(hide_password=False)
+
+
+async def live(simulated: SimulatedSystem, names: Mapping[str, str]) -> Honest:
+    orders = {
+        "shipped": await simulated.order(),
+        "declined": await simulated.order(card="tok_declined"),
+        "sold_out": await simulated.order("sold-out-poster"),
+        "unpaid": await simulated.order(card=None),
+        "paid": await simulated.order(card=None),
+        "called_off": await simulated.order(),
+    }
+    await simulated.cancel(orders["called_off"])
+    await simulated.deliver()
+    await simulated.pay(orders["paid"])
+    await simulated.deliver()
+    await simulated.close()
+    return Honest(names, simulated.offsets, orders)
+
+
+def simulated_at(
+    server: URL, names: Mapping[str, str], offsets: Mapping[str, int] | None = None
+) -> SimulatedSystem:
+    """`names`: service -> database."""
+    return SimulatedSystem(
+        {service: Database(named_url(server, name)) for service, name in names.items()},
+        Counter(offsets or {}),
+    )
+
+
+async def create(server: URL, prefix: str) -> dict[str, str]:
+    """Migrated databases, by service."""
+    names = {service: f"{prefix}_{service}" for service in SERVICES}
+    for service, name in names.items():
+        await administer(server, f"CREATE DATABASE {name}")
+        await migrate(load(service), named_url(server, name))
+    return names
+
+
+async def copy(server: URL, names: Mapping[str, str], suffix: str) -> dict[str, str]:
+    for name in names.values():
+        await administer(server, f"CREATE DATABASE {name}_{suffix} TEMPLATE {name}")
+    return {service: f"{name}_{suffix}" for service, name in names.items()}
+
+
+async def drop(server: URL, names: Iterable[str]) -> None:
+    for name in names:
+        await administer(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def of(report: Report, consumer: str) -> Account:
+    return next(account for account in report.accounts if account.consumer == consumer)
+
+
+async def placed(simulated: SimulatedSystem, order: str) -> str:
+    """The id of its first fact."""
+    wanted = f"SELECT event_id FROM outbox WHERE aggregate_id = '{order}' AND type = 'OrderPlaced'"
+    return str((await simulated.run("orders", wanted))[0][0])
