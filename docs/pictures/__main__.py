@@ -33,7 +33,11 @@ def main() -> None:
 def printed(*command: str) -> str:
     """Returns what the command writes to standard output, with its colours."""
     done = subprocess.run(
-        [sys.executable, "-m", *command], env=os.environ | COLOURED, stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-m", *command],
+        env=os.environ | COLOURED,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return done.stdout
 

@@ -50,5 +50,7 @@ def does_what_it_shows(
     for step, output, status in zip(steps, printed[::2], printed[1::2], strict=True):
         assert status == "0", f"$ {step.command}\n{output}"
         if step.shown:
-            is_shown = doctest.OutputChecker().check_output(step.shown + "\n", output.rstrip() + "\n", options)
+            is_shown = doctest.OutputChecker().check_output(
+                step.shown + "\n", output.rstrip() + "\n", options
+            )
             assert is_shown, f"$ {step.command}\n{output}"

@@ -1,4 +1,4 @@
-"""A new consumer in a copy of the tree: scaffolded, tested, started, and removed; nobody else notices."""
+"""docs/add-a-consumer.md in a copy of the tree: the consumer is written, started, tested and removed."""
 
 import json
 import os
