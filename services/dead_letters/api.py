@@ -69,13 +69,13 @@ async def show_letter(letter_id: LetterId, db: Db) -> LetterResponse:
 
 
 @app.post("/letters/{letter_id}/redrive", response_model=LetterResponse)
-async def redrive_letter(letter_id: LetterId, asked: Redriving, once: Idempotent) -> Response:
-    return await once(asked, lambda db: redrive(letter_id, asked, db))
+async def redrive_letter(letter_id: LetterId, asked: Redriving, request: Idempotent) -> Response:
+    return await request.run(asked, redrive, letter_id, asked)
 
 
 @app.post("/letters/{letter_id}/discard", response_model=LetterResponse)
-async def discard_letter(letter_id: LetterId, asked: Deciding, once: Idempotent) -> Response:
-    return await once(asked, lambda db: discard(letter_id, asked, db))
+async def discard_letter(letter_id: LetterId, asked: Deciding, request: Idempotent) -> Response:
+    return await request.run(asked, discard, letter_id, asked)
 
 
 @app.post("/letters/redrive")
@@ -90,7 +90,7 @@ async def discard_letters(asked: DiscardingMany, request: Request) -> Done:
     return await page_by_page(asked, act, request)
 
 
-async def redrive(letter_id: int, asked: Redriving, db: AsyncConnection) -> LetterResponse:
+async def redrive(db: AsyncConnection, letter_id: int, asked: Redriving) -> LetterResponse:
     if (letter := await deeds.lock(letter_id, db)) is None:
         raise not_found(letter_id)
     try:
@@ -108,7 +108,7 @@ async def redrive(letter_id: int, asked: Redriving, db: AsyncConnection) -> Lett
     return await show(letter_id, db)
 
 
-async def discard(letter_id: int, asked: Deciding, db: AsyncConnection) -> LetterResponse:
+async def discard(db: AsyncConnection, letter_id: int, asked: Deciding) -> LetterResponse:
     if (letter := await deeds.lock(letter_id, db)) is None:
         raise not_found(letter_id)
     try:
