@@ -13,7 +13,7 @@ from fanout import cli
 PAGE = Path(__file__).parent / "commands.md"
 HEAD = """# Commands
 
-Written by `python -m docs.commands` from what `fanout --help` says; `make check` compares. Every command takes `--help`.
+Written by `make docs` from what `fanout --help` says; `make check` compares. Every command takes `--help`.
 """
 
 
