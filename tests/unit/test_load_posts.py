@@ -6,8 +6,8 @@ from time import perf_counter
 
 import pytest
 
-from fanout.load.asking import Answer, ask
-from fanout.load.http import Client
+from fanout.http_client import Client
+from fanout.load import Answer, post
 from tests.support.scripted_api import CLOSE, SILENCE, Reply, Request, scripted_api
 
 CREATED = Reply(201, {"order_id": "o1"})
@@ -33,7 +33,7 @@ async def asked(
     not_yet: tuple[int, ...] = (),
 ) -> Answer:
     async with scripted_api(script) as url, Client(url, timeout=0.2) as client:
-        return await ask(client, "/orders", {"a": 1}, patience, patient, not_yet)
+        return await post(client, "/orders", {"a": 1}, patience, patient, not_yet)
 
 
 def unused_url() -> str:
@@ -102,7 +102,7 @@ async def test_what_may_have_arrived_ends_unknown(trouble: Reply) -> None:
 @pytest.mark.parametrize("patient", [True, False])
 async def test_what_was_never_sent_ends_failed(patient: bool) -> None:
     async with Client(unused_url()) as client:
-        answer = await ask(client, "/orders", {}, 0.2, patient)
+        answer = await post(client, "/orders", {}, 0.2, patient)
     assert answer.state == "failed" and "not connected" in answer.problem
 
 

@@ -38,7 +38,7 @@ def test_an_effect_may_be_pending_while_its_order_is_open() -> None:
     assert (verdict.offenders, verdict.pending) == (["2"], ["1"])
 
 
-def test_a_surplus_is_never_pending() -> None:
+def test_an_excess_is_never_pending() -> None:
     assert judge(HAS, facts(a="1"), facts(a="1", b=""), {"1"}).offenders == ["1"]
 
 
@@ -54,8 +54,8 @@ def test_one_of_several_counterparts_is_enough() -> None:
     assert judge(rule, stated, stated, set()).offenders == ["3"]
 
 
-def test_a_rule_over_a_fact_that_nobody_states_does_not_hold() -> None:
-    assert judge(HAS, facts(a="1"), facts(a="1"), set()).offenders == ["no service states s.b"]
+def test_a_rule_over_a_fact_that_no_service_has_does_not_hold() -> None:
+    assert judge(HAS, facts(a="1"), facts(a="1"), set()).offenders == ["no checks.sql has the fact s.b"]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.sentence)

@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 client for POSTs: connections stay open, and a request costs a tenth of what httpx needs for it.
+"""Sends POSTs over kept-alive HTTP/1.1 connections, at a tenth of the CPU time that httpx needs for a request.
 
-They carry an Idempotency-Key, so one that meets a connection which the server is just closing is sent once more.
+Requests carry an Idempotency-Key, so one that meets a connection which the server is just closing is sent again.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Response:
 class Client:
     """Sends requests to one server, each over an idle connection or a new one.
 
-    `at_once` limits how many requests are under way; without it nothing but the operating system does.
+    `at_once` limits the number of concurrent requests; without it only the operating system does.
     """
 
     def __init__(self, url: str, timeout: float = 10.0, at_once: int | None = None) -> None:
@@ -103,12 +103,12 @@ class Client:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection and the one request that is under way on it."""
+    """One connection with at most one request in flight."""
 
     def __init__(self) -> None:
         self.closed = False
         self.answering = False
-        """Whether anything of the answer to the last request has arrived."""
+        """True once any bytes of the answer to the last request have arrived."""
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._waiting: asyncio.Future[Response] | None = None
@@ -134,7 +134,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._fail(f"what came is not HTTP: {error}")
+            self._fail(f"the answer is not HTTP: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(f"the server closed the connection{f': {error}' if error else ''}")
@@ -144,7 +144,7 @@ class _Connection(asyncio.Protocol):
         if self._waiting and not self._waiting.done():
             self._waiting.set_exception(NoAnswer(problem))
 
-    # What httptools calls while it reads an answer.
+    # httptools calls these while it parses an answer.
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
