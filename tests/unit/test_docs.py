@@ -128,7 +128,7 @@ def test_every_command_of_the_readme_is_on_a_page_that_is_run() -> None:
 
 
 def test_the_page_of_commands_is_what_help_says() -> None:
-    assert commands.PAGE.read_text() == commands.text()
+    assert commands.PAGE.read_text() == commands.text(), "a help text changed: run make docs"
 
 
 def test_every_decision_is_in_the_index_with_its_title() -> None:
