@@ -16,7 +16,7 @@ class UnreadableSecrets(Exception):
 
 
 class Settings(BaseSettings):
-    """Each setting is the variable `FANOUT_<NAME>`. API processes get neither `FANOUT_KAFKA` nor `FANOUT_REGISTRY_URL`."""
+    """Read from variables `FANOUT_<NAME>`. API processes get neither `FANOUT_KAFKA` nor `FANOUT_REGISTRY_URL`."""
 
     model_config = SettingsConfigDict(env_prefix="FANOUT_", frozen=True)
 

@@ -18,17 +18,23 @@ import orjson
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-EVENTS = Counter("fanout_events", "Records by outcome: applied, duplicate, parked", ["consumer", "topic", "outcome"])
+EVENTS = Counter(
+    "fanout_events", "Records by outcome: applied, duplicate, parked", ["consumer", "topic", "outcome"]
+)
 BATCH_SECONDS = Histogram(
     "fanout_batch_duration_seconds", "Time from the first read of a batch to its commit", ["consumer"]
 )
 RELAYED = Counter("fanout_relayed_events", "Outbox rows that Kafka confirmed", ["service"])
 RELAY_ACTIVE = Gauge("fanout_relay_active", "1 if the relay of this process is the active one", ["service"])
 UNSENT = Gauge("fanout_outbox_unsent", "Outbox rows to send, counted up to 10,000", ["service"])
-OLDEST_UNSENT = Gauge("fanout_outbox_oldest_unsent_seconds", "Age of the oldest outbox row to send", ["service"])
+OLDEST_UNSENT = Gauge(
+    "fanout_outbox_oldest_unsent_seconds", "Age of the oldest outbox row to send", ["service"]
+)
 SET_ASIDE = Gauge("fanout_outbox_set_aside", "Outbox rows that cannot be sent", ["service"])
 HELD = Gauge(
-    "fanout_partition_held", "1 if the partition cannot be read at its next offset", ["consumer", "topic", "partition"]
+    "fanout_partition_held",
+    "1 if the partition cannot be read at its next offset",
+    ["consumer", "topic", "partition"],
 )
 HOLDING = Gauge("fanout_consumer_holding", "Partitions that wait for an unavailable dependency", ["consumer"])
 
