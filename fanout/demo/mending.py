@@ -29,7 +29,7 @@ class Mended:
 
     def lines(self) -> list[str]:
         letter = self.letter
-        number, of = letter["letter_id"], f"{letter['type']} of order {self.order_id}"
+        number, of = letter["dead_letter_id"], f"{letter['type']} of order {self.order_id}"
         return [
             f"parked    letter {number}, {of}: {letter['error_message']}",
             f"fixed     fanout dlq redrive {number} --correct whole.json --why '{WHY}'",
@@ -48,15 +48,15 @@ async def mend_one(addresses: Addresses) -> Mended:
         letter = await _until(lambda: _letter(client, since, order_id), nothing)
         began = monotonic()
         signed = {"who": "fanout demo", "why": WHY, "correction": whole}
-        await asyncio.to_thread(client.post, f"/letters/{letter['letter_id']}/redrive", signed)
+        await asyncio.to_thread(client.post, f"/dead-letters/{letter['dead_letter_id']}/redrive", signed)
     url = f"{addresses.apis['orders']}/orders/{order_id}"
     status = await _until(lambda: _final_status(url), f"order {order_id} does not go on")
     return Mended(letter, order_id, status, monotonic() - began)
 
 
 def _letter(client: Client, since: str, order_id: str) -> dict[str, Any] | None:
-    parked = client.get("/letters", {"consumer": "orders", "status": "parked", "since": since})
-    return next((letter for letter in parked["letters"] if letter["key"] == order_id), None)
+    parked = client.get("/dead-letters", {"consumer": "orders", "status": "parked", "since": since})
+    return next((letter for letter in parked["dead_letters"] if letter["key"] == order_id), None)
 
 
 def _final_status(url: str) -> str | None:

@@ -125,7 +125,7 @@ def _act(deed: str, ids: Sequence[int] | None, chosen: Mapping[str, Any], body: 
 
 def _all_of(client: Client, deed: str, body: Mapping[str, Any]) -> None:
     count = 0
-    for done in client.pages(f"/letters/{deed}", body):
+    for done in client.pages(f"/dead-letters/{deed}", body):
         count += done
         say(f"{count} so far")
     print(f"{DONE[deed]}: {count} {'letter' if count == 1 else 'letters'}")
@@ -134,13 +134,13 @@ def _all_of(client: Client, deed: str, body: Mapping[str, Any]) -> None:
 def _one_by_one(client: Client, deed: str, ids: Sequence[int], body: Mapping[str, Any]) -> None:
     """All of them, whatever becomes of one."""
     failures = []
-    for letter_id in ids:
+    for dead_letter_id in ids:
         try:
-            client.post(f"/letters/{letter_id}/{deed}", body)
+            client.post(f"/dead-letters/{dead_letter_id}/{deed}", body)
         except Refusal as refusal:
             failures.append(refusal)
             print(f"error: {refusal}", file=sys.stderr)
         else:
-            print(f"{DONE[deed]}: letter {letter_id}")
+            print(f"{DONE[deed]}: letter {dead_letter_id}")
     if failures:
         raise typer.Exit(max(failure.exit_code for failure in failures))

@@ -35,7 +35,7 @@ def ls(
     asked = {"consumer": consumer, "topic": topic, "reason": reason, "since": since, "until": until}
     found, has_more = _found(asked | {"status": None if status == "all" else status}, limit)
     if json_output:
-        print(json.dumps({"letters": found, "more": has_more}, indent=2))
+        print(json.dumps({"dead_letters": found, "more": has_more}, indent=2))
         return
     if not found:
         print("no dead letters" if status == "all" else f"no {status} dead letters")
@@ -46,7 +46,7 @@ def ls(
 
 
 def show(
-    letter_id: Annotated[int, typer.Argument(metavar="ID", help="As ls shows it.", show_default=False)],
+    dead_letter_id: Annotated[int, typer.Argument(metavar="ID", help="As ls shows it.", show_default=False)],
     json_output: Json = False,
 ) -> None:
     """Show a dead letter: why it was parked, what it says or the bytes, its headers, and what was done about it.
@@ -54,7 +54,7 @@ def show(
     Example: fanout dlq show 7
     """
     with open_client() as client:
-        letter = client.get(f"/letters/{letter_id}", {})
+        letter = client.get(f"/dead-letters/{dead_letter_id}", {})
     if json_output:
         print(json.dumps(letter, indent=2))
         return
@@ -68,7 +68,9 @@ def _found(asked: dict[str, Any], limit: int) -> tuple[list[dict[str, Any]], boo
     after: int | None = 0
     with open_client() as client:
         while after is not None and len(found) < limit:
-            page = client.get("/letters", asked | {"after": after, "limit": min(PAGE, limit - len(found))})
-            found += page["letters"]
+            page = client.get(
+                "/dead-letters", asked | {"after": after, "limit": min(PAGE, limit - len(found))}
+            )
+            found += page["dead_letters"]
             after = page["next_after"]
     return found, after is not None

@@ -34,7 +34,7 @@ def table(letters: Sequence[DeadLetter]) -> Table:
 
 def _cells(letter: DeadLetter) -> tuple[object, ...]:
     return (
-        letter["letter_id"],
+        letter["dead_letter_id"],
         letter["consumer"],
         f"{letter['topic']} {letter['partition']}/{letter['kafka_offset']}",
         (letter["type"] or "-")[:40],
@@ -55,7 +55,7 @@ def printable(text: object) -> str:
 
 
 def _lines(letter: DeadLetter) -> Iterator[str]:
-    yield f"letter {letter['letter_id']}: {BECAME[letter['status']]}"
+    yield f"letter {letter['dead_letter_id']}: {BECAME[letter['status']]}"
     yield (
         f"{letter['consumer']} parked it from {letter['topic']}, partition {letter['partition']}, "
         f"offset {letter['kafka_offset']}, after {letter['attempts']} tries, {_second(letter['last_failed_at'])} UTC"
@@ -66,8 +66,8 @@ def _lines(letter: DeadLetter) -> Iterator[str]:
     yield ""
     yield f"key: {letter['key']}"
     yield from (f"{header['name']}: {header['value']}" for header in letter["headers"])
-    if letter["cut"]:
-        yield f"cut, being too long to show: {', '.join(letter['cut'])}"
+    if letter["truncated"]:
+        yield f"cut, being too long to show: {', '.join(letter['truncated'])}"
     yield from _audit(letter)
 
 

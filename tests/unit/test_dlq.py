@@ -34,7 +34,7 @@ def run(*arguments: str, stdin: str = "") -> Any:
 def test_ls_asks_for_what_was_said_and_shows_what_came_as_text_not_as_markup(
     dead_letters_api: ScriptedApi,
 ) -> None:
-    dead_letters_api.answers = [(200, {"letters": [LETTER], "next_after": None})]
+    dead_letters_api.answers = [(200, {"dead_letters": [LETTER], "next_after": None})]
     done = run("ls", "--consumer", "fraud", "--reason", "permanent", "--since", "2026-03-01T12:00:00Z")
     [(path, _)] = dead_letters_api.asked
     assert "consumer=fraud" in path and "reason=permanent" in path and "status=parked" in path
@@ -44,17 +44,17 @@ def test_ls_asks_for_what_was_said_and_shows_what_came_as_text_not_as_markup(
 
 def test_ls_goes_through_the_pages_up_to_its_limit(dead_letters_api: ScriptedApi) -> None:
     dead_letters_api.answers = [
-        (200, {"letters": [LETTER] * 200, "next_after": 200}),
-        (200, {"letters": [LETTER] * 50, "next_after": 250}),
+        (200, {"dead_letters": [LETTER] * 200, "next_after": 200}),
+        (200, {"dead_letters": [LETTER] * 50, "next_after": 250}),
     ]
     done = json.loads(run("ls", "--limit", "250", "--status", "all", "--json").stdout)
-    assert (len(done["letters"]), done["more"]) == (250, True)
+    assert (len(done["dead_letters"]), done["more"]) == (250, True)
     assert ["after=200" in path and "limit=50" in path for path, _ in dead_letters_api.asked] == [False, True]
     assert not any("status" in path for path, _ in dead_letters_api.asked)
 
 
 def test_nothing_to_list_is_said(dead_letters_api: ScriptedApi) -> None:
-    dead_letters_api.answers = [(200, {"letters": [], "next_after": None})]
+    dead_letters_api.answers = [(200, {"dead_letters": [], "next_after": None})]
     assert run("ls").stdout.strip() == "no parked dead letters"
 
 
@@ -74,7 +74,7 @@ def test_redrive_of_ids_says_who_and_why_each_with_a_key_of_its_own(
 ) -> None:
     done = run("redrive", "7", "8", "--why", "fixed", "--who", "ada")
     assert dead_letters_api.asked == [
-        (f"/letters/{n}/redrive", {"who": "ada", "why": "fixed"}) for n in (7, 8)
+        (f"/dead-letters/{n}/redrive", {"who": "ada", "why": "fixed"}) for n in (7, 8)
     ]
     assert len(set(dead_letters_api.keys)) == 2 and None not in dead_letters_api.keys
     assert done.stdout.splitlines() == ["sent back: letter 7", "sent back: letter 8"]
@@ -82,17 +82,19 @@ def test_redrive_of_ids_says_who_and_why_each_with_a_key_of_its_own(
 
 def test_redrive_by_filter_goes_on_until_nothing_is_left(dead_letters_api: ScriptedApi) -> None:
     dead_letters_api.answers = [
-        (200, {"letters": 500, "next_after": 600}),
-        (200, {"letters": 7, "next_after": None}),
+        (200, {"count": 500, "next_after": 600}),
+        (200, {"count": 7, "next_after": None}),
     ]
     done = run("redrive", "--consumer", "fraud", "--why", "fixed", "--who", "ada")
     said = {"who": "ada", "why": "fixed", "consumer": "fraud", "limit": 500}
-    assert dead_letters_api.asked == [("/letters/redrive", said | {"after": after}) for after in (0, 600)]
+    assert dead_letters_api.asked == [
+        ("/dead-letters/redrive", said | {"after": after}) for after in (0, 600)
+    ]
     assert done.stdout.strip() == "sent back: 507 letters"
 
 
 def test_everything_is_discarded_only_if_that_is_said(dead_letters_api: ScriptedApi) -> None:
-    dead_letters_api.answers = [(200, {"letters": 1, "next_after": None})]
+    dead_letters_api.answers = [(200, {"count": 1, "next_after": None})]
     assert run("discard", "--all", "--why", "a test").stdout.strip() == "discarded: 1 letter"
     assert dead_letters_api.asked[0][1]["all"] is True
 
@@ -160,7 +162,7 @@ def test_one_that_is_refused_does_not_keep_the_others(dead_letters_api: Scripted
 def test_a_busy_service_is_asked_again_with_the_same_key(dead_letters_api: ScriptedApi) -> None:
     dead_letters_api.answers = [(503, {"detail": "later"}), (200, LETTER)]
     with Client(dead_letters_api.url) as client:
-        assert client.post("/letters/7/redrive", {}) == LETTER
+        assert client.post("/dead-letters/7/redrive", {}) == LETTER
     assert len(dead_letters_api.keys) == 2 and len(set(dead_letters_api.keys)) == 1
 
 
@@ -169,7 +171,7 @@ def test_a_service_that_is_down_is_one_sentence() -> None:
         Client("http://127.0.0.1:9", patience=0) as client,
         pytest.raises(Unreachable, match="fanout status"),
     ):
-        client.get("/letters", {})
+        client.get("/dead-letters", {})
 
 
 def test_a_refused_input_is_a_wrong_use() -> None:
