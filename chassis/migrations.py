@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 
 from chassis import database, retention
-from chassis.consumer import crash_loop, inbox, offsets, parking, positions, subscriptions
+from chassis.consumer import crash_loop, held, inbox, offsets, parking, subscriptions
 from chassis.database import Database
 from chassis.http import idempotency
 from chassis.outbox import table as outbox_table
@@ -28,7 +28,7 @@ CHASSIS_TABLES = (
     inbox,
     outbox_table,
     parking,
-    positions,
+    held,
     offsets,
     terms,
     crash_loop,

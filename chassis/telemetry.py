@@ -12,7 +12,7 @@ from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -39,47 +39,31 @@ GROUP_SIZE = Histogram(
 
 TRACEPARENT = re.compile(r"00-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
-NO_CAUSES: Mapping[str, str] = MappingProxyType({})
-_causes: ContextVar[Mapping[str, str]] = ContextVar("parent_contexts", default=NO_CAUSES)
-"""Per aggregate, the traceparent of the event or request that is being handled; "" stands for any."""
-
-
-class Measured(Protocol):
-    """What is measured of an outbox."""
-
-    @property
-    def unsent(self) -> int: ...
-    @property
-    def oldest_unsent_seconds(self) -> float: ...
-    @property
-    def set_aside(self) -> int: ...
-
-
-def outbox_measured(service: str, backlog: Measured) -> None:
-    UNSENT.labels(service).set(backlog.unsent)
-    OLDEST_UNSENT.labels(service).set(backlog.oldest_unsent_seconds)
-    SET_ASIDE.labels(service).set(backlog.set_aside)
+NO_CONTEXTS: Mapping[str, str] = MappingProxyType({})
+_parent_contexts: ContextVar[Mapping[str, str]] = ContextVar("parent_contexts", default=NO_CONTEXTS)
+"""The traceparent of the event or request that is being handled, by aggregate id; "" stands for all aggregates."""
 
 
 def set_parent_contexts(traceparents: Mapping[str, str]) -> None:
-    """Says what the facts published from here on follow from: traceparent by aggregate id."""
-    _causes.set(traceparents)
+    """Sets what the events published from here on follow from: traceparents by aggregate id."""
+    _parent_contexts.set(traceparents)
 
 
-def cause() -> str:
-    """Returns the traceparent of the request that is being handled, or "" outside of one."""
-    return _causes.get().get("", "")
+def current_traceparent() -> str:
+    """Returns the traceparent of the request that is being handled, or "" outside a request."""
+    return _parent_contexts.get().get("", "")
 
 
 def traceparent_for(aggregate_id: str) -> str:
-    """A new span in the trace that led here, or in a new trace (W3C Trace Context, version 00)."""
-    parent_contexts = _causes.get()
-    cause = TRACEPARENT.fullmatch(parent_contexts.get(aggregate_id, parent_contexts.get("", "")))
-    trace_id = cause["trace_id"] if cause else secrets.token_hex(16)
+    """Returns a new span in the trace of the aggregate's parent context, or in a new trace (W3C, version 00)."""
+    contexts = _parent_contexts.get()
+    parent = TRACEPARENT.fullmatch(contexts.get(aggregate_id, contexts.get("", "")))
+    trace_id = parent["trace_id"] if parent else secrets.token_hex(16)
     return f"00-{trace_id}-{secrets.token_hex(8)}-01"
 
 
 def trace_id_of(traceparent: str) -> str:
+    """Returns the trace id, or "" if `traceparent` is not valid."""
     match = TRACEPARENT.fullmatch(traceparent)
     return match["trace_id"] if match else ""
 

@@ -15,10 +15,10 @@ from starlette.routing import BaseRoute
 
 from chassis import liveness, retention
 from chassis.config import Settings
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.kafka import Consumer
-from chassis.consumer.outages import Stopped, pause, short
 from chassis.consumer.positions import Positions
-from chassis.consumer.processing import Processor
+from chassis.consumer.retry import Stopped, describe, pause
 from chassis.database import Database
 from chassis.dead_letters.reader import DeadLetterConsumer
 from chassis.events.registry import Registry
@@ -88,7 +88,7 @@ def _consumer(service: Service, database: Database, registry: Registry, settings
     if service.dead_letter_handler:
         letters = DeadLetterConsumer(service, database, registry)
         return Consumer(positions, re.compile(DEAD_LETTERS), letters, settings)
-    return Consumer(positions, service.topics, Processor(service, database, registry), settings)
+    return Consumer(positions, service.topics, EventProcessor(service, database, registry), settings)
 
 
 async def restart_on_failure(
@@ -101,7 +101,9 @@ async def restart_on_failure(
                 await task(database, settings, stop)
                 return
             except Exception as error:  # last resort of this loop: whatever it was, its rows are still there
-                log.exception("background_task_failed", error=short(error), next_try_seconds=ERRAND_SECONDS)
+                log.exception(
+                    "background_task_failed", error=describe(error), next_try_seconds=ERRAND_SECONDS
+                )
             await pause(ERRAND_SECONDS, stop)
 
 

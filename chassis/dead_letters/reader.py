@@ -9,9 +9,9 @@ from uuid import UUID
 import structlog
 
 from chassis import telemetry
-from chassis.consumer.crash_loop import KilledItsWorker
+from chassis.consumer.crash_loop import WorkerCrashed
 from chassis.consumer.offsets import BatchCounts, advance
-from chassis.consumer.outages import through_outages
+from chassis.consumer.retry import wait_out_outages
 from chassis.database import Database
 from chassis.events.dead_letter import DLQ_HEADERS, Headers, Origin, moment, split_headers, storable
 from chassis.events.record import EVENT_TYPES, Record, Unreadable, read
@@ -65,9 +65,9 @@ class DeadLetterConsumer:
                 await advance(db, self._name, last.topic, last.partition, last.offset + 1, counts)
             telemetry.EVENTS.labels(self._name, last.topic, "applied").inc(len(letters))
 
-        await through_outages(file, stop, self._name, waits_for=lambda _: True)
+        await wait_out_outages(file, stop, self._name, waits_for=lambda _: True)
 
-    async def leave(self, partitions: Sequence[tuple[str, int]]) -> None:
+    async def release(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Nothing was noted about them: filing reads no value that could kill it."""
 
 
@@ -106,7 +106,7 @@ async def opened(record: Record, registry: Registry) -> DeadLetter:
 
 async def _decoded(record: Record, error_type: str, registry: Registry) -> tuple[Event | None, str | None]:
     """Returns the event, or why there is none. What killed a worker is not read: it would kill this one, too."""
-    if error_type == KilledItsWorker.__name__:
+    if error_type == WorkerCrashed.__name__:
         return None, "not decoded: it killed the workers that did"
     heard = await read(record, EVENT_TYPES, registry)
     if isinstance(heard, Unreadable):

@@ -11,6 +11,7 @@ from chassis.errors import PermanentFailure
 from chassis.events.avro import decode
 from chassis.events.registry import Registry
 from chassis.events.topics import RETRY, event_topic
+from chassis.telemetry import trace_id_of
 from schemas import Event
 
 REDRIVES = 10_000
@@ -59,6 +60,18 @@ class Record:
         """How often an operator has sent it back; believed only of a topic that is there for that."""
         count = self.header("dlq_redrive") if self.topic.endswith(RETRY) else ""
         return int(count) if count.isdecimal() and len(count) < 5 else 0
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """Names the record in a log line."""
+        return {
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "event_id": self.header("ce_id"),
+            "order_id": self.header("ce_subject"),
+            "trace_id": trace_id_of(self.header("traceparent")),
+        }
 
 
 @dataclass(frozen=True, slots=True)

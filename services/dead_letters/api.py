@@ -73,16 +73,16 @@ async def show_dead_letter(dead_letter_id: DeadLetterId, db: Db) -> DeadLetterRe
 
 @app.post("/dead-letters/{dead_letter_id}/redrive", response_model=DeadLetterResponse)
 async def redrive_dead_letter(
-    dead_letter_id: DeadLetterId, body: RedriveRequest, once: Idempotent
+    dead_letter_id: DeadLetterId, body: RedriveRequest, request: Idempotent
 ) -> Response:
-    return await once(body, lambda db: redrive(dead_letter_id, body, db))
+    return await request.run(body, redrive, dead_letter_id, body)
 
 
 @app.post("/dead-letters/{dead_letter_id}/discard", response_model=DeadLetterResponse)
 async def discard_dead_letter(
-    dead_letter_id: DeadLetterId, body: DiscardRequest, once: Idempotent
+    dead_letter_id: DeadLetterId, body: DiscardRequest, request: Idempotent
 ) -> Response:
-    return await once(body, lambda db: discard(dead_letter_id, body, db))
+    return await request.run(body, discard, dead_letter_id, body)
 
 
 @app.post("/dead-letters/redrive")
@@ -98,7 +98,7 @@ async def discard_many(body: BulkDiscardRequest, request: Request) -> BulkRespon
     return await page_by_page(body, actions.discard_page, request)
 
 
-async def redrive(dead_letter_id: int, body: RedriveRequest, db: AsyncConnection) -> DeadLetterResponse:
+async def redrive(db: AsyncConnection, dead_letter_id: int, body: RedriveRequest) -> DeadLetterResponse:
     if (dead_letter := await actions.lock(dead_letter_id, db)) is None:
         raise not_found(dead_letter_id)
     try:
@@ -118,7 +118,7 @@ async def redrive(dead_letter_id: int, body: RedriveRequest, db: AsyncConnection
     return await show(dead_letter_id, db)
 
 
-async def discard(dead_letter_id: int, body: DiscardRequest, db: AsyncConnection) -> DeadLetterResponse:
+async def discard(db: AsyncConnection, dead_letter_id: int, body: DiscardRequest) -> DeadLetterResponse:
     if (dead_letter := await actions.lock(dead_letter_id, db)) is None:
         raise not_found(dead_letter_id)
     try:

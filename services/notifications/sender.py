@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import text
 
 from chassis.config import Settings
-from chassis.consumer.outages import Stopped, pause, through_outages
+from chassis.consumer.retry import Stopped, pause, wait_out_outages
 from chassis.database import Database
 from chassis.errors import FailureClass, classify
 from services.notifications.domain import Message
@@ -79,7 +79,7 @@ async def send(database: Database, settings: Settings, stop: asyncio.Event) -> N
     with suppress(Stopped):
         while True:
             work = partial(one_round, database, post, at_once, stop)
-            done = await through_outages(work, stop, "mail", _waits)
+            done = await wait_out_outages(work, stop, "mail", _waits)
             await pause(0 if done.may_be_more else GATHERING_SECONDS, stop)
             at_once = min(max(AT_ONCE, 2 * done.answered), AT_ONCE_AT_MOST)
     await post.close()
@@ -97,7 +97,7 @@ async def one_round(database: Database, post: Post, at_once: int, stop: asyncio.
         post.hang_up()
         raise
     finally:
-        await through_outages(lambda: write_down(database, answers), stop, "mail", _waits)
+        await wait_out_outages(lambda: write_down(database, answers), stop, "mail", _waits)
     answered = sum(answer is not UNREACHED for answer in answers.values())
     return Round(answered, may_be_more=len(batch) == at_once or answered < len(batch))
 

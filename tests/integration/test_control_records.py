@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
 from chassis.config import Broker, Settings
-from chassis.consumer.membership import client_settings
+from chassis.consumer.kafka import client_settings
 from fanout.commands.lag import measure
 from fanout.kafka_reader import reader, record_ends
 from fanout.replay.plan import Group, of_effects, of_read_model, without_control_records

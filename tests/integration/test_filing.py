@@ -49,11 +49,11 @@ async def test_what_killed_its_worker_is_filed_undecoded(
     original = confirmed("order-1", 7)
     letter = parked(original)
     headers = [
-        (name, b"KilledItsWorker" if name == "dlq_error_type" else value) for name, value in letter.headers
+        (name, b"WorkerCrashed" if name == "dlq_error_type" else value) for name, value in letter.headers
     ]
     await file(database, replace(letter, headers=headers))
     [filed] = await kept(database, dead_letters)
-    assert (filed.value, filed.event, filed.error_type) == (original.value, None, "KilledItsWorker")
+    assert (filed.value, filed.event, filed.error_type) == (original.value, None, "WorkerCrashed")
     assert "killed" in filed.decode_error
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Row, select, text, update
 
-from chassis.consumer.crash_loop import KilledItsWorker
+from chassis.consumer.crash_loop import WorkerCrashed
 from chassis.consumer.inbox import claim, inbox
 from chassis.consumer.parking import Failed, park, parked
 from chassis.database import Database
@@ -144,7 +144,7 @@ async def test_an_event_that_was_applied_meanwhile_makes_no_dead_letter(
     record = confirmed("a", 3)
     await work(recorder, database, record)
     async with database.transaction() as db:
-        assert await park(db, "fraud", [Failed(record, KilledItsWorker()), Failed(record, OSError())]) == []
+        assert await park(db, "fraud", [Failed(record, WorkerCrashed()), Failed(record, OSError())]) == []
     assert await rows(database, parked) == []
     assert [row.topic for row in await rows(database, outbox)] == ["fraud"]
 
@@ -157,9 +157,7 @@ async def test_an_event_that_is_being_applied_elsewhere_is_parked_only_if_that_f
 
     async def park_it(record: Record) -> None:
         async with database.transaction() as db:
-            letters[record.header("ce_subject")] = await park(
-                db, "fraud", [Failed(record, KilledItsWorker())]
-            )
+            letters[record.header("ce_subject")] = await park(db, "fraud", [Failed(record, WorkerCrashed())])
 
     for order_id, outcome in (("committed", None), ("rolled back", RuntimeError())):
         record = confirmed(order_id, 3)

@@ -15,7 +15,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from chassis.config import Settings
 from chassis.consumer.kafka import Consumer
-from chassis.consumer.partition_queue import Works
+from chassis.consumer.partition_queue import RecordProcessor
 from chassis.consumer.positions import Positions
 from chassis.database import Database
 from chassis.events.record import Record
@@ -36,7 +36,7 @@ class Topic:
         self.kafka, self.name, self.database = kafka, name, database
         self.admin = AdminClient({"bootstrap.servers": kafka})
 
-    def consumer(self, works: Works) -> Consumer:
+    def consumer(self, works: RecordProcessor) -> Consumer:
         """Returns a new member of the group, which is called like the topic."""
         settings = Settings(database_url="", kafka=self.kafka)
         return Consumer(Positions(self.name, self.database), [self.name], works, settings)

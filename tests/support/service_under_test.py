@@ -9,9 +9,8 @@ from uuid import NAMESPACE_OID, uuid5
 from sqlalchemy import Column, select
 
 import schemas
-from chassis.consumer.inbox import mark_parked
-from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.batch import EventProcessor
+from chassis.consumer.parking import mark_parked, parked
 from chassis.database import Database
 from chassis.events.avro import encode, frame
 from chassis.events.record import Record
@@ -32,7 +31,7 @@ class ServiceUnderTest:
 
     def __init__(self, service: Service, database: Database) -> None:
         self.service, self.database = service, database
-        self._processor = Processor(service, database, KnownSchemas())  # type: ignore[arg-type]
+        self._processor = EventProcessor(service, database, KnownSchemas())  # type: ignore[arg-type]
         self._offsets = Counter[str]()
         self._orders = 0
 

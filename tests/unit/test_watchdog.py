@@ -10,7 +10,7 @@ import time
 import pytest
 
 from chassis import liveness
-from chassis.consumer.partition_queue import Lane
+from chassis.consumer.partition_queue import PartitionQueue
 from chassis.events.record import Record
 from chassis.liveness import EXIT_STUCK
 
@@ -74,10 +74,10 @@ async def test_a_lane_that_hangs_is_noticed_and_one_without_work_is_not() -> Non
         async def process(self, records: object, stop: asyncio.Event) -> None:
             await stop.wait()
 
-        async def leave(self, partitions: object) -> None: ...
+        async def release(self, partitions: object) -> None: ...
 
-    idle, hanging = (Lane(Hangs(), lambda _: None, 500) for _ in range(2))
-    hanging.offer([Record("orders", 0, 0, 0, None, None, [])])
+    idle, hanging = (PartitionQueue(Hangs(), lambda: None, 500) for _ in range(2))
+    hanging.put([Record("orders", 0, 0, 0, None, None, [])])
     async with asyncio.timeout(5):
         while hanging.silent_seconds < 0.05:
             await asyncio.sleep(0.01)
@@ -93,10 +93,10 @@ async def test_a_lane_that_waits_for_an_outage_in_tries_is_alive() -> None:
                 liveness.beat()
                 await asyncio.sleep(0.01)
 
-        async def leave(self, partitions: object) -> None: ...
+        async def release(self, partitions: object) -> None: ...
 
-    lane = Lane(Tries(), lambda _: None, 500)
-    lane.offer([Record("orders", 0, 0, 0, None, None, [])])
+    lane = PartitionQueue(Tries(), lambda: None, 500)
+    lane.put([Record("orders", 0, 0, 0, None, None, [])])
     await asyncio.sleep(0.5)
     assert lane.silent_seconds < 0.3
     await lane.stop(1)

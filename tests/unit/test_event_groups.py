@@ -6,7 +6,7 @@ from uuid import uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.consumer.event_groups import arrange
+from chassis.consumer.batch import group_by_type
 from chassis.events.record import Delivery, Record
 from schemas import Event, FraudAssessed, OrderConfirmed, OrderShipped
 
@@ -44,7 +44,7 @@ batches = st.lists(events.map(lambda event: Delivery(RECORD, uuid4(), event)), m
 
 @given(batches)
 def test_no_event_moves_past_another_of_its_key(batch: list[Delivery]) -> None:
-    arranged = [delivery for run in arrange(batch) for delivery in run.deliveries]
+    arranged = [delivery for run in group_by_type(batch) for delivery in run.deliveries]
     for key in "abcd":
         of_key = [delivery.event_id for delivery in batch if delivery.event.key == key]
         assert [delivery.event_id for delivery in arranged if delivery.event.key == key] == of_key
@@ -52,16 +52,16 @@ def test_no_event_moves_past_another_of_its_key(batch: list[Delivery]) -> None:
 
 @given(batches)
 def test_every_event_is_in_exactly_one_run_of_its_own_type(batch: list[Delivery]) -> None:
-    runs = arrange(batch)
+    runs = group_by_type(batch)
     assert sorted(d.event_id for run in runs for d in run.deliveries) == sorted(d.event_id for d in batch)
     assert all(type(delivery.event) is run.event_type for run in runs for delivery in run.deliveries)
 
 
 @given(batches)
 def test_there_are_never_more_runs_than_without_arranging(batch: list[Delivery]) -> None:
-    assert len(arrange(batch)) <= len(list(groupby(type(delivery.event) for delivery in batch)))
+    assert len(group_by_type(batch)) <= len(list(groupby(type(delivery.event) for delivery in batch)))
 
 
 def test_alternating_types_of_different_keys_become_two_runs() -> None:
     batch = [Delivery(RECORD, uuid4(), make(str(n))) for n in range(50) for make in (confirmed, shipped)]
-    assert [len(run.deliveries) for run in arrange(batch)] == [50, 50]
+    assert [len(run.deliveries) for run in group_by_type(batch)] == [50, 50]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from chassis.consumer.partition_queue import Lane
+from chassis.consumer.partition_queue import PartitionQueue
 from chassis.events.record import Record
 
 
@@ -23,11 +23,11 @@ class Work:
         await self.gate.wait()
         self.done.append([record.offset for record in batch])
 
-    async def leave(self, partitions: Sequence[tuple[str, int]]) -> None:
+    async def release(self, partitions: Sequence[tuple[str, int]]) -> None:
         raise AssertionError("a lane belongs to somebody who leaves for it")
 
-    def lane(self, batch_size: int = 3) -> Lane:
-        return Lane(self, lambda _: self.moved.set(), batch_size)
+    def lane(self, batch_size: int = 3) -> PartitionQueue:
+        return PartitionQueue(self, lambda: self.moved.set(), batch_size)
 
     async def until_moved(self) -> None:
         async with asyncio.timeout(5):
@@ -39,7 +39,7 @@ async def test_records_are_worked_off_in_order_in_batches() -> None:
     work = Work()
     work.gate.set()
     lane = work.lane()
-    lane.offer(records(0, 1, 2, 3, 4))
+    lane.put(records(0, 1, 2, 3, 4))
     while lane.next_offset != 5:
         await work.until_moved()
     assert work.done == [[0, 1, 2], [3, 4]]
@@ -49,7 +49,7 @@ async def test_records_are_worked_off_in_order_in_batches() -> None:
 async def test_the_offset_moves_only_after_the_batch() -> None:
     work = Work()
     lane = work.lane()
-    lane.offer(records(7))
+    lane.put(records(7))
     await asyncio.sleep(0)
     assert lane.next_offset is None
     work.gate.set()
@@ -62,8 +62,8 @@ async def test_a_lane_that_waits_delays_no_other() -> None:
     stuck, free = Work(), Work()
     free.gate.set()
     waiting, moving = stuck.lane(), free.lane()
-    waiting.offer(records(0))
-    moving.offer(records(0, 1))
+    waiting.put(records(0))
+    moving.put(records(0, 1))
     await free.until_moved()
     assert (moving.next_offset, waiting.next_offset) == (2, None)
     stuck.gate.set()
@@ -73,7 +73,7 @@ async def test_a_lane_that_waits_delays_no_other() -> None:
 async def test_a_full_lane_has_no_room_until_it_has_worked() -> None:
     work = Work()
     lane = work.lane(batch_size=2)
-    lane.offer(records(0, 1, 2, 3, 4))
+    lane.put(records(0, 1, 2, 3, 4))
     await asyncio.sleep(0)
     assert not lane.has_room
     work.gate.set()
@@ -86,7 +86,7 @@ async def test_a_full_lane_has_no_room_until_it_has_worked() -> None:
 async def test_a_lane_that_holds_megabytes_has_no_room_however_few_they_are() -> None:
     work = Work()
     lane = work.lane(batch_size=500)
-    lane.offer([Record("orders", 0, offset, 0, None, bytes(2**20), ()) for offset in range(6)])
+    lane.put([Record("orders", 0, offset, 0, None, bytes(2**20), ()) for offset in range(6)])
     assert not lane.has_room
     work.gate.set()
     await work.until_moved()
@@ -97,7 +97,7 @@ async def test_a_lane_that_holds_megabytes_has_no_room_however_few_they_are() ->
 async def test_stopping_finishes_the_batch_in_hand_and_forgets_the_rest() -> None:
     work = Work()
     lane = work.lane(batch_size=2)
-    lane.offer(records(0, 1, 2, 3))
+    lane.put(records(0, 1, 2, 3))
     await asyncio.sleep(0)
     stopping = asyncio.create_task(lane.stop(5))
     await asyncio.sleep(0)
@@ -112,7 +112,7 @@ async def test_a_lane_that_breaks_says_so() -> None:
             raise RuntimeError("a bug")
 
     lane = Broken().lane()
-    lane.offer(records(0))
+    lane.put(records(0))
     while lane.error is None:
         await asyncio.sleep(0)
     assert isinstance(lane.error, RuntimeError)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.consumer.crash_loop import STARTS, crash_markers
-from chassis.consumer.outages import Stopped
+from chassis.consumer.batch import EventProcessor
+from chassis.consumer.crash_loop import MAX_CRASHES, crash_markers
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.retry import Stopped
 from chassis.database import Database
 from chassis.events.record import Record
 from schemas import OrderConfirmed
@@ -22,8 +22,8 @@ class Death(BaseException):
     """Ends the process: nothing in it gets to clean up."""
 
 
-def a_process(recorder: RecordingService, database: Database) -> Processor:
-    return Processor(recorder.service, database, Schemas())  # type: ignore[arg-type]
+def a_process(recorder: RecordingService, database: Database) -> EventProcessor:
+    return EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
 
 
 def kills(recorder: RecordingService, *order_ids: str) -> None:
@@ -52,12 +52,12 @@ async def test_what_kills_three_times_is_parked_and_its_neighbours_are_applied_o
 ) -> None:
     kills(recorder, f"order-{place}")
     records = [confirmed(f"order-{n}", n) for n in range(5)]
-    assert await lives_until_done(recorder, database, records) == STARTS
+    assert await lives_until_done(recorder, database, records) == MAX_CRASHES
     assert sorted(order_id for order_id, _ in await noted(recorder, database)) == [
         f"order-{n}" for n in range(5) if n != place
     ]
     [kept] = await rows(database, parked)
-    assert (kept.kafka_offset, kept.error_type, kept.attempts) == (place, "KilledItsWorker", STARTS)
+    assert (kept.kafka_offset, kept.error_type, kept.attempts) == (place, "WorkerCrashed", MAX_CRASHES)
     assert kept.value == records[place].value
     assert await rows(database, crash_markers) == []
 
@@ -75,7 +75,7 @@ async def test_one_that_cannot_even_be_read_is_parked_unread(
     async def read(*_: object) -> None:
         raise Death
 
-    monkeypatch.setattr("chassis.consumer.processing.read", read)
+    monkeypatch.setattr("chassis.consumer.batch.read", read)
     await lives_until_done(recorder, database, [record("OrderConfirmed", "bomb", 7, b"a small bomb")])
     [kept] = await rows(database, parked)
     assert (kept.kafka_offset, kept.value) == (7, b"a small bomb")
@@ -86,11 +86,11 @@ async def test_a_worker_that_leaves_in_good_order_blames_nobody(
 ) -> None:
     """A slow batch that changes hands again and again is no killer."""
     kills(recorder, "slow")
-    for _ in range(3 * STARTS):
+    for _ in range(3 * MAX_CRASHES):
         process = a_process(recorder, database)
         with pytest.raises(Death):
             await process.process([confirmed("slow", 0)], asyncio.Event())
-        await process.leave([("orders", 0)])
+        await process.release([("orders", 0)])
     assert await rows(database, parked) == []
 
 
@@ -127,13 +127,13 @@ async def test_only_the_culprit_is_parked_though_all_partitions_have_work(
     deaths = 0
     while await dies(a_process(recorder, database), partitions):
         deaths += 1
-        assert deaths <= STARTS
+        assert deaths <= MAX_CRASHES
     [kept] = await rows(database, parked)
-    assert (kept.partition, kept.kafka_offset, kept.error_type) == (2, 0, "KilledItsWorker")
+    assert (kept.partition, kept.kafka_offset, kept.error_type) == (2, 0, "WorkerCrashed")
     assert len(await noted(recorder, database)) == 6 * 20 - 1
 
 
-async def dies(process: Processor, partitions: Sequence[Sequence[Record]]) -> bool:
+async def dies(process: EventProcessor, partitions: Sequence[Sequence[Record]]) -> bool:
     """Whether the process dies of these partitions. If it does, all of them stop where they are."""
     lanes = [asyncio.create_task(process.process(records, asyncio.Event())) for records in partitions]
     done, pending = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
@@ -192,12 +192,12 @@ async def test_what_the_inbox_has_is_not_read_again_after_a_death(
     async def read(*_: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr("chassis.consumer.processing.read", read)
+    monkeypatch.setattr("chassis.consumer.batch.read", read)
     await a_process(recorder, database).process(records, asyncio.Event())
     assert await counts(database) == {
         "received": 10,
         "applied": 5,
-        "repeated": 5,
+        "duplicates": 5,
         "parked": 0,
         "next_offset": 5,
     }
@@ -207,13 +207,13 @@ async def test_a_worker_that_is_killed_while_it_waits_for_an_outage_suspects_nob
     recorder: RecordingService, database: Database
 ) -> None:
     """However often it is killed: the registry is away, and the record is never to blame."""
-    for _ in range(3 * STARTS):
-        process = Processor(recorder.service, database, Schemas(away=10**6))  # type: ignore[arg-type]
+    for _ in range(3 * MAX_CRASHES):
+        process = EventProcessor(recorder.service, database, Schemas(away=10**6))  # type: ignore[arg-type]
         stop = asyncio.Event()
         waiting = asyncio.create_task(process.process([confirmed("a", 0)], stop))
         await asyncio.sleep(0.3)
         assert not waiting.done()
-        stop.set()  # and no `leave`: the process ends here
+        stop.set()  # and no `release`: the process ends here
         with pytest.raises(Stopped):
             await waiting
     await a_process(recorder, database).process([confirmed("a", 0)], asyncio.Event())
@@ -227,13 +227,13 @@ async def test_a_culprit_is_found_though_partitions_change_hands_meanwhile(
     """A process that gives its partitions up before it has found out leaves what it knows to the next."""
     kills(recorder, "order-1")
     records = [confirmed(f"order-{n}", n) for n in range(3)]
-    for _ in range(STARTS):
+    for _ in range(MAX_CRASHES):
         with pytest.raises(Death):
             await a_process(recorder, database).process(records, asyncio.Event())
         between, stop = a_process(recorder, database), asyncio.Event()
         stop.set()
-        await between._starts.begin(records)
-        await between.leave([("orders", 0)])
+        await between._recovery._crash_markers.mark_in_progress(records)
+        await between.release([("orders", 0)])
     await a_process(recorder, database).process(records, asyncio.Event())
     [kept] = await rows(database, parked)
     assert kept.kafka_offset == 1
