@@ -1,21 +1,47 @@
-"""One service's Postgres: the engine, and the only place where a transaction is committed."""
+"""Access to a service's Postgres: transactions, which are committed only here, and prepared statements.
 
-from collections.abc import AsyncIterator, Callable, Mapping
+`Statement` is compiled by SQLAlchemy once and executed by asyncpg: 0.1 ms of CPU instead of 0.3. Rows are bound as
+arrays (`SELECT … FROM unnest($1, $2)`), so that one statement, planned once, serves any number of rows; a list of
+values (`IN (…)`, `VALUES (…), (…)`) makes another statement for each length.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
 import structlog
-from sqlalchemy import MetaData, event, text
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    ClauseElement,
+    Dialect,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    column,
+    event,
+    func,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.selectable import TableValuedAlias
+from sqlalchemy.types import TypeEngine
 
 from chassis import liveness
 from chassis.telemetry import log_each
 
 metadata = MetaData()
 """The chassis' own tables; every service database has them."""
+
+PARAMETER_PREFIX = "given_"
+"""In INSERT and UPDATE, SQLAlchemy reserves the parameters that are named as a column."""
 
 OUTBOX_CHANNEL = "outbox"
 PUBLISHED = "published"
@@ -129,3 +155,67 @@ def _refuse_closed(_: object, record: ConnectionPoolEntry, __: object) -> None:
     """Replaces a connection that Postgres closed. It costs no round trip, unlike the pool's own ping."""
     if record.driver_connection is None or record.driver_connection.is_closed():
         raise DisconnectionError
+
+
+class Row(asyncpg.Record):  # type: ignore[misc]  # asyncpg is untyped
+    """A row whose columns can also be read as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+class Statement:
+    """A statement that is run in the caller's transaction, with parameters by name or with rows as arrays."""
+
+    def __init__(self, statement: ClauseElement) -> None:
+        dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
+        compiled: Any = statement.compile(dialect=dialect)
+        self._sql = str(compiled)
+        self._parameters: list[tuple[str, Callable[[Any], Any] | None]] = [
+            (name, _processor(compiled.binds[name].type, dialect)) for name in compiled.positiontup
+        ]
+        self._constants: Mapping[str, Any] = {
+            name: compiled.binds[name].value
+            for name in compiled.positiontup
+            if not compiled.binds[name].required
+        }
+
+    async def __call__(self, db: AsyncConnection, **parameters: Any) -> list[Row]:
+        """Runs the statement and returns its rows."""
+        given = {**self._constants, **parameters}
+        values = [process(given[name]) if process else given[name] for name, process in self._parameters]
+        rows: list[Row] = await driver(db).fetch(self._sql, *values, record_class=Row)
+        return rows
+
+    async def of_rows(self, db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Runs the statement, which was built with `arrays`, once for all rows. There must be at least one."""
+        return await self(db, **{PARAMETER_PREFIX + name: [row[name] for row in rows] for name in rows[0]})
+
+
+def _processor(type_: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Returns the function that converts a value for the driver, or None; only JSON needs one."""
+    item = type_.item_type if isinstance(type_, ARRAY) else type_
+    if item.dialect_impl(dialect).bind_processor(dialect) is None:
+        return None
+    return type_.dialect_impl(dialect).bind_processor(dialect)
+
+
+def arrays(table: Table, *names: str) -> TableValuedAlias:
+    """Returns a row source of these columns of the table (default: all), each bound as an array."""
+    columns = [table.c[name] for name in names or table.c.keys()]
+    bound = (
+        bindparam(PARAMETER_PREFIX + each.name, type_=ARRAY(each.type, dimensions=1)) for each in columns
+    )
+    rows = func.unnest(*bound).table_valued(*(column(each.name, each.type) for each in columns))
+    return rows.render_derived(name="given")
+
+
+def insert_rows(table: Table, *names: str) -> Statement:
+    """Returns a statement that inserts rows of these columns of the table (default: all)."""
+    given = arrays(table, *names)
+    return Statement(insert(table).from_select(given.c.keys(), select(given)))
+
+
+def ids(name: str = "ids") -> BindParameter[Any]:
+    """Returns an array parameter for `column == any_(ids())`."""
+    return bindparam(name, type_=ARRAY(Text))

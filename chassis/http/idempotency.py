@@ -12,29 +12,18 @@ from typing import Annotated, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from fastapi import Depends, FastAPI, Header, Request, Response
 from pydantic import BaseModel
-from sqlalchemy import Column, DateTime, Index, Integer, LargeBinary, Table, Text, func
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import telemetry
-from chassis.database import Database, driver, metadata
-from chassis.errors import TransientFailure
+from chassis.database import Database
 from chassis.http.group_commit import GroupCommit
+from chassis.http.idempotency_keys import Stored, claim_keys, store_answer
 from chassis.http.problems import Problem
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Answer = BaseModel | Mapping[str, Any]
 GroupWork = Callable[[Sequence[T], AsyncConnection], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A row of `idempotency_keys`: the answer to the first request with this key, and that request's fingerprint."""
-
-    key: str | None
-    fingerprint: bytes
-    status: int
-    body: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +67,11 @@ class IdempotentTransaction:
         """Calls `work(db, *args)` in a transaction of its own, and returns its answer."""
         claim = Stored(self._key, self._fingerprint(body), self._status, None)
         async with self._database.transaction() as db:
-            if first := (await _claim(db, [claim])).get(self._key):
+            if first := (await claim_keys(db, [claim])).get(self._key):
                 return self._replay(first, claim)
             answer = _json(await work(db, *args, **kwargs))
             if self._key:
-                await driver(db).execute(STORE_ANSWER, self._key, answer)
+                await store_answer(db, self._key, answer)
         return _response(Stored(self._key, claim.fingerprint, self._status, answer))
 
     def _replay(self, first: Stored, repeat: Stored) -> Response:
@@ -109,7 +98,7 @@ def share_transactions(app: FastAPI, work: GroupWork[T]) -> Group[T]:
     """Returns a group for `run_in_group`: `work(items, db)` writes many items in one transaction."""
 
     async def write(db: AsyncConnection, grouped: Sequence[GroupedItem[T]]) -> Sequence[Stored | None]:
-        first = await _claim(db, [each.answer for each in grouped])
+        first = await claim_keys(db, [each.answer for each in grouped])
         new = [each for each in grouped if each.answer.key not in first]
         telemetry.set_parent_contexts({each.aggregate_id: each.traceparent for each in new})
         if new:
@@ -121,25 +110,6 @@ def share_transactions(app: FastAPI, work: GroupWork[T]) -> Group[T]:
     return group
 
 
-async def _claim(db: AsyncConnection, answers: Sequence[Stored]) -> dict[str | None, Stored]:
-    """Stores answers under their keys. Returns, by key, the answers that an earlier request stored.
-
-    Inserts in the order of keys, so that two transactions with the same keys cannot wait for each other.
-    """
-    claims = sorted((each for each in answers if each.key), key=lambda each: each.key or "")
-    if not claims:
-        return {}
-    columns = zip(*((each.key, each.fingerprint, each.status, each.body) for each in claims), strict=True)
-    new = {row["key"] for row in await driver(db).fetch(CLAIM, *columns)}
-    used = [each.key for each in claims if each.key not in new]
-    if not used:
-        return {}
-    first = {row["key"]: Stored(**row) for row in await driver(db).fetch(FIRST_ANSWERS, used)}
-    if len(first) < len(used):
-        raise TransientFailure("an Idempotency-Key was deleted for its age while it was used: ask again")
-    return first
-
-
 def _json(answer: Answer) -> bytes:
     if isinstance(answer, BaseModel):
         return answer.model_dump_json().encode()
@@ -148,23 +118,3 @@ def _json(answer: Answer) -> bytes:
 
 def _response(answer: Stored, headers: dict[str, str] | None = None) -> Response:
     return Response(answer.body, answer.status, headers, media_type="application/json")
-
-
-idempotency_keys = Table(
-    "idempotency_keys",
-    metadata,
-    Column("key", Text, primary_key=True),
-    Column("fingerprint", LargeBinary, nullable=False),
-    Column("status", Integer),
-    Column("body", LargeBinary),
-    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-    Index("idempotency_keys_created_at", "created_at", postgresql_using="brin"),
-)
-
-CLAIM = """
-    INSERT INTO idempotency_keys (key, fingerprint, status, body)
-    SELECT * FROM unnest($1::text[], $2::bytea[], $3::int[], $4::bytea[])
-    ON CONFLICT DO NOTHING RETURNING key
-"""
-FIRST_ANSWERS = "SELECT key, fingerprint, status, body FROM idempotency_keys WHERE key = ANY($1)"
-STORE_ANSWER = "UPDATE idempotency_keys SET body = $2 WHERE key = $1"

@@ -14,7 +14,6 @@ from chassis.database import metadata
 ADVISORY_LOCK = 0x66616E6F7574
 """The lock of a term is this number plus the term's."""
 TERM_SECONDS = 20.0
-RENEW_SECONDS = 3.0
 
 relay_terms = Table(
     "relay_terms",

@@ -4,36 +4,22 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Query, Response
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
 from chassis.http.idempotency import Idempotent, share_transactions
 from chassis.outbox.publish import publish
-from chassis.statements import insert_rows
 from chassis.timestamps import now
 from services.orders import domain
 from services.orders.domain import AlreadyDecided, Status
 from services.orders.models import Line, NewOrder, OrderPage, OrderResponse, Product
-from services.orders.placing import PlacedOrder, PriceList, PriceReader, place
+from services.orders.placing import PlacedOrder, PriceList, place, price_list
 from services.orders.service import UnknownOrder, lock, save, service
-from services.orders.tables import STATE, order_lines, orders, products
+from services.orders.tables import INSERT_LINES, INSERT_ORDERS, order_lines, orders, products
 
 app = create_api(service)
-
-INSERT_ORDERS = insert_rows(orders, *STATE, "payment_method", "placed_at")
-INSERT_LINES = insert_rows(order_lines)
-
-
-async def price_list(request: Request) -> PriceList:
-    """Returns the price list of this app's database, at most a second old."""
-    state = request.app.state
-    if getattr(state, "prices_of", None) is not state.database:
-        state.prices_of, state.prices = state.database, PriceReader(state.database)
-    prices: PriceList = await state.prices.read()
-    return prices
-
 
 Prices = Annotated[PriceList, Depends(price_list)]
 

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any
 
 from sqlalchemy import Row, select
+from starlette.requests import Request
 from uuid_utils.compat import uuid7
 
 from chassis.database import Database
@@ -77,6 +78,15 @@ def place(new: NewOrder, prices: PriceList) -> PlacedOrder:
         total_cents=event.total_cents,
     )
     return PlacedOrder(order, event)
+
+
+async def price_list(request: Request) -> PriceList:
+    """Returns the price list of this app's database, at most a second old."""
+    state = request.app.state
+    if getattr(state, "prices_of", None) is not state.database:
+        state.prices_of, state.prices = state.database, PriceReader(state.database)
+    prices: PriceList = await state.prices.read()
+    return prices
 
 
 class PriceReader:

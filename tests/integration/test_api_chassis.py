@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database
 from chassis.http.app import Problem, create_api
-from chassis.http.idempotency import Idempotent, idempotency_keys
+from chassis.http.idempotency import Idempotent
+from chassis.http.idempotency_keys import idempotency_keys
 from chassis.service import Service
 from tests.integration.conftest import NewDatabase
 

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.database import Database
 from chassis.http.app import create_api
 from chassis.http.group_commit import LARGEST_GROUP, GroupCommit, Overloaded
-from chassis.http.idempotency import Idempotent, idempotency_keys, share_transactions
+from chassis.http.idempotency import Idempotent, share_transactions
+from chassis.http.idempotency_keys import idempotency_keys
 from chassis.outbox.publish import publish
 from chassis.outbox.table import outbox
 from chassis.service import Service
