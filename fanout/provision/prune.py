@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from fanout import kafka_admin
 from fanout.compose import blocks
 from fanout.console import say
-from fanout.dlq.client import SERVICE, open_client
+from fanout.dead_letters_client import SERVICE, open_client
 from fanout.errors import BadUsage, FanoutError
 from fanout.local import lock, port_assignment, postgres
 from fanout.local.start import reshape

@@ -1,16 +1,25 @@
-"""What must be true across services, as one table over the facts their checks.sql files state.
+"""What must hold across services, as rules over the facts of their checks.sql files; and the reader of those files.
 
-The two sides of a rule are read one after the other while orders go on, the left side first. So a rule
-that holds `ALWAYS` needs no pause: a cause that was there before its effect is there when it is read
-later. A rule that holds `IN_THE_END` speaks of an effect that follows its cause; it waits for orders that
-some consumer has still to hear of.
+A service's checks.sql holds blocks of SQL: `-- check:` selects what is wrong, `-- fact:` the orders of which
+something is so, `-- waiting:` what waits for an operator.
+
+The two sides of a rule are read one after the other while orders go on, the left side first. A rule that holds
+`ALWAYS` needs no pause: a cause that was there before its effect is still there when it is read later. A rule that
+holds `IN_THE_END` is about an effect that follows its cause; it is pending for orders with events in flight.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
+from typing import Literal, cast
 
+from fanout.errors import FanoutError
 from fanout.verify.records import Facts
+
+SERVICES = Path(__file__).parents[2] / "services"
+_TITLE = re.compile(r"^--\s*(check|fact|waiting):\s*(.*\S)\s*$")
 
 
 class Holds(Enum):
@@ -34,7 +43,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`offenders` break the rule; `pending` are orders that may still come to keep it."""
+    """`offenders` break the rule; `pending` are orders that may still fulfil it."""
 
     sentence: str
     offenders: Sequence[str] = ()
@@ -98,9 +107,10 @@ RULES = (
 
 
 def judge(rule: Rule, early: Facts, late: Facts, open_orders: set[str]) -> Verdict:
-    unstated = [fact for fact in (*rule.every, *rule.has, *rule.lacks) if fact not in late]
-    if unstated:
-        return Verdict(rule.sentence, [f"no service states {fact}" for fact in unstated])
+    """`early` and `late` are the facts of the two passes; `open_orders` have events in flight or parked."""
+    unknown = [fact for fact in (*rule.every, *rule.has, *rule.lacks) if fact not in late]
+    if unknown:
+        return Verdict(rule.sentence, [f"no checks.sql has the fact {fact}" for fact in unknown])
     broken = sorted(_breaking(rule, early, late))
     if rule.holds is ALWAYS:
         return Verdict(rule.sentence, broken)
@@ -113,3 +123,57 @@ def _breaking(rule: Rule, early: Facts, late: Facts) -> Iterator[str]:
         misses = rule.has and not any(order in late[fact] for fact in rule.has)
         if misses or any(order in late[fact] for fact in rule.lacks):
             yield order
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One block of a checks.sql. Its first column is an offending id, an order id, or a consumer that waits."""
+
+    service: str
+    kind: Literal["check", "fact", "waiting"]
+    title: str
+    sql: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}.{self.title}"
+
+
+def discover(services: Path = SERVICES) -> list[Query]:
+    """Returns the blocks of every service's checks.sql, services in alphabetical order."""
+    files = sorted(services.glob("*/checks.sql"))
+    return [query for file in files for query in parse(file.parent.name, file.read_text())]
+
+
+def parse(service: str, text: str) -> list[Query]:
+    queries = list(_blocks(service, text))
+    if empty := [query.title for query in queries if not query.sql]:
+        raise FanoutError(f"services/{service}/checks.sql: '{empty[0]}' has no SQL")
+    names = [query.title for query in queries if query.kind == "fact"]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise FanoutError(f"services/{service}/checks.sql: there are two facts called '{twice[0]}'")
+    return queries
+
+
+def _blocks(service: str, text: str) -> Iterator[Query]:
+    title: re.Match[str] | None = None
+    lines: list[str] = []
+    for line in [*text.splitlines(), "-- check: end"]:
+        found = _TITLE.match(line)
+        if found is None:
+            lines.append(line)
+            continue
+        sql = _statement(lines)
+        if title is not None:
+            yield Query(service, cast(Literal["check", "fact", "waiting"], title[1]), title[2], sql)
+        elif sql:
+            raise FanoutError(
+                f"services/{service}/checks.sql: SQL before the first '-- check:', '-- fact:' or '-- waiting:'"
+            )
+        title, lines = found, []
+
+
+def _statement(lines: list[str]) -> str:
+    """Returns the SQL without comment lines, blank lines and the closing semicolon."""
+    sql = [line for line in lines if line.strip() and not line.lstrip().startswith("--")]
+    return "\n".join(sql).strip().removesuffix(";").rstrip()

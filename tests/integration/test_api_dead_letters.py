@@ -73,7 +73,11 @@ async def test_a_letter_is_shown_with_its_event_its_bytes_its_headers_and_its_au
     await client.post("/dead-letters/1/redrive", json=WHY)
     shown = (await client.get("/dead-letters/1")).json()
     assert shown["event"]["order_id"] == "order-1"
-    assert (shown["key"], bytes.fromhex(shown["value"]), shown["cut"]) == ("order-1", original.value, [])
+    assert (shown["key"], bytes.fromhex(shown["value"]), shown["truncated"]) == (
+        "order-1",
+        original.value,
+        [],
+    )
     assert {"name": "ce_type", "value": "OrderConfirmed"} in shown["headers"]
     [action] = shown["actions"]
     assert (action["what"], action["who"], action["why"]) == ("redriven", "ada", "the bug is fixed")
@@ -92,7 +96,7 @@ async def test_what_is_too_long_to_show_is_cut_and_says_so(
         (await client.get("/dead-letters/1")).json(),
         (await client.get("/dead-letters")).json()["dead_letters"],
     )
-    assert shown["cut"] == ["key", "value", "headers"]
+    assert shown["truncated"] == ["key", "value", "headers"]
     assert (shown["value_bytes"], listed["value_bytes"]) == (1024 * 1024, 1024 * 1024)
     assert len(shown["value"]) == 2 * 64 * 1024 and len(listed["value"]) == 64
 

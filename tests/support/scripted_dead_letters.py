@@ -1,4 +1,4 @@
-"""A server that answers as told, in the place of dead_letters' API, and a letter as that shows it."""
+"""A scripted server in place of the dead_letters API, and a dead letter as that API shows it."""
 
 import json
 from collections.abc import Iterator

@@ -16,9 +16,8 @@ from chassis.consumer.offsets import BatchCounts, advance
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import Service, load
-from fanout.verify.audit import audit
 from fanout.verify.reconcile import Account
-from fanout.verify.report import Report
+from fanout.verify.report import Report, audit
 from schemas import EVENTS, Event
 from schemas.files import parsed_schema
 from services.orders.api import cancel
