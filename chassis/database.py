@@ -38,7 +38,7 @@ from chassis import liveness
 from chassis.telemetry import log_each
 
 metadata = MetaData()
-"""The chassis' own tables; every service database has them."""
+"""The tables of the chassis, which every service's database has."""
 
 PARAMETER_PREFIX = "given_"
 """In INSERT and UPDATE, SQLAlchemy reserves the parameters that are named as a column."""
@@ -50,14 +50,14 @@ log = structlog.get_logger()
 
 
 class TransactionLost(Exception):
-    """Postgres rolled back what should have been committed."""
+    """COMMIT rolled back, because a statement had failed and its error was not raised."""
 
 
 class Database:
-    """Gives out transactions, and wakes the relay after each commit that published something.
+    """Opens transactions, and wakes the relay after each commit that published something.
 
-    `wake_relay` is set where the relay runs in this process; it returns False while another process's relay is
-    the active one, which is then told by NOTIFY.
+    `wake_relay` is set in processes with a relay. It returns False if another process has the active relay, which
+    is then woken by NOTIFY.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Database:
         application: str = "fanout",
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`settings` are Postgres' own, for every session, such as `lock_timeout`."""
+        """`settings` are Postgres settings of each session, such as `lock_timeout`."""
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,
@@ -80,12 +80,12 @@ class Database:
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self.wake_relay: Callable[[], bool] = lambda: False
-        # BEGIN and COMMIT are sent by `transaction`: SQLAlchemy's own cost as much as a statement each.
+        # `transaction` sends BEGIN and COMMIT itself: through SQLAlchemy each costs as much as a statement.
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Commits when the block ends well, and rolls back otherwise."""
+        """Opens a transaction. Commits if the block succeeds, and rolls back if it raises."""
         liveness.beat()
         async with self._autocommit.connect() as db:
             postgres = driver(db)
@@ -116,13 +116,13 @@ class Database:
 
 
 def driver(db: AsyncConnection) -> asyncpg.Connection:
-    """Returns the connection beneath SQLAlchemy's, for the few statements that every transaction makes."""
+    """Returns the asyncpg connection of `db`, for the few statements that every transaction makes."""
     connection: Any = db.sync_connection
     return connection.connection.driver_connection
 
 
 def _ids(row: Mapping[str, Any]) -> dict[str, object]:
-    """Names an outbox row in a log line."""
+    """Returns the fields that identify an outbox row in a log line."""
     return {
         "type": row["type"],
         "topic": row["topic"],
@@ -132,7 +132,7 @@ def _ids(row: Mapping[str, Any]) -> dict[str, object]:
 
 
 async def _roll_back(db: AsyncConnection) -> None:
-    """Leaves the connection fit for the next transaction, or throws it away."""
+    """Rolls back, or discards the connection if that fails."""
     postgres = driver(db)
     try:
         if postgres.is_in_transaction():
@@ -144,15 +144,15 @@ async def _roll_back(db: AsyncConnection) -> None:
 async def _notify(postgres: asyncpg.Connection) -> None:
     """Wakes the active relay in another process.
 
-    NOTIFY takes a lock that serializes commits: inside the transaction it would cost writers most of their rate.
-    A lost one is harmless: the relay also looks by itself now and then.
+    NOTIFY is sent after the transaction, because inside it takes a lock that serializes all commits. A lost
+    notification is harmless: the relay also polls every second.
     """
     with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         await postgres.execute(f"NOTIFY {OUTBOX_CHANNEL}")
 
 
 def _refuse_closed(_: object, record: ConnectionPoolEntry, __: object) -> None:
-    """Replaces a connection that Postgres closed. It costs no round trip, unlike the pool's own ping."""
+    """Makes the pool replace a connection that Postgres closed; unlike the pool's ping, without a round trip."""
     if record.driver_connection is None or record.driver_connection.is_closed():
         raise DisconnectionError
 

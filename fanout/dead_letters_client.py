@@ -41,7 +41,7 @@ class Client:
         while after is not None:
             done = self.post(path, {**body, "after": after, "limit": AT_ONCE})
             after = done["next_after"]
-            yield done["dead_letters"]
+            yield done["count"]
 
     def _answer(self, request: httpx.Request) -> dict[str, Any]:
         deadline = time.monotonic() + self._patience

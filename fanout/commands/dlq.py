@@ -152,8 +152,8 @@ def _lines(letter: DeadLetter) -> Iterator[str]:
     yield ""
     yield f"key: {letter['key']}"
     yield from (f"{header['name']}: {header['value']}" for header in letter["headers"])
-    if letter["cut"]:
-        yield f"cut, being too long to show: {', '.join(letter['cut'])}"
+    if letter["truncated"]:
+        yield f"truncated: {', '.join(letter['truncated'])}"
     yield ""
     if not letter["actions"]:
         yield "nothing was done about it: fanout dlq redrive ID --why …, or fanout dlq discard ID --why …"

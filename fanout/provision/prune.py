@@ -72,7 +72,7 @@ def _discard_letters(consumer: str) -> None:
     """Sent back, they would wait for ever for a topic that is gone, and everybody's letters behind them."""
     why = {"who": "fanout setup --prune", "why": f"services/{consumer} is gone"}
     with open_client() as client:
-        pages = client.pages("/letters/discard", {**why, "consumer": consumer, "consumer_is_gone": True})
+        pages = client.pages("/dead-letters/discard", {**why, "consumer": consumer, "consumer_is_gone": True})
         letters = sum(pages)
     if letters:
         print(f"discarded: {letters} dead letters of {consumer}")

@@ -70,7 +70,7 @@ async def clear(db: AsyncConnection, service: Service, since: datetime | None) -
             await db.execute(delete(table).where(table.c.consumer == service.name))
         await db.execute(delete(purges).where(purges.c.what == "inbox"))
         if since:
-            purge = {"what": "inbox", "before": since + CLOCKS_DIFFER, "forgotten": 0}
+            purge = {"what": "inbox", "before": since + CLOCKS_DIFFER, "purged": 0}
             await db.execute(insert(purges), [purge])
 
 
@@ -80,7 +80,7 @@ async def read(consumer: str, url: str) -> State:
         rows = (await db.execute(mine)).mappings().all()
         applied = (inbox.c.consumer == consumer) & (inbox.c.status == "applied")
         kept = await db.scalar(select(func.count()).select_from(inbox).where(applied))
-        purged = await db.scalar(select(func.sum(purges.c.forgotten)).where(purges.c.what == "inbox"))
+        purged = await db.scalar(select(func.sum(purges.c.purged)).where(purges.c.what == "inbox"))
         return State(
             at=(await db.execute(select(func.clock_timestamp()))).scalar_one(),
             next_offsets={(row["topic"], row["partition"]): row["next_offset"] for row in rows},

@@ -218,4 +218,4 @@ _SUBSCRIPTIONS = "SELECT consumer, topic, type FROM subscriptions"
 _OFFSETS = "SELECT consumer, topic, partition, next_offset, applied, duplicates FROM consumer_offsets"
 _INBOX = text("SELECT event_id FROM inbox WHERE consumer = :consumer AND status = :status")
 _PARKED = "SELECT consumer, event_id, topic, partition, kafka_offset, key FROM parked"
-_PURGES = "SELECT what, before, forgotten FROM purges"
+_PURGES = "SELECT what, before, purged FROM purges"

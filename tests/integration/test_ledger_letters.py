@@ -85,7 +85,7 @@ async def test_garbage_is_shown_as_of_an_unknown_producer_and_breaks_nothing(cop
 
 
 LETTER = """
-    INSERT INTO letters (consumer, topic, partition, kafka_offset, record_at, headers, failure, error_type,
+    INSERT INTO dead_letters (consumer, topic, partition, kafka_offset, record_at, headers, failure, error_type,
         error_message, attempts, first_failed_at, last_failed_at, status, redrive)
     VALUES ('{}', 'inventory', 0, 0, now(), '[]', 'permanent', 'E', 'e', 1, now(), now(), 'parked', 0)
 """
@@ -116,5 +116,5 @@ async def test_what_is_parked_and_the_orders_that_wait_for_it_are_said_though_al
     console = Console(width=200, record=True)
     show(report, console)
     assert "parked (fanout dlq ls): fraud 1, orders 1" in console.export_text()
-    await simulated.run("dead_letters", "UPDATE letters SET status = 'discarded'")
+    await simulated.run("dead_letters", "UPDATE dead_letters SET status = 'discarded'")
     assert (await simulated.audit()).conclusion == "lost 0, applied twice 0, orders unfinished 1"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from chassis.retention import CLOCKS_DIFFER, forget
+from chassis.retention import CLOCKS_DIFFER, purge
 from chassis.service import load
 from chassis.timestamps import now
 from fanout.replay.state import clear
@@ -26,7 +26,7 @@ async def cleaned_up(
             await simulated.run(service, "UPDATE outbox SET published_at = published_at + interval '1 day'")
         if "inbox" not in tables:
             await simulated.run(service, "UPDATE inbox SET received_at = received_at + interval '1 day'")
-        forgotten += sum((await forget(simulated.databases[service], before, asyncio.Event())).values())
+        forgotten += sum((await purge(simulated.databases[service], before, asyncio.Event())).values())
     assert forgotten
     await until_past(before + CLOCKS_DIFFER)
 

@@ -65,7 +65,9 @@ def come_back(original: Record, redrive: int, **labels: Any) -> Record:
 @asynccontextmanager
 async def served(database: Database) -> AsyncIterator[httpx.AsyncClient]:
     app.state.database = database
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://letters") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://dead-letters"
+    ) as client:
         yield client
 
 

@@ -26,7 +26,7 @@ LETTER: dict[str, Any] = {
     "value_bytes": 80,
     "key": "o-1",
     "headers": [{"name": "ce_id", "value": "x\x1b[2J"}],
-    "cut": ["headers"],
+    "truncated": ["headers"],
     "actions": [
         {
             "at": "2026-03-01T12:01:00Z",

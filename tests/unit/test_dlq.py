@@ -69,7 +69,7 @@ def test_show_says_why_and_gives_the_bytes_when_there_is_no_event(
     ):
         assert part in said
     assert "\x1b" not in said and "ce_id: x\N{REPLACEMENT CHARACTER}" in said
-    assert "cut, being too long to show: headers" in said and "redriven (1) by ada: so" in said
+    assert "truncated: headers" in said and "redriven (1) by ada: so" in said
     assert json.loads(run("show", "7", "--json").stdout) == LETTER
 
 
@@ -86,8 +86,8 @@ def test_redrive_of_ids_says_who_and_why_each_with_a_key_of_its_own(
 
 def test_redrive_by_filter_goes_on_until_nothing_is_left(dead_letters_api: ScriptedApi) -> None:
     dead_letters_api.answers = [
-        (200, {"dead_letters": 500, "next_after": 600}),
-        (200, {"dead_letters": 7, "next_after": None}),
+        (200, {"count": 500, "next_after": 600}),
+        (200, {"count": 7, "next_after": None}),
     ]
     done = run("redrive", "--consumer", "fraud", "--why", "fixed", "--who", "ada")
     said = {"who": "ada", "why": "fixed", "consumer": "fraud", "limit": 500}
@@ -98,7 +98,7 @@ def test_redrive_by_filter_goes_on_until_nothing_is_left(dead_letters_api: Scrip
 
 
 def test_everything_is_discarded_only_if_that_is_said(dead_letters_api: ScriptedApi) -> None:
-    dead_letters_api.answers = [(200, {"dead_letters": 1, "next_after": None})]
+    dead_letters_api.answers = [(200, {"count": 1, "next_after": None})]
     assert run("discard", "--all", "--why", "a test").stdout.strip() == "discarded: 1 dead letter"
     assert dead_letters_api.asked[0][1]["all"] is True
 

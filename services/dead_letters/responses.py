@@ -1,4 +1,4 @@
-"""Letters as the API shows them: a list shows the beginning of each, a single letter nearly all of it."""
+"""Reads dead letters as the API returns them: a list has the beginning of each value, a single one up to 64 KiB."""
 
 import json
 from typing import Any
@@ -7,53 +7,59 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.outbox.table import Headers, load_headers
-from services.dead_letters.models import ActionResponse, HeaderResponse, LetterResponse, Line
-from services.dead_letters.tables import actions, letters
+from services.dead_letters.models import (
+    ActionResponse,
+    DeadLetterResponse,
+    DeadLetterSummaryResponse,
+    HeaderResponse,
+)
+from services.dead_letters.tables import actions, dead_letters
 
-BEGINNING_BYTES = 32
+LIST_VALUE_BYTES = 32
 VALUE_BYTES = 64 * 1024
 HEADER_BYTES = 1024
 HEADERS = 100
 MESSAGE_CHARACTERS = 512
 
 
-def lines(value_bytes: int = BEGINNING_BYTES) -> Select[Any]:
-    """Letters without the weight: of what may be long, the beginning."""
-    row = letters.c
-    light = [column for column in row if column.name not in ("key", "value", "headers", "event")]
+def summaries(value_bytes: int = LIST_VALUE_BYTES) -> Select[Any]:
+    """Selects dead letters without headers and event, and with the first bytes of key and value."""
+    row = dead_letters.c
+    small = [column for column in row if column.name not in ("key", "value", "headers", "event")]
     return select(
-        *light,
+        *small,
         func.substring(row.key, 1, HEADER_BYTES).label("key"),
         func.substring(row.value, 1, value_bytes).label("value"),
         func.octet_length(row.value).label("value_bytes"),
     )
 
 
-def line(row: Row[Any]) -> Line:
-    return Line.model_validate(_told(row))
+def summary(row: Row[Any]) -> DeadLetterSummaryResponse:
+    return DeadLetterSummaryResponse.model_validate(_summary_fields(row))
 
 
-async def read(letter_id: int, db: AsyncConnection) -> LetterResponse | None:
-    wanted = lines(VALUE_BYTES).add_columns(
-        letters.c.headers, letters.c.event, func.octet_length(letters.c.key).label("key_bytes")
+async def read(dead_letter_id: int, db: AsyncConnection) -> DeadLetterResponse | None:
+    """Returns one dead letter with its headers and actions, or None if there is none of that id."""
+    wanted = summaries(VALUE_BYTES).add_columns(
+        dead_letters.c.headers, dead_letters.c.event, func.octet_length(dead_letters.c.key).label("key_bytes")
     )
-    row = (await db.execute(wanted.where(letters.c.letter_id == letter_id))).one_or_none()
+    row = (await db.execute(wanted.where(dead_letters.c.dead_letter_id == dead_letter_id))).one_or_none()
     if row is None:
         return None
-    done = select(actions).where(actions.c.letter_id == letter_id).order_by(actions.c.action_id)
+    done = select(actions).where(actions.c.dead_letter_id == dead_letter_id).order_by(actions.c.action_id)
     headers = load_headers(row.headers)
-    return LetterResponse.model_validate(
-        _told(row)
+    return DeadLetterResponse.model_validate(
+        _summary_fields(row)
         | {
             "event": row.event and json.loads(row.event),
             "headers": [_header(name, value) for name, value in headers[:HEADERS]],
-            "cut": _cut(row, headers),
+            "truncated": _truncated(row, headers),
             "actions": [_action(action) for action in await db.execute(done)],
         }
     )
 
 
-def _told(row: Row[Any]) -> dict[str, Any]:
+def _summary_fields(row: Row[Any]) -> dict[str, Any]:
     return {
         **row._mapping,
         "key": _text(row.key),
@@ -62,13 +68,13 @@ def _told(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _cut(row: Row[Any], headers: Headers) -> list[str]:
-    is_cut = {
+def _truncated(row: Row[Any], headers: Headers) -> list[str]:
+    is_too_long = {
         "key": (row.key_bytes or 0) > HEADER_BYTES,
         "value": (row.value_bytes or 0) > VALUE_BYTES,
         "headers": len(headers) > HEADERS or any(len(value or b"") > HEADER_BYTES for _, value in headers),
     }
-    return [name for name, cut in is_cut.items() if cut]
+    return [name for name, too_long in is_too_long.items() if too_long]
 
 
 def _header(name: str, value: bytes | None) -> HeaderResponse:
@@ -82,7 +88,7 @@ def _action(row: Row[Any]) -> ActionResponse:
 
 
 def _text(data: bytes | None) -> str | None:
-    """As text if it is text, else as hex after 0x."""
+    """Returns UTF-8 as text, and other bytes as hex after 0x."""
     if data is None:
         return None
     try:
