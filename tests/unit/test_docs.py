@@ -100,6 +100,17 @@ def test_every_command_that_a_page_names_exists_with_its_options(page: Path) -> 
         assert {word for word in words if re.match(r"--?[a-z]", word)} <= known, f"fanout {' '.join(words)}"
 
 
+@every_page
+def test_every_python_module_that_a_page_runs_exists(page: Path) -> None:
+    modules = {name for line in code_of(page) for name in re.findall(r"python -m ([\w.]+)", line)}
+    files = {name: name.replace(".", "/") for name in modules}
+    assert not [
+        name
+        for name, file in files.items()
+        if not any((REPOSITORY / each).is_file() for each in (f"{file}.py", f"{file}/__main__.py"))
+    ]
+
+
 def test_every_guarantee_has_code_and_a_test() -> None:
     table = README.read_text().split("| guarantee |")[1].split("\n\n")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
