@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from chassis.http import admission
-from chassis.http.admission import ANSWER_SECONDS, ADMITTED_AT_ONCE, AdmissionControl
+from chassis.http.admission import ADMITTED_AT_ONCE, ANSWER_SECONDS, AdmissionControl
 
 
 class Server:
