@@ -17,14 +17,14 @@ from sqlalchemy import Connection, MetaData
 from chassis import database, retention
 from chassis.consumer import crash_loop, held, inbox, offsets, parking, subscriptions
 from chassis.database import Database
-from chassis.http import idempotency
+from chassis.http import idempotency_keys
 from chassis.outbox import table as outbox_table
 from chassis.outbox import terms
 from chassis.service import Service
 
 CHASSIS_TABLES = (
     retention,
-    idempotency,
+    idempotency_keys,
     inbox,
     outbox_table,
     parking,

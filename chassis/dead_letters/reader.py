@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from uuid import UUID
+from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,30 +10,18 @@ from chassis.consumer.crash_loop import WorkerCrashed
 from chassis.consumer.offsets import BatchCounts, Partition, advance
 from chassis.consumer.retry import wait_out_outages
 from chassis.database import Database
-from chassis.events.dead_letter import DLQ_HEADERS, Headers, Origin, moment, split_headers, storable
-from chassis.events.record import EVENT_TYPES, Record, Unreadable, read
+from chassis.events.dead_letter import (
+    DLQ_HEADERS,
+    DeadLetter,
+    Origin,
+    parse_timestamp,
+    split_headers,
+    without_nul,
+)
+from chassis.events.record import EVENT_TYPES, Record, UnreadableRecord, decode_record
 from chassis.events.registry import Registry
 from chassis.events.topics import dead_letter_topic
 from schemas import Event
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A parked record and why it was parked. If it cannot be decoded, `event` is None and `decode_error` says why."""
-
-    consumer: str
-    origin: Origin
-    event_id: UUID | None
-    type: str
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    failure: str
-    error_type: str
-    error_message: str
-    last_failed_at: datetime
-    event: Event | None
-    decode_error: str | None
 
 
 class DeadLetterConsumer:
@@ -78,7 +64,7 @@ async def read_dead_letter(record: Record, registry: Registry) -> DeadLetter:
     """Returns the dead letter in this record. A record without valid headers of ours is its own origin."""
     headers, added = split_headers(record.headers, DLQ_HEADERS)
     try:
-        origin, last_failed_at = Origin.read(added), moment(added["dlq_last_failed_at"])
+        origin, last_failed_at = Origin.read(added), parse_timestamp(added["dlq_last_failed_at"])
         if record.topic != dead_letter_topic(origin.topic, added["dlq_consumer"]):
             raise ValueError(f"it does not belong into {record.topic}")
     except (KeyError, ValueError):
@@ -90,7 +76,7 @@ async def read_dead_letter(record: Record, registry: Registry) -> DeadLetter:
         consumer=added.get("dlq_consumer", record.topic.split(".")[-2]),
         origin=origin,
         event_id=parked.event_id,
-        type=storable(parked.header("ce_type")),
+        type=without_nul(parked.header("ce_type")),
         key=record.key,
         value=record.value,
         headers=headers,
@@ -109,7 +95,7 @@ async def _decode(record: Record, error_type: str, registry: Registry) -> tuple[
     """Returns the event, or why there is none. A message that crashed its worker would crash this one too."""
     if error_type == WorkerCrashed.__name__:
         return None, "not decoded: it crashed the workers that decoded it"
-    decoded = await read(record, EVENT_TYPES, registry)
-    if isinstance(decoded, Unreadable):
-        return None, storable(str(decoded.failure))
+    decoded = await decode_record(record, EVENT_TYPES, registry)
+    if isinstance(decoded, UnreadableRecord):
+        return None, without_nul(str(decoded.failure))
     return (decoded.event if decoded else None), None

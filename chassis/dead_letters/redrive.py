@@ -11,8 +11,8 @@ from uuid import UUID, uuid5
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.events.avro import encode
-from chassis.events.dead_letter import REDRIVE_HEADERS, Headers, Origin, written
-from chassis.events.dead_letter_size import complete
+from chassis.events.dead_letter import REDRIVE_HEADERS, Headers, Origin, to_headers
+from chassis.events.dead_letter_size import without_omission
 from chassis.events.topics import retry_topic
 from chassis.outbox.forward import Message, forward
 from schemas import Event
@@ -39,7 +39,7 @@ async def redrive_dead_letters(db: AsyncConnection, redrives: Iterable[Redrive])
 
 def _message(redrive: Redrive) -> Message:
     origin = redrive.origin
-    added = written(REDRIVE_HEADERS, asdict(origin))
+    added = to_headers(REDRIVE_HEADERS, asdict(origin))
     topic = retry_topic(origin.topic, redrive.consumer)
     unchanged = Message(topic, redrive.key, redrive.value, [*redrive.headers, *added])
     if (event := redrive.correction) is None:
@@ -57,7 +57,9 @@ def _message(redrive: Redrive) -> Message:
 def _corrected_headers(redrive: Redrive, event: Event) -> list[tuple[str, bytes | None]]:
     """Returns the headers with the correction's type and, if the record has no valid event id, one from its origin."""
     origin = redrive.origin
-    kept = [(name, value) for name, value in complete(redrive.headers) if name not in ("ce_type", "ce_id")]
+    kept = [
+        (name, value) for name, value in without_omission(redrive.headers) if name not in ("ce_type", "ce_id")
+    ]
     new_id = str(uuid5(NAMESPACE, f"{origin.topic}/{origin.partition}/{origin.kafka_offset}")).encode()
     return [*kept, ("ce_id", _event_id(redrive.headers) or new_id), ("ce_type", event.NAME.encode())]
 

@@ -61,7 +61,7 @@ class OrderedProducer:
             if isinstance(row, Refused):
                 outcome.refuse(row)
             elif not outcome.must_wait(row):
-                _produce(producer, row, outcome)
+                produce(producer, row, outcome)
         try:
             while producer.flush(POLL_SECONDS) and outcome.is_good_so_far and not stop.is_set():
                 pass
@@ -69,48 +69,24 @@ class OrderedProducer:
             fatal = str(error)
         if fatal or len(producer) or not outcome.is_good_so_far:
             self._producer = None
-            _discard(producer)
+            discard(producer)
         if fatal and outcome.is_good_so_far:
             outcome.failure = fatal
-        if outcome.suspects and outcome.failure is None:
-            self._send_one_by_one(batch, outcome, stop, deadline)
         return outcome
 
     def connect(self) -> Producer:
-        self._producer = self._producer or self._new(CONFIG)
+        self._producer = self._producer or self.new(CONFIG)
         return self._producer
 
     def topics(self) -> set[str]:
         """Returns the topics that exist. Raises KafkaException while Kafka is unavailable."""
         return set(self.connect().list_topics(timeout=LIFETIME_SECONDS).topics)
 
-    def _new(self, config: dict[str, Any]) -> Producer:
+    def new(self, config: dict[str, Any]) -> Producer:
         return Producer(config | self._kafka.for_librdkafka(), logger=logging.getLogger("librdkafka"))
 
-    def _send_one_by_one(
-        self, batch: Sequence[Outgoing | Refused], outcome: Outcome, stop: Flag, deadline: float
-    ) -> None:
-        """Sends the rest of the batch up to the last suspect: a message that Kafka refuses alone is refused."""
-        done = {row.id for row in outcome.sent} | {row.id for row in outcome.refused}
-        last = max(outcome.suspects)
-        outcome.suspects.clear()
-        producer = self._new(ONE_BY_ONE)
-        for row in batch:
-            if row.id > last or stop.is_set() or monotonic() > deadline or outcome.failure:
-                break
-            if isinstance(row, Refused) or row.id in done or outcome.must_wait(row):
-                continue
-            _produce(producer, row, outcome, is_alone=True)
-            while producer.flush(POLL_SECONDS) and not stop.is_set():
-                pass
-        _discard(producer)
 
-
-ONE_BY_ONE = CONFIG | {"enable.idempotence": False, "enable.gapless.guarantee": False, "max.in.flight": 1}
-"""One message at a time leaves no gap, so a refusal need not end the producer."""
-
-
-def _produce(producer: Producer, row: Outgoing, outcome: Outcome, is_alone: bool = False) -> None:
+def produce(producer: Producer, row: Outgoing, outcome: Outcome, is_alone: bool = False) -> None:
     """Queues a message; its delivery report is added to `outcome`."""
 
     def report(error: KafkaError | None, delivered: Message) -> None:
@@ -134,7 +110,7 @@ def _produce(producer: Producer, row: Outgoing, outcome: Outcome, is_alone: bool
             return
 
 
-def _discard(producer: Producer) -> None:
+def discard(producer: Producer) -> None:
     """Collects the delivery reports that are there, gives up all other messages, and collects their reports."""
     _collect_reports(producer)
     producer.purge()

@@ -21,6 +21,6 @@ def upgrade() -> None:
         "purges",
         sa.Column("what", sa.Text, primary_key=True),
         sa.Column("before", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("forgotten", sa.BigInteger, nullable=False),
+        sa.Column("purged", sa.BigInteger, nullable=False),
     )
     op.create_index("inbox_received_at", "inbox", ["received_at"], postgresql_using="brin")

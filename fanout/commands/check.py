@@ -1,4 +1,4 @@
-"""`fanout check`: do the migrations lead to the tables the code declares? Asked of a Postgres of its own."""
+"""`fanout check`: compares what the migrations create with the tables in the code, on a temporary Postgres."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ from fanout.local.stack_directory import StackDirectory
 from fanout.provision.databases import superuser
 from fanout.repository import services
 
-PASSWORD = "only-for-a-moment"
+PASSWORD = "temporary"
 PATIENCE_SECONDS = 30
 
 

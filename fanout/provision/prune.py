@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from fanout import kafka_admin
 from fanout.compose import blocks
 from fanout.console import say
-from fanout.dlq.client import SERVICE, open_client
+from fanout.dead_letters_client import SERVICE, open_client
 from fanout.errors import BadUsage, FanoutError
 from fanout.local import lock, port_assignment, postgres
 from fanout.local.start import reshape
@@ -72,7 +72,7 @@ def _discard_letters(consumer: str) -> None:
     """Sent back, they would wait for ever for a topic that is gone, and everybody's letters behind them."""
     why = {"who": "fanout setup --prune", "why": f"services/{consumer} is gone"}
     with open_client() as client:
-        pages = client.pages("/letters/discard", {**why, "consumer": consumer, "consumer_is_gone": True})
+        pages = client.pages("/dead-letters/discard", {**why, "consumer": consumer, "consumer_is_gone": True})
         letters = sum(pages)
     if letters:
         print(f"discarded: {letters} dead letters of {consumer}")

@@ -18,8 +18,8 @@ app = create_api(service)
 
 
 @app.post("/payments", status_code=201, response_model=PaymentResponse)
-async def pay_invoice(new: NewPayment, once: Idempotent) -> Response:
-    return await once(new, lambda db: settle_invoice(new, db))
+async def pay_invoice(new: NewPayment, request: Idempotent) -> Response:
+    return await request.run(new, settle_invoice, new)
 
 
 @app.get("/payments/{payment_or_order_id}")
@@ -32,7 +32,7 @@ async def show_payment(payment_or_order_id: UUID, db: Db) -> PaymentResponse:
     raise Problem(404, "unknown payment", f"There is no payment {asked}, and none of an order {asked}.")
 
 
-async def settle_invoice(new: NewPayment, db: AsyncConnection) -> PaymentResponse:
+async def settle_invoice(db: AsyncConnection, new: NewPayment) -> PaymentResponse:
     order_id = str(new.order_id)
     known = await lock(db, [order_id])
     if not known:

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database
 from chassis.http.app import Problem, create_api
-from chassis.http.idempotency import Idempotent, idempotency_keys
+from chassis.http.idempotency import Idempotent
+from chassis.http.idempotency_keys import idempotency_keys
 from chassis.service import Service
 from tests.integration.conftest import NewDatabase
 
@@ -29,14 +30,14 @@ class Sale(BaseModel):
 
 
 @app.post("/sales", status_code=201)
-async def sell(sale: Sale, once: Idempotent) -> dict[str, Any]:
-    async def work(db: AsyncConnection) -> dict[str, Any]:
-        if sale.amount == 13:
-            raise Problem(409, "unlucky", "13 is not sold here.", amount=13)
-        sale_id = await db.scalar(insert(sales).values(amount=sale.amount).returning(sales.c.id))
-        return {"id": sale_id}
+async def sell(sale: Sale, request: Idempotent) -> dict[str, Any]:
+    return await request.run(sale, store, sale)  # type: ignore[return-value]  # FastAPI returns a response unchanged
 
-    return await once(sale, work)  # type: ignore[return-value]  # a response passes through FastAPI as it is
+
+async def store(db: AsyncConnection, sale: Sale) -> dict[str, Any]:
+    if sale.amount == 13:
+        raise Problem(409, "unlucky", "13 is not sold here.", amount=13)
+    return {"id": await db.scalar(insert(sales).values(amount=sale.amount).returning(sales.c.id))}
 
 
 @app.get("/bug")

@@ -13,9 +13,9 @@ from chassis import retention
 from chassis.config import Settings
 from chassis.consumer.inbox import inbox
 from chassis.database import Database
-from chassis.http.idempotency import idempotency_keys
+from chassis.http.idempotency_keys import idempotency_keys
 from chassis.outbox.table import outbox
-from chassis.retention import CLOCKS_DIFFER, complete_since, forget, purges
+from chassis.retention import CLOCKS_DIFFER, complete_since, purge, purges
 from fanout.provision.kafka_and_registry import REPLAY_WINDOW_MS, SEGMENT_MS, wanted
 from tests.integration.conftest import NewDatabase
 
@@ -46,7 +46,7 @@ async def left(database: Database, column: Any) -> list[Any]:
 
 
 async def forget_before_noon(database: Database) -> dict[str, int]:
-    return await forget(database, NOON, asyncio.Event())
+    return await purge(database, NOON, asyncio.Event())
 
 
 async def test_old_receipts_go_but_those_of_parked_events_stay(database: Database) -> None:
@@ -86,7 +86,7 @@ async def test_old_idempotency_keys_go(database: Database) -> None:
 async def test_more_rows_than_one_transaction_takes_all_go(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "AT_ONCE", 10)
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 10)
     await received(database, OLD, rows=25)
     await published(database, OLD, rows=25)
     async with database.transaction() as db:
@@ -98,7 +98,7 @@ async def test_more_rows_than_one_transaction_takes_all_go(
 async def test_a_row_that_is_never_sent_keeps_no_sent_row(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "AT_ONCE", 10)
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 10)
     await published(database, None)
     await published(database, OLD, rows=25)
     assert await forget_before_noon(database) == {"outbox": 25}
@@ -113,11 +113,11 @@ async def test_it_is_remembered_up_to_when_and_how_many(database: Database) -> N
     await received(database, OLD, rows=2)
     await forget_before_noon(database)
     await received(database, OLD, rows=3)
-    await forget(database, NOON - timedelta(milliseconds=500), asyncio.Event())
+    await purge(database, NOON - timedelta(milliseconds=500), asyncio.Event())
     async with database.transaction() as db:
         assert await complete_since(db, "inbox") == NOON + CLOCKS_DIFFER
         assert await complete_since(db, "outbox") is None
-    assert await left(database, purges.c.forgotten) == [5]
+    assert await left(database, purges.c.purged) == [5]
 
 
 async def test_where_nothing_is_old_nothing_is_remembered(database: Database) -> None:
@@ -134,14 +134,14 @@ async def test_two_workers_at_once_neither_wait_for_each_other_nor_count_twice(d
         async with asyncio.timeout(5):
             assert await forget_before_noon(database) == {"inbox": 20}
     await asyncio.gather(*(forget_before_noon(database) for _ in range(4)))
-    assert (await left(database, inbox.c.event_id), await left(database, purges.c.forgotten)) == ([], [30])
+    assert (await left(database, inbox.c.event_id), await left(database, purges.c.purged)) == ([], [30])
 
 
 async def test_a_worker_that_drains_does_not_begin_another_transaction(database: Database) -> None:
     await received(database, OLD)
     stop = asyncio.Event()
     stop.set()
-    assert await forget(database, NOON, stop) == {}
+    assert await purge(database, NOON, stop) == {}
 
 
 async def test_a_worker_cleans_up_when_it_starts_and_ends_when_it_is_told_to(database: Database) -> None:

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.database import Database
 from chassis.http.app import create_api
 from chassis.http.group_commit import LARGEST_GROUP, GroupCommit, Overloaded
-from chassis.http.idempotency import Idempotent, idempotency_keys, in_group
+from chassis.http.idempotency import Idempotent, share_transactions
+from chassis.http.idempotency_keys import idempotency_keys
 from chassis.outbox.publish import publish
 from chassis.outbox.table import outbox
 from chassis.service import Service
@@ -55,12 +56,12 @@ async def write(written: Sequence[Note], db: AsyncConnection) -> None:
     )
 
 
-together = in_group(app, write)
+together = share_transactions(app, write)
 
 
 @app.post("/notes", status_code=201)
-async def add(note: Note, once: Idempotent) -> dict[str, Any]:
-    done = once.in_group(together, note, note, about=note.note_id, answer=note)
+async def add(note: Note, request: Idempotent) -> dict[str, Any]:
+    done = request.run_in_group(together, note, note, note.note_id, answer=note)
     return await done  # type: ignore[return-value]  # a response passes through FastAPI as it is
 
 
@@ -224,10 +225,10 @@ async def test_a_database_that_is_away_is_not_asked_again_for_each_member(databa
     assert tries <= 2
 
 
-async def test_who_waited_too_long_is_refused_and_nothing_of_it_is_done(
+async def test_a_request_that_waited_too_long_is_refused_and_has_no_effect(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.http.group_commit.GIVE_UP_SECONDS", 0.05)
+    monkeypatch.setattr("chassis.http.group_commit.LONGEST_WAIT_SECONDS", 0.05)
     written: list[str] = []
 
     async def slow(db: AsyncConnection, items: Sequence[str]) -> Sequence[str]:

@@ -1,21 +1,21 @@
-"""The ledger and what was parked: a dead letter, one sent back, and rubbish are on the way or accounted for."""
+"""The ledger and what was parked: a dead letter, one sent back, and rubbish are in flight or accounted for."""
 
 import pytest
 from rich.console import Console
 
-from fanout.verify.table import show
+from fanout.commands.verify import show
 from tests.integration.conftest import Broken
 from tests.support.simulated_system import SERVICES, Honest, of, placed
 
 
-async def test_a_dead_letter_that_is_not_sent_yet_is_on_the_way(copied: Broken) -> None:
+async def test_a_dead_letter_that_is_not_sent_yet_is_in_flight(copied: Broken) -> None:
     simulated = await copied("fraud")
     await simulated.run(
         "fraud",
         "INSERT INTO outbox (event_id, topic, headers) VALUES (gen_random_uuid(), 'orders.fraud.dlq', '[]')",
     )
     report = await simulated.audit()
-    assert (report.holds, report.settled, report.on_the_way) == (True, False, 1)
+    assert (report.holds, report.settled, report.in_flight) == (True, False, 1)
 
 
 SIDE_MESSAGE = (
@@ -29,7 +29,7 @@ REACHED = "INSERT INTO consumer_offsets VALUES ('{}', '{}', 0, 6, 1, 1, 0, 0)"
     ("sender", "topic", "reader"),
     [("fraud", "orders.fraud.dlq", "dead_letters"), ("dead_letters", "orders.fraud.retry", "fraud")],
 )
-async def test_a_dead_letter_is_on_the_way_until_it_is_filed_and_one_sent_back_until_it_is_received(
+async def test_a_dead_letter_is_in_flight_until_it_is_filed_and_one_sent_back_until_it_is_received(
     copied: Broken, sender: str, topic: str, reader: str
 ) -> None:
     simulated = await copied(sender, reader)
@@ -38,7 +38,7 @@ async def test_a_dead_letter_is_on_the_way_until_it_is_filed_and_one_sent_back_u
     assert (report.holds, report.settled, report.forwarded) == (True, False, 1)
     await simulated.run(reader, REACHED.format(reader, topic))
     await simulated.run(
-        reader, f"UPDATE consumer_offsets SET applied = 0, repeated = 1 WHERE topic = '{topic}'"
+        reader, f"UPDATE consumer_offsets SET applied = 0, duplicates = 1 WHERE topic = '{topic}'"
     )
     report = await simulated.audit()
     assert (report.holds, report.settled, report.forwarded) == (True, True, 0)
@@ -72,7 +72,7 @@ async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(
     assert (report.holds, of(report, "fraud").parked) == (True, 1)
 
 
-async def test_garbage_is_shown_as_foreign_and_breaks_nothing(copied: Broken) -> None:
+async def test_garbage_is_shown_as_of_an_unknown_producer_and_breaks_nothing(copied: Broken) -> None:
     simulated = await copied("fraud")
     await simulated.run(
         "fraud",
@@ -81,11 +81,11 @@ async def test_garbage_is_shown_as_foreign_and_breaks_nothing(copied: Broken) ->
         "VALUES ('fraud', 'orders', 3, 17, '[]', now(), 'permanent', 'Undecodable', 'garbage', 1, now())",
     )
     report = await simulated.audit()
-    assert (report.holds, of(report, "fraud").foreign_parked) == (True, 1)
+    assert (report.holds, of(report, "fraud").unknown_producer_parked) == (True, 1)
 
 
 LETTER = """
-    INSERT INTO letters (consumer, topic, partition, kafka_offset, record_at, headers, failure, error_type,
+    INSERT INTO dead_letters (consumer, topic, partition, kafka_offset, record_at, headers, failure, error_type,
         error_message, attempts, first_failed_at, last_failed_at, status, redrive)
     VALUES ('{}', 'inventory', 0, 0, now(), '[]', 'permanent', 'E', 'e', 1, now(), now(), 'parked', 0)
 """
@@ -116,5 +116,5 @@ async def test_what_is_parked_and_the_orders_that_wait_for_it_are_said_though_al
     console = Console(width=200, record=True)
     show(report, console)
     assert "parked (fanout dlq ls): fraud 1, orders 1" in console.export_text()
-    await simulated.run("dead_letters", "UPDATE letters SET status = 'discarded'")
+    await simulated.run("dead_letters", "UPDATE dead_letters SET status = 'discarded'")
     assert (await simulated.audit()).conclusion == "lost 0, applied twice 0, orders unfinished 1"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from chassis.retention import CLOCKS_DIFFER, forget
+from chassis.retention import CLOCKS_DIFFER, purge
 from chassis.service import load
 from chassis.timestamps import now
 from fanout.replay.state import clear
@@ -26,7 +26,7 @@ async def cleaned_up(
             await simulated.run(service, "UPDATE outbox SET published_at = published_at + interval '1 day'")
         if "inbox" not in tables:
             await simulated.run(service, "UPDATE inbox SET received_at = received_at + interval '1 day'")
-        forgotten += sum((await forget(simulated.databases[service], before, asyncio.Event())).values())
+        forgotten += sum((await purge(simulated.databases[service], before, asyncio.Event())).values())
     assert forgotten
     await until_past(before + CLOCKS_DIFFER)
 
@@ -65,7 +65,7 @@ async def test_what_came_after_a_cleanup_is_in_the_books(copied: Broken) -> None
     simulated = await copied(*SERVICES)
     await cleaned_up(simulated)
     await simulated.order()
-    assert (await simulated.audit()).on_the_way == 6
+    assert (await simulated.audit()).in_flight == 6
     await simulated.deliver()
     report = await simulated.audit()
     assert (report.holds, report.settled) == (True, True)
@@ -78,7 +78,9 @@ async def test_a_loss_after_a_cleanup_is_found(copied: Broken) -> None:
     order = await simulated.order()
     await simulated.deliver()
     await simulated.run("fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(simulated, order)}'")
-    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
+    await simulated.run(
+        "fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1"
+    )
     report = await simulated.audit()
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
 
@@ -131,7 +133,7 @@ async def test_an_event_parked_long_ago_still_excuses_its_order(copied: Broken, 
     await cleaned_up(simulated)
     report = await simulated.audit()
     assert offended(report) == []
-    assert [account.foreign_parked for account in report.accounts] == [0] * len(report.accounts)
+    assert [account.unknown_producer_parked for account in report.accounts] == [0] * len(report.accounts)
 
 
 async def test_a_read_model_rebuilt_from_a_later_time_lacks_nothing_from_before(copied: Broken) -> None:

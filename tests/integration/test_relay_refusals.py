@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert
 
 from chassis.database import Database
-from chassis.outbox import relay
+from chassis.outbox import upkeep
 from chassis.outbox.forward import Message
 from chassis.outbox.table import outbox
 from tests.integration.conftest import NewDatabase
@@ -75,7 +75,7 @@ async def test_of_a_batch_that_kafka_refuses_only_the_culprit_is_set_aside(
 async def test_the_topic_that_kafka_does_not_have_is_named_and_its_rows_go_out_once_it_exists(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "RETRY_ROWS_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "RETRY_ROWS_SECONDS", 0.0)
     there, deleted = kafka_topics.new(), kafka_topics.new()
     kafka_topics.delete(deleted)
     messages = [Message(topic, b"k", value, []) for value in (b"1", b"2") for topic in (deleted, there)]

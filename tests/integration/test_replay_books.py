@@ -14,7 +14,7 @@ from chassis.database import Database
 from chassis.service import load
 from fanout.errors import BadUsage
 from fanout.replay import state
-from fanout.replay.reapplied import not_ignored
+from fanout.replay.state import not_ignored
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.simulated_system import url_of
@@ -47,10 +47,10 @@ class Shop:
     async def forgets(self, event_id: UUID) -> None:
         await self._run(self.fraud, f"DELETE FROM inbox WHERE event_id = '{event_id}'")
 
-    async def read(self) -> state.Books:
+    async def read(self) -> state.State:
         return await state.read("fraud", self.databases["fraud"])
 
-    async def not_ignored(self, before: state.Books) -> list[str]:
+    async def not_ignored(self, before: state.State) -> list[str]:
         return await not_ignored("fraud", self.databases, before)
 
     async def _run(self, database: Database, sql: str) -> list[tuple[object, ...]]:
@@ -104,7 +104,7 @@ async def test_events_that_are_ignored_leave_nothing_to_say(shop: Shop) -> None:
     before = await shop.read()
     await shop.heard(known, 0)
     after = await shop.read()
-    assert (after.counts["repeated"], after.counts["received"], after.surplus) == (1, 2, before.surplus)
+    assert (after.counts["duplicates"], after.counts["received"], after.excess) == (1, 2, before.excess)
     assert await shop.not_ignored(before) == []
 
 
@@ -140,11 +140,11 @@ async def test_an_event_that_lay_behind_and_was_parked_is_named(shop: Shop) -> N
     assert await shop.not_ignored(before) == ["OrderPlaced parked (orders 0 at 0)"]
 
 
-async def test_a_handler_called_without_a_receipt_is_a_surplus(shop: Shop) -> None:
+async def test_a_handler_called_without_a_receipt_is_an_excess(shop: Shop) -> None:
     before = await shop.read()
     async with shop.fraud.transaction() as db:
         await advance(db, "fraud", "orders", 0, 1, BatchCounts(received=1, applied=1))
-    assert (await shop.read()).surplus == before.surplus + 1
+    assert (await shop.read()).excess == before.excess + 1
 
 
 async def test_receipts_that_a_cleanup_took_are_still_counted(shop: Shop) -> None:
@@ -153,7 +153,7 @@ async def test_receipts_that_a_cleanup_took_are_still_counted(shop: Shop) -> Non
     await shop.forgets(known)
     async with shop.fraud.transaction() as db:
         await db.execute(text("INSERT INTO purges VALUES ('inbox', now(), 1)"))
-    assert (await shop.read()).surplus == 0
+    assert (await shop.read()).excess == 0
 
 
 async def test_everything_of_a_read_model_is_cleared_in_one_transaction(analytics: Database) -> None:

@@ -16,7 +16,7 @@ from chassis.errors import PermanentFailure
 from chassis.events.dead_letter import DLQ_HEADERS, Origin, split_headers
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
-from chassis.retention import forget
+from chassis.retention import purge
 from tests.support.recording_service import RecordingService, cancelled, confirmed, noted, record, rows, work
 
 
@@ -118,7 +118,7 @@ async def test_what_comes_back_as_a_type_that_nobody_here_listens_to_is_parked_a
     assert await rows(database, parked) == []
     await work(recorder, database, replace(stranger, topic="orders.fraud.retry"))
     [letter] = await rows(database, parked)
-    assert "OrderPlaced, which this consumer does not listen to" in letter.error_message
+    assert "OrderPlaced, which this consumer does not handle" in letter.error_message
 
 
 async def test_an_old_letter_that_is_redriven_again_after_a_purge_is_applied_once(
@@ -131,7 +131,7 @@ async def test_an_old_letter_that_is_redriven_again_after_a_purge_is_applied_onc
     once = await redriven(database, 0)
     await work(recorder, database, once)
     for before in (datetime.now(UTC) - timedelta(days=10), datetime.now(UTC) + timedelta(days=10)):
-        await forget(database, before, asyncio.Event())
+        await purge(database, before, asyncio.Event())
         twice = replace(once, offset=once.offset + 1, headers=[*once.headers[:-1], ("dlq_redrive", b"2")])
         await work(recorder, database, twice)
     assert await noted(recorder, database) == [("a", "cancelled")]

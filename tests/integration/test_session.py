@@ -12,7 +12,7 @@ from chassis.consumer.batch import EventProcessor
 from chassis.consumer.parking import parked
 from chassis.database import Database
 from chassis.events.record import Record
-from fanout.held import held_partitions
+from fanout.databases import held_partitions
 from schemas import OrderConfirmed
 from tests.support.kafka_topics import Topic, kafka_address, new_topic, running, until
 from tests.support.recording_service import RecordingService, Schemas, confirmed, noted, rows

@@ -19,8 +19,7 @@ from sqlalchemy import (
     select,
 )
 
-from chassis.database import Database
-from chassis.statements import Statement, arrays, ids
+from chassis.database import Database, Statement, arrays, ids
 from tests.integration.conftest import NewDatabase
 
 metadata = MetaData()

@@ -12,9 +12,9 @@ class Corruption(NamedTuple):
     named: str = "{shipped}"
 
 
-LETTER = """
-    INSERT INTO letters (letter_id, consumer, topic, partition, kafka_offset, record_at, headers, failure, error_type,
-        error_message, attempts, first_failed_at, last_failed_at, status, redrive)
+DEAD_LETTER = """
+    INSERT INTO dead_letters (dead_letter_id, consumer, topic, partition, kafka_offset, record_at, headers, failure,
+        error_type, error_message, attempts, first_failed_at, last_failed_at, status, redrive)
     OVERRIDING SYSTEM VALUE VALUES
         (4711, 'fraud', 'orders', 0, 0, now(), '[]', 'permanent', 'E', 'e', 1, now(), now(), '{status}', 1)
 """
@@ -40,12 +40,13 @@ OWN_CHECKS = {
     "analytics: a sale is worth its lines": Corruption(
         "analytics", "UPDATE sales SET revenue_cents = revenue_cents + 1 WHERE order_id = '{shipped}'"
     ),
-    "dead_letters: a letter that was sent back or discarded says by whom and why": Corruption(
-        "dead_letters", LETTER.format(status="discarded"), "4711"
+    "dead_letters: each redriven or discarded dead letter has an action that says by whom and why": Corruption(
+        "dead_letters", DEAD_LETTER.format(status="discarded"), "4711"
     ),
-    "dead_letters: no letter was sent back after it was discarded": Corruption(
+    "dead_letters: no dead letter was redriven after it was discarded": Corruption(
         "dead_letters",
-        LETTER.format(status="redriven") + "; INSERT INTO actions (letter_id, who, what, why, redrive) "
+        DEAD_LETTER.format(status="redriven")
+        + "; INSERT INTO actions (dead_letter_id, who, what, why, redrive) "
         "VALUES (4711, 'me', 'discarded', 'so', 0), (4711, 'me', 'redriven', 'so', 1)",
         "4711",
     ),

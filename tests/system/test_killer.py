@@ -124,4 +124,4 @@ async def has_applied(system: System, database: Database, order_id: str) -> bool
 async def its_letter(system: System) -> dict[str, Any] | None:
     """The topic of its dead letters was made while dead_letters ran."""
     listed = json.loads(await system.fanout("dlq", "ls", "--consumer", GROUP, "--json"))
-    return next(iter(listed["letters"]), None)
+    return next(iter(listed["dead_letters"]), None)

@@ -11,7 +11,7 @@ NOTHING: Any = None
 
 
 async def test_an_errand_that_breaks_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "ERRAND_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "BACKGROUND_RETRY_SECONDS", 0.01)
     begun = []
 
     async def background_task(*_: object) -> None:
