@@ -14,7 +14,7 @@ from chassis.events.topics import retry_topic
 from schemas import Event
 
 if TYPE_CHECKING:
-    from chassis.dead_letters.reader import DeadLetter
+    from chassis.events.dead_letter import DeadLetter
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Sequence[E], AsyncConnection], Awaitable[None]]

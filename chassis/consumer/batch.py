@@ -18,7 +18,7 @@ from chassis.consumer.parking import Failed, park
 from chassis.consumer.recovery import Recovery
 from chassis.database import Database, driver
 from chassis.errors import PermanentFailure
-from chassis.events.record import Delivery, Record, Unreadable, read
+from chassis.events.record import DecodedRecord, Record, UnreadableRecord, decode_record
 from chassis.events.registry import Registry
 from chassis.service import Service
 from chassis.telemetry import log_each
@@ -67,21 +67,21 @@ class EventProcessor:
         counts.add_to_metrics(consumer, last.topic)
         log_each(log, "event_applied", fresh, lambda delivery: delivery.record.log_fields)
 
-    async def _decode(self, records: Sequence[Record]) -> tuple[list[Delivery], list[Unreadable]]:
+    async def _decode(self, records: Sequence[Record]) -> tuple[list[DecodedRecord], list[UnreadableRecord]]:
         """Returns the decoded events and the unreadable records; other event types of the topic are left out."""
         decoded = [await self._decode_one(record) for record in records]
         return (
-            [item for item in decoded if isinstance(item, Delivery)],
-            [item for item in decoded if isinstance(item, Unreadable)],
+            [item for item in decoded if isinstance(item, DecodedRecord)],
+            [item for item in decoded if isinstance(item, UnreadableRecord)],
         )
 
-    async def _decode_one(self, record: Record) -> Delivery | Unreadable | None:
-        decoded = await read(record, self._event_types, self._registry)
-        if isinstance(decoded, Delivery) and any(NOT_UTF_8 in name for name, _ in record.headers):
-            return Unreadable(record, PermanentFailure("the name of a header is not UTF-8"))
+    async def _decode_one(self, record: Record) -> DecodedRecord | UnreadableRecord | None:
+        decoded = await decode_record(record, self._event_types, self._registry)
+        if isinstance(decoded, DecodedRecord) and any(NOT_UTF_8 in name for name, _ in record.headers):
+            return UnreadableRecord(record, PermanentFailure("the name of a header is not UTF-8"))
         return decoded
 
-    async def _claim(self, deliveries: Sequence[Delivery], db: AsyncConnection) -> list[Delivery]:
+    async def _claim(self, deliveries: Sequence[DecodedRecord], db: AsyncConnection) -> list[DecodedRecord]:
         """Inserts the events' inbox rows and returns the deliveries that are new; the others are duplicates."""
         first = {delivery.event_id: delivery for delivery in reversed(deliveries)}
         redrives = {event_id: delivery.record.redrive for event_id, delivery in first.items()}
@@ -104,10 +104,10 @@ class EventGroup:
     """Events of one type that one call of a handler gets."""
 
     event_type: type[Event]
-    deliveries: list[Delivery]
+    deliveries: list[DecodedRecord]
 
 
-def group_by_type(deliveries: Iterable[Delivery]) -> list[EventGroup]:
+def group_by_type(deliveries: Iterable[DecodedRecord]) -> list[EventGroup]:
     """Returns as few groups as possible without moving an event past another of the same key (first fit)."""
     groups: list[EventGroup] = []
     last_group_of_key: dict[str, int] = {}

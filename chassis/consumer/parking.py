@@ -29,8 +29,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.consumer.retry import describe
 from chassis.database import driver, metadata
 from chassis.errors import classify
-from chassis.events.dead_letter import DLQ_HEADERS, origin_of, storable, written
-from chassis.events.dead_letter_size import fitted
+from chassis.events.dead_letter import DLQ_HEADERS, origin_of, to_headers, without_nul
+from chassis.events.dead_letter_size import limit_size
 from chassis.events.record import Record
 from chassis.events.topics import dead_letter_topic
 from chassis.outbox.forward import Message, forward
@@ -128,14 +128,14 @@ def _row(failed: Failed) -> dict[str, Any]:
         "partition": record.partition,
         "kafka_offset": record.offset,
         "event_id": record.event_id,
-        "type": storable(record.header("ce_type")) or None,
+        "type": without_nul(record.header("ce_type")) or None,
         "key": record.key,
         "value": record.value,
         "headers": dump_headers(record.headers),
         "record_at": record.at,
         "failure": classify(failed.error).value,
         "error_type": type(failed.error).__name__,
-        "error_message": storable(str(failed.error))[:ERROR_MESSAGE_CHARACTERS],
+        "error_message": without_nul(str(failed.error))[:ERROR_MESSAGE_CHARACTERS],
         "attempts": origin.attempts + failed.attempts,
         "first_failed_at": origin.first_failed_at or failed.since or now,
         "last_failed_at": now,
@@ -145,9 +145,9 @@ def _row(failed: Failed) -> dict[str, Any]:
 def _dead_letter(record: Record, row: Mapping[str, Any]) -> Message:
     origin, headers = origin_of(record)
     first_read = {name: getattr(origin, name) for name in ("topic", "partition", "kafka_offset", "record_at")}
-    added = written(DLQ_HEADERS, {**row, **first_read, "redrive": record.redrive})
+    added = to_headers(DLQ_HEADERS, {**row, **first_read, "redrive": record.redrive})
     topic = dead_letter_topic(origin.topic, row["consumer"])
-    key, value, own = fitted(record.key, record.value, headers)
+    key, value, own = limit_size(record.key, record.value, headers)
     return Message(topic, key, value, [*own, *added])
 
 

@@ -2,9 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
 
 import structlog
 
@@ -13,33 +10,21 @@ from chassis.consumer.crash_loop import WorkerCrashed
 from chassis.consumer.offsets import BatchCounts, advance
 from chassis.consumer.retry import wait_out_outages
 from chassis.database import Database
-from chassis.events.dead_letter import DLQ_HEADERS, Headers, Origin, moment, split_headers, storable
-from chassis.events.record import EVENT_TYPES, Record, Unreadable, read
+from chassis.events.dead_letter import (
+    DLQ_HEADERS,
+    DeadLetter,
+    Origin,
+    parse_timestamp,
+    split_headers,
+    without_nul,
+)
+from chassis.events.record import EVENT_TYPES, Record, UnreadableRecord, decode_record
 from chassis.events.registry import Registry
 from chassis.events.topics import dead_letter_topic
 from chassis.service import Service
 from schemas import Event
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A parked record as it was, with its reason. `event` is None when it cannot be decoded, for `decode_error`."""
-
-    consumer: str
-    origin: Origin
-    event_id: UUID | None
-    type: str
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    failure: str
-    error_type: str
-    error_message: str
-    last_failed_at: datetime
-    event: Event | None
-    decode_error: str | None
 
 
 class DeadLetterConsumer:
@@ -75,7 +60,7 @@ async def opened(record: Record, registry: Registry) -> DeadLetter:
     """Also a record that no consumer of ours parked has its place: it is its own origin."""
     headers, labels = split_headers(record.headers, DLQ_HEADERS)
     try:
-        origin, last_failed_at = Origin.read(labels), moment(labels["dlq_last_failed_at"])
+        origin, last_failed_at = Origin.read(labels), parse_timestamp(labels["dlq_last_failed_at"])
         if record.topic != dead_letter_topic(origin.topic, labels["dlq_consumer"]):
             raise ValueError(f"it does not belong into {record.topic}")
     except (KeyError, ValueError):
@@ -89,7 +74,7 @@ async def opened(record: Record, registry: Registry) -> DeadLetter:
         consumer=labels.get("dlq_consumer", record.topic.split(".")[-2]),
         origin=origin,
         event_id=parked.event_id,
-        type=storable(parked.header("ce_type")),
+        type=without_nul(parked.header("ce_type")),
         key=record.key,
         value=record.value,
         headers=headers,
@@ -108,7 +93,7 @@ async def _decoded(record: Record, error_type: str, registry: Registry) -> tuple
     """Returns the event, or why there is none. What killed a worker is not read: it would kill this one, too."""
     if error_type == WorkerCrashed.__name__:
         return None, "not decoded: it killed the workers that did"
-    heard = await read(record, EVENT_TYPES, registry)
-    if isinstance(heard, Unreadable):
-        return None, storable(str(heard.failure))
+    heard = await decode_record(record, EVENT_TYPES, registry)
+    if isinstance(heard, UnreadableRecord):
+        return None, without_nul(str(heard.failure))
     return (heard.event if heard else None), None

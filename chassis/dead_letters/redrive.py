@@ -11,8 +11,8 @@ from uuid import UUID, uuid5
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.events.avro import encode
-from chassis.events.dead_letter import REDRIVE_HEADERS, Headers, Origin, written
-from chassis.events.dead_letter_size import complete
+from chassis.events.dead_letter import REDRIVE_HEADERS, Headers, Origin, to_headers
+from chassis.events.dead_letter_size import without_omission
 from chassis.events.topics import retry_topic
 from chassis.outbox.forward import Message, forward
 from schemas import Event
@@ -39,7 +39,7 @@ async def redrive_dead_letters(db: AsyncConnection, letters: Iterable[Redrive]) 
 
 def _message(letter: Redrive) -> Message:
     origin = letter.origin
-    labels = written(REDRIVE_HEADERS, asdict(origin))
+    labels = to_headers(REDRIVE_HEADERS, asdict(origin))
     topic = retry_topic(origin.topic, letter.consumer)
     as_it_was = Message(topic, letter.key, letter.value, [*letter.headers, *labels])
     if (event := letter.correction) is None:
@@ -60,7 +60,9 @@ def _completed(letter: Redrive, event: Event) -> list[tuple[str, bytes | None]]:
     ids = [value for name, value in letter.headers if name == "ce_id"]
     origin = letter.origin
     place = f"{origin.topic}/{origin.partition}/{origin.kafka_offset}"
-    own = [(name, value) for name, value in complete(letter.headers) if name not in ("ce_type", "ce_id")]
+    own = [
+        (name, value) for name, value in without_omission(letter.headers) if name not in ("ce_type", "ce_id")
+    ]
     return [
         *own,
         ("ce_id", _uuid(ids[-1:]) or str(uuid5(NAMESPACE, place)).encode()),

@@ -8,7 +8,7 @@ from sqlalchemy import Row, Select, bindparam, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.dead_letters.reader import DeadLetter
+from chassis.events.dead_letter import DeadLetter
 from chassis.outbox.table import dump_headers
 from chassis.service import Service
 from services.dead_letters.domain import State, apply_arrival

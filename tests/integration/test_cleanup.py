@@ -86,7 +86,7 @@ async def test_old_idempotency_keys_go(database: Database) -> None:
 async def test_more_rows_than_one_transaction_takes_all_go(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "AT_ONCE", 10)
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 10)
     await received(database, OLD, rows=25)
     await published(database, OLD, rows=25)
     async with database.transaction() as db:
@@ -98,7 +98,7 @@ async def test_more_rows_than_one_transaction_takes_all_go(
 async def test_a_row_that_is_never_sent_keeps_no_sent_row(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "AT_ONCE", 10)
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 10)
     await published(database, None)
     await published(database, OLD, rows=25)
     assert await forget_before_noon(database) == {"outbox": 25}

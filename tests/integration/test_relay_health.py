@@ -67,7 +67,7 @@ async def test_a_relay_on_standby_is_ready_as_long_as_it_can_ask(
 
         await until(is_settled)
         assert one.health.is_ready and other.health.is_ready
-        monkeypatch.setattr(terms, "ASK", "SELECT no_such_column")
+        monkeypatch.setattr(terms, "LATEST_TERM", "SELECT no_such_column")
         standby = other if one.health.is_active else one
 
         async def is_unready() -> bool:

@@ -118,7 +118,7 @@ async def test_what_comes_back_as_a_type_that_nobody_here_listens_to_is_parked_a
     assert await rows(database, parked) == []
     await work(recorder, database, replace(stranger, topic="orders.fraud.retry"))
     [letter] = await rows(database, parked)
-    assert "OrderPlaced, which this consumer does not listen to" in letter.error_message
+    assert "OrderPlaced, which this consumer does not handle" in letter.error_message
 
 
 async def test_an_old_letter_that_is_redriven_again_after_a_purge_is_applied_once(

@@ -12,7 +12,7 @@ from sqlalchemy import Row, Table, select
 
 from chassis.database import Database
 from chassis.dead_letters.reader import DeadLetterConsumer
-from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, split_headers, written
+from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, split_headers, to_headers
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
 from services.dead_letters.api import app
@@ -39,7 +39,7 @@ def parked(original: Record, offset: int = 0, consumer: str = "fraud", **labels:
         "error_message": "it cannot be",
         "last_failed_at": NOON,
     }
-    headers = [*original.headers, *written(DLQ_HEADERS, values | labels)]
+    headers = [*original.headers, *to_headers(DLQ_HEADERS, values | labels)]
     return replace(
         original, topic=f"{original.topic}.{consumer}.dlq", partition=0, offset=offset, headers=headers
     )

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from chassis.http import admission
-from chassis.http.admission import ANSWER_SECONDS, AT_ONCE, AdmissionControl
+from chassis.http.admission import ADMITTED_AT_ONCE, ANSWER_SECONDS, AdmissionControl
 
 
 class Server:
@@ -46,14 +46,14 @@ async def test_what_is_over_the_limit_is_refused_at_once_and_the_rest_is_answere
     monkeypatch.setattr(
         admission, "ANSWER_SECONDS", 60.0
     )  # a slow machine may take a second for 400 requests
-    asked = [asyncio.create_task(server.http.post("/")) for _ in range(AT_ONCE + 30)]
-    refused = [await each for each in asked[AT_ONCE:]]
+    asked = [asyncio.create_task(server.http.post("/")) for _ in range(ADMITTED_AT_ONCE + 30)]
+    refused = [await each for each in asked[ADMITTED_AT_ONCE:]]
     assert {(answer.status_code, answer.headers["Retry-After"]) for answer in refused} == {(503, "1")}
     assert refused[0].headers["content-type"] == "application/problem+json"
     assert refused[0].json()["title"] == "overloaded"
     server.go.set()
-    assert {(await each).status_code for each in asked[:AT_ONCE]} == {200}
-    assert server.taken == AT_ONCE
+    assert {(await each).status_code for each in asked[:ADMITTED_AT_ONCE]} == {200}
+    assert server.taken == ADMITTED_AT_ONCE
     assert (await server.http.post("/")).status_code == 200
 
 

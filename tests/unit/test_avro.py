@@ -92,7 +92,7 @@ async def test_a_value_cut_short_or_with_something_after_it_is_undecodable(event
         (frame(EVENTS.index(OrderShipped), b"\x01" * 9), "not OrderShipped: EOFError"),
         (
             frame(EVENTS.index(FraudAssessed), b"anything"),
-            "one of fanout.FraudAssessed, not of fanout.OrderShipped",
+            "belongs to fanout.FraudAssessed, not to fanout.OrderShipped",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.consumer.batch import group_by_type
-from chassis.events.record import Delivery, Record
+from chassis.events.record import DecodedRecord, Record
 from schemas import Event, FraudAssessed, OrderConfirmed, OrderShipped
 
 RECORD = Record("orders", 0, 0, 0, None, None, ())
@@ -39,11 +39,11 @@ def assessed(order_id: str) -> Event:
 events = st.builds(
     lambda make, key: make(key), st.sampled_from([confirmed, shipped, assessed]), st.sampled_from("abcd")
 )
-batches = st.lists(events.map(lambda event: Delivery(RECORD, uuid4(), event)), max_size=60)
+batches = st.lists(events.map(lambda event: DecodedRecord(RECORD, uuid4(), event)), max_size=60)
 
 
 @given(batches)
-def test_no_event_moves_past_another_of_its_key(batch: list[Delivery]) -> None:
+def test_no_event_moves_past_another_of_its_key(batch: list[DecodedRecord]) -> None:
     arranged = [delivery for run in group_by_type(batch) for delivery in run.deliveries]
     for key in "abcd":
         of_key = [delivery.event_id for delivery in batch if delivery.event.key == key]
@@ -51,17 +51,17 @@ def test_no_event_moves_past_another_of_its_key(batch: list[Delivery]) -> None:
 
 
 @given(batches)
-def test_every_event_is_in_exactly_one_run_of_its_own_type(batch: list[Delivery]) -> None:
+def test_every_event_is_in_exactly_one_run_of_its_own_type(batch: list[DecodedRecord]) -> None:
     runs = group_by_type(batch)
     assert sorted(d.event_id for run in runs for d in run.deliveries) == sorted(d.event_id for d in batch)
     assert all(type(delivery.event) is run.event_type for run in runs for delivery in run.deliveries)
 
 
 @given(batches)
-def test_there_are_never_more_runs_than_without_arranging(batch: list[Delivery]) -> None:
+def test_there_are_never_more_runs_than_without_arranging(batch: list[DecodedRecord]) -> None:
     assert len(group_by_type(batch)) <= len(list(groupby(type(delivery.event) for delivery in batch)))
 
 
 def test_alternating_types_of_different_keys_become_two_runs() -> None:
-    batch = [Delivery(RECORD, uuid4(), make(str(n))) for n in range(50) for make in (confirmed, shipped)]
+    batch = [DecodedRecord(RECORD, uuid4(), make(str(n))) for n in range(50) for make in (confirmed, shipped)]
     assert [len(run.deliveries) for run in group_by_type(batch)] == [50, 50]
