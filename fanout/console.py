@@ -1,7 +1,10 @@
 """What commands print: results on standard output, progress on standard error, so that results can be piped."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +15,8 @@ from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+LINE_SECONDS = 2.0
+
 console = Console(stderr=True, highlight=False)
 
 
@@ -20,7 +25,30 @@ def say(text: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2))
+    """Writes times in ISO 8601, and everything else that JSON does not know as text."""
+    print(json.dumps(document, indent=2, default=_text))
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Callable[[str], None]]:
+    """Shows progress in one changing line on a terminal, elsewhere in a new line every two seconds."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        with console.status("", refresh_per_second=4) as status:
+            yield status.update
+        return
+    last, shown_at = "", 0.0
+
+    def show(text: str) -> None:
+        nonlocal last, shown_at
+        if text != last and monotonic() - shown_at >= LINE_SECONDS:
+            last, shown_at = text, monotonic()
+            console.print(f"  {text}", highlight=False)
+
+    yield show
 
 
 def table(headings: Sequence[str], rows: Iterable[Iterable[object]], unbroken: Iterable[str] = ()) -> Table:

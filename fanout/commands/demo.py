@@ -1,8 +1,6 @@
 """`fanout demo`: starts everything, places orders, kills fraud, corrects a message, and shows that nothing was lost."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from time import monotonic
 from typing import Annotated
 from uuid import UUID
@@ -11,6 +9,7 @@ import typer
 from rich.console import Console
 
 from fanout.commands import order, up, verify
+from fanout.console import progress
 from fanout.errors import NotRunning
 from fanout.running import Addresses, running
 from fanout.scenario import Outage, Played, correct_one, outage, outcomes, play
@@ -19,7 +18,6 @@ from fanout.verify.report import Report, settle
 from fanout.verify.snapshot import read_facts
 
 SETTLE_SECONDS = 90.0
-LINE_SECONDS = 2.0
 
 Orders = Annotated[int, typer.Option(min=2, help="How many orders to place.")]
 Rate = Annotated[float, typer.Option(min=1, max=500, help="Orders per second.")]
@@ -49,7 +47,7 @@ def command(orders: Orders = 1_000, rate: Rate = 100.0) -> None:
 
 async def _demo(addresses: Addresses, orders: int, rate: float, console: Console) -> bool:
     console.print(f"{orders} customers order, {rate:g} a second; fraud is killed in the middle")
-    with _progress(console) as tell:
+    with progress(console) as tell:
         played = await play(addresses, orders, rate, tell)
         await settle(addresses.databases, SETTLE_SECONDS, lambda now: tell(_in_flight(now)))
     await _show(addresses, played, await outage(addresses.databases, played.killed_at), console)
@@ -89,21 +87,3 @@ async def _show(addresses: Addresses, played: Played, gap: Outage | None, consol
     examples = [*sorted(gap.unassessed if gap else ()), *played.load.order_ids]
     if examples:
         order.show(examples[0], await order.timeline(addresses.databases, UUID(examples[0])), console)
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[str], None]]:
-    """Shows progress in one changing line on a terminal, elsewhere in a new line every two seconds."""
-    if console.is_terminal and not console.is_dumb_terminal:
-        with console.status("", refresh_per_second=4) as status:
-            yield status.update
-        return
-    last, told_at = "", 0.0
-
-    def tell(text: str) -> None:
-        nonlocal last, told_at
-        if text != last and monotonic() - told_at >= LINE_SECONDS:
-            last, told_at = text, monotonic()
-            console.print(f"  {text}", highlight=False)
-
-    yield tell

@@ -76,8 +76,7 @@ def command(
     ]
     shown, repeated = found[-limit:], sum(mail.is_repeat for mail in found)
     if json_output:
-        messages = [asdict(mail) | {"arrived_at": mail.arrived_at.isoformat()} for mail in shown]
-        print_json({"messages": messages, "count": len(found), "repeated": repeated})
+        print_json({"messages": list(map(asdict, shown)), "count": len(found), "repeated": repeated})
         return
     if slow := delay_seconds(directory.mail_delay):
         say(f"the mail server takes {slow * 1000:.0f} ms for each mail: fanout mailbox --delay 0")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -126,29 +126,16 @@ def _rows(step: Step, placed_at: datetime) -> Iterator[tuple[object, ...]]:
 
 
 def as_json(order_id: object, steps: Iterable[Step]) -> dict[str, Any]:
-    return {
-        "order_id": str(order_id),
-        "events": [
-            {
-                "service": step.event.service,
-                "type": step.event.type,
-                "version": step.event.version,
-                "event_id": str(step.event.event_id),
-                "created_at": step.event.created_at.isoformat(),
-                "published_at": step.event.published_at and step.event.published_at.isoformat(),
-                "received": [
-                    {
-                        "consumer": each.consumer,
-                        "status": each.status,
-                        "milliseconds": step.milliseconds(each),
-                    }
-                    for each in step.received
-                ],
-                "waiting": list(step.waiting),
-            }
-            for step in steps
-        ],
-    }
+    def received(step: Step) -> list[dict[str, Any]]:
+        return [
+            {"consumer": each.consumer, "status": each.status, "milliseconds": step.milliseconds(each)}
+            for each in step.received
+        ]
+
+    events = [
+        asdict(step.event) | {"received": received(step), "waiting": list(step.waiting)} for step in steps
+    ]
+    return {"order_id": order_id, "events": events}
 
 
 def _milliseconds(start: datetime, end: datetime) -> int:

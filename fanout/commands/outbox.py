@@ -3,12 +3,11 @@
 import asyncio
 import getpass
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import TextClause, text
 
 from chassis.outbox.table import REFUSED, load_headers
 from fanout.console import Json, counted, print_json, printable, table
@@ -114,7 +113,7 @@ async def _listed(databases: Mapping[str, str]) -> list[dict[str, Any]]:
     found = []
     for service, url in databases.items():
         async with snapshot(service, url) as db:
-            found += [{"service": service} | _plain(row) for row in await db.execute(LIST)]
+            found += [{"service": service, **row._mapping} for row in await db.execute(LIST)]
     return found
 
 
@@ -124,7 +123,7 @@ async def _shown(service: str, row_id: int) -> dict[str, Any]:
         row = (await db.execute(SHOW, {"id": row_id})).one_or_none()
     if row is None:
         raise FanoutError(f"the outbox of {service} has no row {row_id}: fanout outbox ls {service}")
-    return {"service": service} | _plain(row) | {"headers": _headers(row.headers)}
+    return {"service": service, **row._mapping, "headers": _headers(row.headers)}
 
 
 async def _decide(
@@ -149,16 +148,6 @@ async def _decide(
     return done
 
 
-def _plain(row: Row[Any]) -> dict[str, Any]:
-    return {name: _json(value) for name, value in row._mapping.items()}
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value if value is None or isinstance(value, int) else str(value)
-
-
 def _headers(stored: str) -> Any:
     try:
         return {
@@ -170,7 +159,7 @@ def _headers(stored: str) -> Any:
 
 def _cells(row: Mapping[str, Any]) -> Iterable[object]:
     what = f"{row['type']} of {row['aggregate_id']}" if row["aggregate_id"] else row["type"] or "a message"
-    set_aside = row["set_aside_at"][:19].replace("T", " ")
+    set_aside = f"{row['set_aside_at']:%Y-%m-%d %H:%M:%S}"
     return (
         row["service"],
         row["id"],

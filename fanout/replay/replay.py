@@ -16,18 +16,17 @@ A worker that is started by hand between offsets and clearing could read ahead o
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka.admin import AdminClient
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.service import Service
-from fanout.console import console, say, some
+from fanout.console import console, progress, say, some
 from fanout.errors import FanoutError
 from fanout.kafka_admin import admin_of, committed, members
 from fanout.kafka_reader import reader
@@ -41,7 +40,6 @@ if TYPE_CHECKING:  # the container has no local stack
     from fanout.local.topology import StackSpec
 
 POLL_SECONDS = 0.2
-LINE_SECONDS = 2.0
 STILL_SECONDS = 120.0
 
 
@@ -64,7 +62,7 @@ async def replay(spec: "StackSpec", service: Service, addresses: Addresses, aske
             await plans.until_empty(admin, name)
             before = await _rewind(db, service, addresses, plan)
         say(f"the workers of {name} run again and read {plan.total:,} events")
-        progress = await follow(admin, name, plan)
+        pace = await follow(admin, name, plan)
         _wait_ready(spec, name)
         after = await state.read(name, url)
         again = [] if service.read_model else await state.not_ignored(name, addresses.databases, before)
@@ -75,7 +73,7 @@ async def replay(spec: "StackSpec", service: Service, addresses: Addresses, aske
         since=plan.since,
         events=plan.total,
         seconds=time.monotonic() - began,
-        per_second=progress.per_second,
+        per_second=pace.per_second,
         seen=counts["received"],
         ignored=counts["duplicates"],
         applied=counts["applied"],
@@ -175,10 +173,10 @@ class Pace:
 async def follow(admin: AdminClient, group: str, plan: Plan) -> Pace:
     """Shows progress until the group has read the plan. Raises FanoutError if it stands still for too long."""
     pace = Pace(plan.total)
-    with _shown(pace) as show:
+    with progress(console) as show:
         while pace.done < pace.total:
             pace.reached(plan.done(committed(admin, group)))
-            show(pace)
+            show(pace.line)
             if time.monotonic() - pace.moved > STILL_SECONDS:
                 raise FanoutError(
                     f"{group} has stood still for {STILL_SECONDS:.0f} s at {pace.done} of {pace.total} events: "
@@ -186,26 +184,6 @@ async def follow(admin: AdminClient, group: str, plan: Plan) -> Pace:
                 )
             await asyncio.sleep(POLL_SECONDS if pace.done < pace.total else 0)
     return pace
-
-
-@contextmanager
-def _shown(pace: Pace) -> Iterator[Callable[[Pace], None]]:
-    """Shows a bar on a terminal, elsewhere a line every two seconds."""
-    if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(pace.line, total=pace.total or 1)
-            yield lambda now: bar.update(task, completed=now.done, description=now.line)
-        return
-    next_line = 0.0
-
-    def show(pace: Pace) -> None:
-        nonlocal next_line
-        if pace.done == pace.total or time.monotonic() >= next_line:
-            next_line = time.monotonic() + LINE_SECONDS
-            say(pace.line)
-
-    yield show
 
 
 @dataclass(frozen=True)
@@ -256,5 +234,4 @@ class Summary:
             )
 
     def as_json(self) -> dict[str, Any]:
-        since = self.since and self.since.isoformat()
-        return asdict(self) | {"since": since, "is_harmless": self.is_harmless}
+        return asdict(self) | {"is_harmless": self.is_harmless}

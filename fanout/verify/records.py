@@ -57,9 +57,6 @@ class RefusedRow(NamedTuple):
 
 class ParkedMessage(NamedTuple):
     event_id: UUID | None
-    topic: str
-    partition: int
-    offset: int
     order_id: str = ""
 
 
@@ -89,24 +86,24 @@ Facts = Mapping[str, Counter[str]]
 """`service.fact` -> how often each order id occurs in it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reading:
     """The whole system as the two passes of `snapshot.read` found it."""
 
-    consumers: Sequence[ConsumerState]
-    outbox: Sequence[Published]
-    unpublished: Mapping[str, int]
-    early: Facts
-    late: Facts
-    offenders: Mapping[str, Sequence[str]]
+    consumers: list[ConsumerState] = field(default_factory=list)
+    outbox: list[Published] = field(default_factory=list)
+    unpublished: dict[str, int] = field(default_factory=dict)
+    early: dict[str, Counter[str]] = field(default_factory=dict)
+    late: dict[str, Counter[str]] = field(default_factory=dict)
+    offenders: dict[str, Sequence[str]] = field(default_factory=dict)
     """`service: sentence` of each check -> the ids its SQL returned."""
-    forwarded: Sequence[Forwarded] = ()
-    reached: Mapping[Partition, int] = field(default_factory=dict)
+    forwarded: list[Forwarded] = field(default_factory=list)
+    reached: dict[Partition, int] = field(default_factory=dict)
     """The next offset of the one group that reads a dead-letter or redrive topic, by partition."""
-    refused: Sequence[RefusedRow] = ()
+    refused: list[RefusedRow] = field(default_factory=list)
     complete_since: datetime | None = None
     """No outbox row of an event created later was deleted."""
-    waiting: Facts = field(default_factory=dict)
+    waiting: dict[str, Counter[str]] = field(default_factory=dict)
     """What waits for an operator -> how much of it, by consumer."""
 
 

@@ -155,33 +155,36 @@ def as_json(report: Report) -> dict[str, Any]:
         "in_flight": report.in_flight,
         "settled": report.settled,
         "holds": report.holds,
-        "unpublished": dict(report.unpublished),
+        "unpublished": report.unpublished,
         "forwarded": report.forwarded,
         "refused": [row._asdict() for row in report.refused],
-        "waiting": {what: dict(consumers) for what, consumers in report.waiting.items()},
-        "unfinished_orders": list(report.unfinished_orders),
-        "consumers": [_account_json(account) for account in report.accounts],
+        "waiting": report.waiting,
+        "unfinished_orders": report.unfinished_orders,
+        "consumers": [
+            {
+                "consumer": account.consumer,
+                "since": account.since,
+                "published": account.published,
+                "applied": account.applied,
+                "in_flight": len(account.in_flight),
+                "parked": account.parked,
+                "lost": [
+                    {"type": event.type, "order_id": event.order_id, "event_id": event.event_id}
+                    for event in account.lost
+                ],
+                "excess_applications": account.excess,
+                "redelivered": account.duplicates,
+                "unknown_producer_parked": account.unknown_producer_parked,
+            }
+            for account in report.accounts
+        ],
         "checks": [
-            {"check": verdict.sentence, "holds": not verdict.offenders, "pending": len(verdict.pending)}
-            | {"offenders": list(verdict.offenders)}
+            {
+                "check": verdict.sentence,
+                "holds": not verdict.offenders,
+                "pending": len(verdict.pending),
+                "offenders": verdict.offenders,
+            }
             for verdict in report.verdicts
         ],
-    }
-
-
-def _account_json(account: Account) -> dict[str, Any]:
-    return {
-        "consumer": account.consumer,
-        "since": account.since and account.since.isoformat(),
-        "published": account.published,
-        "applied": account.applied,
-        "in_flight": len(account.in_flight),
-        "parked": account.parked,
-        "lost": [
-            {"type": event.type, "order_id": event.order_id, "event_id": str(event.event_id)}
-            for event in account.lost
-        ],
-        "excess_applications": account.excess,
-        "redelivered": account.duplicates,
-        "unknown_producer_parked": account.unknown_producer_parked,
     }

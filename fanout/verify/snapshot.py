@@ -15,7 +15,6 @@ Each pass over a database is one REPEATABLE READ, READ ONLY snapshot.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -45,76 +44,50 @@ AnyRow = Row[*tuple[Any, ...]]
 
 
 async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
-    early = await asyncio.gather(*(_early(service, url, queries) for service, url in databases.items()))
-    late = await asyncio.gather(*(_late(service, url, queries) for service, url in databases.items()))
-    return Reading(
-        consumers=[consumer for part in early for consumer in part.consumers],
-        outbox=[event for part in late for event in part.outbox],
-        unpublished={service: part.unpublished for service, part in zip(databases, late, strict=True)},
-        refused=[row for part in late for row in part.refused],
-        early=_merged(part.facts for part in early),
-        late=_merged(part.facts for part in late),
-        offenders={sentence: ids for part in late for sentence, ids in part.offenders.items()},
-        forwarded=[message for part in late for message in part.forwarded],
-        reached={place: offset for part in early for place, offset in part.reached.items()},
-        complete_since=latest(part.complete_since for part in late),
-        waiting=_merged(part.waiting for part in late),
-    )
+    reading = Reading()
+    await asyncio.gather(*(_first_pass(reading, *each, queries) for each in databases.items()))
+    await asyncio.gather(*(_second_pass(reading, *each, queries) for each in databases.items()))
+    reading.consumers.sort(key=lambda state: state.consumer)
+    reading.refused.sort(key=lambda row: (row.service, row.id))
+    reading.unpublished = dict(sorted(reading.unpublished.items()))
+    reading.offenders = dict(sorted(reading.offenders.items()))
+    return reading
+
+
+async def _first_pass(reading: Reading, service: str, url: str, queries: Sequence[Query]) -> None:
+    async with snapshot(service, url) as db:
+        reading.consumers += await _consumers(db)
+        reading.reached |= {Partition(row[0], row[1]): row[2] async for row in _rows(db, _REACHED)}
+        reading.early |= await _facts(db, service, queries)
+
+
+async def _second_pass(reading: Reading, service: str, url: str, queries: Sequence[Query]) -> None:
+    async with snapshot(service, url) as db:
+        reading.outbox += [Published(row[0], service, *row[1:]) async for row in _rows(db, _OUTBOX)]
+        reading.forwarded += [
+            Forwarded(row[0], row[1], row[2], _event_id(row[3])) async for row in _rows(db, _FORWARDED)
+        ]
+        reading.unpublished[service] = sum([row[0] async for row in _rows(db, _UNPUBLISHED)])
+        reading.refused += [RefusedRow(service, *row) async for row in _rows(db, _REFUSED)]
+        complete_since, _ = await _purged(db, "outbox")
+        reading.complete_since = latest((reading.complete_since, complete_since))
+        reading.late |= await _facts(db, service, queries)
+        for query in _of(service, "check", queries):
+            reading.offenders[f"{service}: {query.title}"] = await _ids(db, query)
+        for query in _of(service, "waiting", queries):
+            reading.waiting[query.title] = Counter(await _ids(db, query))
 
 
 async def read_facts(databases: Databases, queries: Sequence[Query]) -> Facts:
     """Returns the facts as they are just now, without the state of consumers."""
+    found: dict[str, Counter[str]] = {}
 
-    async def of(service: str, url: str) -> Facts:
+    async def read_one(service: str, url: str) -> None:
         async with snapshot(service, url) as db:
-            return await _facts(db, service, queries)
+            found.update(await _facts(db, service, queries))
 
-    return _merged(await asyncio.gather(*(of(*each) for each in databases.items())))
-
-
-@dataclass(frozen=True, slots=True)
-class _Early:
-    consumers: Sequence[ConsumerState]
-    reached: Mapping[Partition, int]
-    facts: Facts
-
-
-async def _early(service: str, url: str, queries: Sequence[Query]) -> _Early:
-    async with snapshot(service, url) as db:
-        return _Early(
-            consumers=await _consumers(db),
-            reached={Partition(row[0], row[1]): row[2] async for row in _rows(db, _REACHED)},
-            facts=await _facts(db, service, queries),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Late:
-    outbox: Sequence[Published]
-    forwarded: Sequence[Forwarded]
-    unpublished: int
-    refused: Sequence[RefusedRow]
-    complete_since: datetime | None
-    facts: Facts
-    offenders: Mapping[str, Sequence[str]]
-    waiting: Facts
-
-
-async def _late(service: str, url: str, queries: Sequence[Query]) -> _Late:
-    checks, waiting = _of(service, "check", queries), _of(service, "waiting", queries)
-    async with snapshot(service, url) as db:
-        return _Late(
-            outbox=[Published(row[0], service, *row[1:]) async for row in _rows(db, _OUTBOX)],
-            forwarded=[
-                Forwarded(row[0], row[1], row[2], _event_id(row[3])) async for row in _rows(db, _FORWARDED)
-            ],
-            unpublished=sum([row[0] async for row in _rows(db, _UNPUBLISHED)]),
-            refused=[RefusedRow(service, *row) async for row in _rows(db, _REFUSED)],
-            complete_since=(await _purged(db, "outbox"))[0],
-            facts=await _facts(db, service, queries),
-            offenders={f"{service}: {query.title}": await _ids(db, query) for query in checks},
-            waiting={query.title: Counter(await _ids(db, query)) for query in waiting},
-        )
+    await asyncio.gather(*(read_one(*each) for each in databases.items()))
+    return found
 
 
 async def _consumers(db: AsyncConnection) -> list[ConsumerState]:
@@ -133,7 +106,7 @@ async def _consumers(db: AsyncConnection) -> list[ConsumerState]:
             applied=await _received(db, consumer, "applied"),
             parked=await _received(db, consumer, "parked"),
             parked_messages=[
-                ParkedMessage(row[1], row[2], row[3], row[4], (row[5] or b"").decode(errors="replace"))
+                ParkedMessage(row[1], (row[2] or b"").decode(errors="replace"))
                 for row in parked.get(consumer, ())
             ],
             purged=purged,
@@ -166,7 +139,7 @@ def _event_id(headers: str | None) -> UUID | None:
         return None
 
 
-async def _facts(db: AsyncConnection, service: str, queries: Iterable[Query]) -> Facts:
+async def _facts(db: AsyncConnection, service: str, queries: Iterable[Query]) -> dict[str, Counter[str]]:
     return {query.name: Counter(await _ids(db, query)) for query in _of(service, "fact", queries)}
 
 
@@ -195,10 +168,6 @@ def _of(service: str, kind: str, queries: Iterable[Query]) -> list[Query]:
     return [query for query in queries if (query.service, query.kind) == (service, kind)]
 
 
-def _merged(parts: Iterable[Facts]) -> dict[str, Counter[str]]:
-    return {name: orders for facts in parts for name, orders in facts.items()}
-
-
 _CHUNKS = {"yield_per": 5_000}
 _OUTBOX = """
     SELECT event_id, topic, type, aggregate_id, kafka_partition, kafka_offset
@@ -217,5 +186,5 @@ _REACHED = "SELECT topic, partition, next_offset FROM consumer_offsets WHERE top
 _SUBSCRIPTIONS = "SELECT consumer, topic, type FROM subscriptions"
 _OFFSETS = "SELECT consumer, topic, partition, next_offset, applied, duplicates FROM consumer_offsets"
 _INBOX = text("SELECT event_id FROM inbox WHERE consumer = :consumer AND status = :status")
-_PARKED = "SELECT consumer, event_id, topic, partition, kafka_offset, key FROM parked"
+_PARKED = "SELECT consumer, event_id, key FROM parked"
 _PURGES = "SELECT what, before, purged FROM purges"

@@ -29,9 +29,7 @@ def consumer(
         duplicates=0,
         applied=done,
         parked=set(parked),
-        parked_messages=[
-            ParkedMessage(event_id, "orders", 0, offset) for offset, event_id in enumerate(messages)
-        ],
+        parked_messages=[ParkedMessage(event_id) for event_id in messages],
     )
 
 

@@ -4,13 +4,13 @@ from collections import Counter
 
 import pytest
 
-from fanout.verify.invariants import ALWAYS, IN_THE_END, RULES, Rule, judge
+from fanout.verify.invariants import RULES, Rule, always, in_the_end, judge
 from fanout.verify.records import Facts
 
 FACTS = {fact for rule in RULES for fact in (*rule.every, *rule.has, *rule.lacks)}
-HAS = Rule("a has b", ALWAYS, ("s.a",), ("s.b",))
-LACKS = Rule("a lacks b", ALWAYS, ("s.a",), lacks=("s.b",))
-LATER = Rule("a has b", IN_THE_END, ("s.a",), ("s.b",))
+HAS = always("a has b", "s.a", has="s.b")
+LACKS = always("a lacks b", "s.a", lacks="s.b")
+LATER = in_the_end("a has b", "s.a", has="s.b")
 
 
 def facts(**orders: str) -> Facts:
@@ -43,13 +43,13 @@ def test_an_excess_is_never_pending() -> None:
 
 
 def test_a_rule_about_two_facts_needs_both() -> None:
-    rule = Rule("a and b have c", ALWAYS, ("s.a", "s.b"), ("s.c",))
+    rule = always("a and b have c", "s.a s.b", has="s.c")
     both = facts(a="1 2", b="2 3", c="")
     assert judge(rule, both, both, set()).offenders == ["2"]
 
 
 def test_one_of_several_counterparts_is_enough() -> None:
-    rule = Rule("a has b or c", ALWAYS, ("s.a",), ("s.b", "s.c"))
+    rule = always("a has b or c", "s.a", has="s.b s.c")
     stated = facts(a="1 2 3", b="1", c="2")
     assert judge(rule, stated, stated, set()).offenders == ["3"]
 
