@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from time import monotonic
 
 from chassis.outbox.outcome import Outcome, Outgoing, Refused
-from chassis.outbox.producer import CONFIG, POLL_SECONDS, Flag, OrderedProducer, discard, produce
-
-ONE_BY_ONE = CONFIG | {"enable.idempotence": False, "enable.gapless.guarantee": False, "max.in.flight": 1}
-"""One message at a time leaves no gap, so a refusal need not end the producer."""
+from chassis.outbox.producer import POLL_SECONDS, Flag, OrderedProducer, discard, produce
+from chassis.outbox.producer_config import ONE_BY_ONE
 
 
 def send_one_by_one(

@@ -1,11 +1,11 @@
 """HTTP API of orders. `POST /orders` stores the order and publishes OrderPlaced in one transaction."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Query, Response
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
@@ -14,10 +14,11 @@ from chassis.outbox.publish import publish
 from chassis.timestamps import now
 from services.orders import domain
 from services.orders.domain import AlreadyDecided, Status
-from services.orders.models import Line, NewOrder, OrderPage, OrderResponse, Product
+from services.orders.models import NewOrder, OrderPage, OrderResponse, Product
 from services.orders.placing import PlacedOrder, PriceList, place, price_list
+from services.orders.responses import read
 from services.orders.service import UnknownOrder, lock, save, service
-from services.orders.tables import INSERT_LINES, INSERT_ORDERS, order_lines, orders, products
+from services.orders.tables import INSERT_LINES, INSERT_ORDERS, orders, products
 
 app = create_api(service)
 
@@ -53,12 +54,12 @@ async def cancel(db: AsyncConnection, order_id: str) -> OrderResponse:
         raise not_found(order_id) from unknown
     except AlreadyDecided as decided:
         raise Problem(409, "too late to cancel", f"{decided}", order_id=order_id) from decided
-    return await read_one(db, order_id)
+    return await show(db, order_id)
 
 
 @app.get("/orders/{order_id}")
 async def show_order(order_id: UUID, db: Db) -> OrderResponse:
-    return await read_one(db, str(order_id))
+    return await show(db, str(order_id))
 
 
 @app.get("/orders")
@@ -86,20 +87,10 @@ async def list_products(db: Db) -> list[Product]:
     return [Product.model_validate(row) for row in rows.mappings()]
 
 
-async def read_one(db: AsyncConnection, order_id: str) -> OrderResponse:
+async def show(db: AsyncConnection, order_id: str) -> OrderResponse:
     if found := await read(db, select(orders).where(orders.c.order_id == order_id)):
         return found[0]
     raise not_found(order_id)
-
-
-async def read(db: AsyncConnection, wanted: Select[Any]) -> list[OrderResponse]:
-    """Returns the selected orders with their lines."""
-    rows = (await db.execute(wanted)).mappings().all()
-    of_these = select(order_lines).where(order_lines.c.order_id.in_([row["order_id"] for row in rows]))
-    lines: dict[str, list[Line]] = {row["order_id"]: [] for row in rows}
-    for line in (await db.execute(of_these.order_by(order_lines.c.product_id))).mappings():
-        lines[line["order_id"]].append(Line.model_validate(line))
-    return [OrderResponse.model_validate({**row, "lines": lines[row["order_id"]]}) for row in rows]
 
 
 def not_found(order_id: str) -> Problem:

@@ -16,7 +16,7 @@ from chassis.config import Broker
 from chassis.consumer.parking import Failed, park
 from chassis.events.record import Record
 from chassis.events.topics import dead_letter_topic, retry_topic
-from chassis.outbox.producer import CONFIG
+from chassis.outbox.producer_config import CONFIG
 from chassis.outbox.table import load_headers, outbox
 from fanout.provision.kafka_and_registry import LARGEST_BYTES, PARTITIONS, ensure, wanted
 from tests.integration.conftest import NewDatabase, NewTopic
