@@ -82,9 +82,12 @@ async def _worker(service: Service, settings: Settings) -> int:
 
 
 async def _migrate(service: Service, settings: Settings) -> int:
-    from chassis.migrations import migrate
+    from chassis.migrations import UnknownRevision, migrate
 
-    changed = await migrate(service, settings.database_url)
+    try:
+        changed = await migrate(service, settings.database_url)
+    except UnknownRevision as error:
+        return _refuse(str(error))
     print(f"{service.name}: {', '.join(changed) if changed else 'nothing to do'}")
     return 0
 

@@ -24,7 +24,7 @@ def migrate(databases: dict[str, str]) -> list[str]:
         start_new_session=True,
     )
     if done.returncode != 0:
-        raise SetupFailed(f"the migrations failed: {done.stderr.strip()}")
+        raise SetupFailed(done.stderr.strip())
     return done.stdout.splitlines()
 
 
@@ -43,15 +43,17 @@ async def subscriptions(url: str) -> list[tuple[str, str]]:
 
 
 async def _migrate_all(databases: dict[str, str]) -> None:
-    from chassis.migrations import migrate
+    from chassis.migrations import UnknownRevision, migrate
     from chassis.service import load
 
     for name, url in databases.items():
         try:
             for change in await migrate(load(name), url):
                 print(f"{name}: {change}")
+        except UnknownRevision as error:
+            sys.exit(str(error))
         except Exception as error:
-            sys.exit(f"{name}: {type(error).__name__}: {error}")
+            sys.exit(f"the migrations failed: {name}: {type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.http.app import Db, Problem, create_api
 from chassis.http.idempotency import Idempotent
 from chassis.timestamps import Timestamp
-from schemas.fitting import Misfit
+from schemas.validation import ValidationError
 from services.dead_letters import actions
 from services.dead_letters.actions import NoConsumer, Reason
 from services.dead_letters.correction import corrected
@@ -106,8 +106,8 @@ async def redrive(db: AsyncConnection, dead_letter_id: int, body: RedriveRequest
         if body.correction is not None and dead_letter.status != "discarded":
             event = corrected(dead_letter, body.type, body.correction)
         await actions.redrive_one(dead_letter, Reason(body.who, body.why), event, db)
-    except Misfit as misfit:
-        raise invalid_correction(misfit) from misfit
+    except ValidationError as invalid:
+        raise invalid_correction(invalid) from invalid
     except NoConsumer as error:
         detail = (
             f"No consumer parked dead letter {dead_letter_id}, so there is none to redrive it to. Discard it."
@@ -157,6 +157,6 @@ def refused(dead_letter_id: int, action: str, why: Refused) -> Problem:
     return Problem(409, f"cannot be {action}", detail, dead_letter_id=dead_letter_id)
 
 
-def invalid_correction(misfit: Misfit) -> Problem:
-    errors = [{"field": field, "message": fault} for field, fault in misfit.faults[:MOST_ERRORS]]
-    return Problem(422, "invalid correction", str(misfit)[:1000], errors=errors)
+def invalid_correction(invalid: ValidationError) -> Problem:
+    errors = [{"field": field, "message": message} for field, message in invalid.errors[:MOST_ERRORS]]
+    return Problem(422, "invalid correction", str(invalid)[:1000], errors=errors)

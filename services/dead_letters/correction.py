@@ -9,20 +9,23 @@ from sqlalchemy import Row
 from chassis.events.avro import YEAR_10000_MS
 from chassis.events.record import EVENT_TYPES
 from schemas import Event
-from schemas.fitting import Misfit, fit
+from schemas.validation import ValidationError, validate
 
 
 def corrected(dead_letter: Row[Any], type_name: str | None, document: Mapping[str, Any]) -> Event:
-    """Returns the event to send instead. Raises Misfit, whose fields are those of the request."""
+    """Returns the event to send instead. Raises ValidationError, whose fields are those of the request."""
     event_type = type_of(dead_letter, type_name)
     try:
-        event = fit(event_type, document)
-    except Misfit as misfit:
-        raise Misfit([(f"correction.{field}", fault) for field, fault in misfit.faults]) from misfit
+        event = validate(event_type, document)
+    except ValidationError as invalid:
+        errors = [(f"correction.{field}".rstrip("."), message) for field, message in invalid.errors]
+        raise ValidationError(errors) from invalid
     if not 0 <= event.occurred_at < YEAR_10000_MS:
-        raise Misfit([("correction.occurred_at", "is not a time, in milliseconds since 1970")])
+        raise ValidationError([("correction.occurred_at", "is not a time, in milliseconds since 1970")])
     if dead_letter.event and event.key != (was := json.loads(dead_letter.event).get(event.KEY)):
-        raise Misfit([(f"correction.{event.KEY}", f"must stay {was}: it is sent under the same event id")])
+        raise ValidationError(
+            [(f"correction.{event.KEY}", f"must stay {was}: it is sent under the same event id")]
+        )
     return event
 
 
@@ -31,7 +34,7 @@ def type_of(dead_letter: Row[Any], given: str | None) -> type[Event]:
     of_topic = {name: it for name, it in EVENT_TYPES.items() if dead_letter.topic == it.TOPIC}
     own = of_topic.get(dead_letter.type or "")
     if own and given not in (None, own.NAME):
-        raise Misfit([("type", f"must be {own.NAME}, the type of the dead letter")])
+        raise ValidationError([("type", f"must be {own.NAME}, the type of the dead letter")])
     if found := own or of_topic.get(given or ""):
         return found
-    raise Misfit([("type", f"name what the dead letter should have been: {', '.join(of_topic)}")])
+    raise ValidationError([("type", f"name what the dead letter should have been: {', '.join(of_topic)}")])

@@ -67,7 +67,7 @@ async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(
     await simulated.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
     await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1")
     await simulated.run("fraud", f"DELETE FROM assessments WHERE order_id = '{honest.orders['shipped']}'")
-    await simulated.run("fraud", f"DELETE FROM sightings WHERE order_id = '{honest.orders['shipped']}'")
+    await simulated.run("fraud", f"DELETE FROM orders_seen WHERE order_id = '{honest.orders['shipped']}'")
     report = await simulated.audit()
     assert (report.holds, of(report, "fraud").parked) == (True, 1)
 

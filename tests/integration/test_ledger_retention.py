@@ -129,7 +129,7 @@ async def test_an_event_parked_long_ago_still_excuses_its_order(copied: Broken, 
         f"'{order}', '[]', now(), 'permanent', 'Bug', 'a bug', 1, now())",
     )
     await simulated.run("fraud", f"DELETE FROM assessments WHERE order_id = '{order}'")
-    await simulated.run("fraud", f"DELETE FROM sightings WHERE order_id = '{order}'")
+    await simulated.run("fraud", f"DELETE FROM orders_seen WHERE order_id = '{order}'")
     await cleaned_up(simulated)
     report = await simulated.audit()
     assert offended(report) == []
