@@ -1,4 +1,4 @@
-"""What the topics of the set-up take and refuse, on the real broker: codecs, sizes, and the clocks of producers."""
+"""Topics accept and refuse records on the real broker: codecs, sizes, and clocks of producers."""
 
 import time
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ async def first_record(kafka: Broker, topic: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_what_a_producer_compressed_is_read_by_a_consumer_without_that_codec(
+async def test_a_compressed_record_is_read_by_a_consumer_without_that_codec(
     codec: str, kafka: Broker, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic, value = new_topic(), b"a card, a card, " * 200
@@ -75,7 +75,7 @@ async def test_what_a_producer_compressed_is_read_by_a_consumer_without_that_cod
 
 @pytest.mark.parametrize("size", [4 * MIB, 60_000_000], ids=["4 MiB", "60 MB"])
 @pytest.mark.parametrize("codec", CODECS)
-def test_what_is_small_on_the_wire_and_large_unpacked_is_refused(
+def test_a_record_that_is_small_compressed_and_large_unpacked_is_refused(
     codec: str, size: int, kafka: Broker, new_topic: NewTopic
 ) -> None:
     topic = new_topic("fraud")
@@ -118,7 +118,7 @@ async def test_the_largest_event_fits_with_the_headers_of_a_dead_letter_into_its
     assert answers == [None]
 
 
-def test_the_set_up_gives_existing_topics_their_settings_and_says_so_once(
+def test_set_up_gives_existing_topics_their_settings_and_reports_it_once(
     admin: AdminClient, new_topic: NewTopic
 ) -> None:
     """As a stack of an earlier version has them."""

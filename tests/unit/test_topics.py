@@ -1,4 +1,4 @@
-"""Which topics hold dead letters, as the client library asks: by the beginning of a name."""
+"""The pattern of dead-letter topics matches as the client library applies it: from the beginning of a name."""
 
 import re
 
@@ -15,5 +15,5 @@ def test_a_dead_letter_topic_is_found(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["orders.fraud.dlq.backup", "orders.fraud.dlq-old", "orders", "dlq", retry_topic("orders", "dlq")]
 )
-def test_a_topic_that_only_sounds_like_one_is_not_read(name: str) -> None:
+def test_a_topic_with_a_similar_name_is_not_read(name: str) -> None:
     assert not re.match(DEAD_LETTERS, name)
