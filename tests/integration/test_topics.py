@@ -15,7 +15,7 @@ from sqlalchemy import select
 from chassis.config import Broker
 from chassis.consumer.parking import Failed, park
 from chassis.events.record import Record
-from chassis.events.topics import dead_letter_topic, retry_topic
+from chassis.events.topics import dead_letter_topic, redrive_topic
 from chassis.outbox.producer_config import CONFIG
 from chassis.outbox.table import load_headers, outbox
 from fanout.provision.kafka_and_registry import LARGEST_BYTES, PARTITIONS, ensure, wanted
@@ -79,7 +79,7 @@ def test_a_record_that_is_small_compressed_and_large_unpacked_is_refused(
     codec: str, size: int, kafka: Broker, new_topic: NewTopic
 ) -> None:
     topic = new_topic("fraud")
-    for name in (topic, dead_letter_topic(topic, "fraud"), retry_topic(topic, "fraud")):
+    for name in (topic, dead_letter_topic(topic, "fraud"), redrive_topic(topic, "fraud")):
         assert send(kafka, name, bytes(size), codec=codec) == "MSG_SIZE_TOO_LARGE"
 
 
@@ -88,7 +88,7 @@ async def test_a_clock_that_is_a_day_ahead_stops_no_producer(
 ) -> None:
     topic = new_topic("fraud")
     now_ms = time.time_ns() // 1_000_000
-    for name in (topic, dead_letter_topic(topic, "fraud"), retry_topic(topic, "fraud")):
+    for name in (topic, dead_letter_topic(topic, "fraud"), redrive_topic(topic, "fraud")):
         assert send(kafka, name, b"early", timestamp_ms=now_ms + A_DAY_MS) is None
     _, timestamp_ms = await first_record(kafka, topic, monkeypatch)
     assert abs(timestamp_ms - now_ms) < 60_000
