@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.events.avro import encode
 from chassis.events.dead_letter import REDRIVE_HEADERS, Headers, Origin, to_headers
 from chassis.events.dead_letter_size import without_omission
-from chassis.events.topics import retry_topic
+from chassis.events.topics import redrive_topic
 from chassis.outbox.forward import Message, forward
 from schemas import Event
 
@@ -40,7 +40,7 @@ async def redrive_dead_letters(db: AsyncConnection, redrives: Iterable[Redrive])
 def _message(redrive: Redrive) -> Message:
     origin = redrive.origin
     added = to_headers(REDRIVE_HEADERS, asdict(origin))
-    topic = retry_topic(origin.topic, redrive.consumer)
+    topic = redrive_topic(origin.topic, redrive.consumer)
     unchanged = Message(topic, redrive.key, redrive.value, [*redrive.headers, *added])
     if (event := redrive.correction) is None:
         return unchanged
