@@ -18,14 +18,15 @@ from chassis import database, retention
 from chassis.consumer import crash_loop, inbox, offsets, parking, positions, subscriptions
 from chassis.database import Database
 from chassis.http import idempotency
-from chassis.outbox import publish, terms
+from chassis.outbox import table as outbox_table
+from chassis.outbox import terms
 from chassis.service import Service
 
 CHASSIS_TABLES = (
     retention,
     idempotency,
     inbox,
-    publish,
+    outbox_table,
     parking,
     positions,
     offsets,

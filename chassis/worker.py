@@ -57,13 +57,13 @@ async def run(service: Service, settings: Settings) -> None:
     database.wake_relay = relay.wake
 
     def is_alive() -> bool:
-        return consumer.is_alive and relay.is_alive
+        return consumer.is_alive and relay.health.is_alive
 
     health = health_routes(
         lambda: database,
         is_alive,
-        lambda: consumer.is_ready and relay.is_ready,
-        lambda: {"relay": relay.status, "held_partitions": list(consumer.held)},
+        lambda: consumer.is_ready and relay.health.is_ready,
+        lambda: {"relay": relay.health.status, "held_partitions": list(consumer.held)},
     )
     page = _health_page(health, settings)
     serving = asyncio.create_task(page.serve())

@@ -28,7 +28,8 @@ from chassis.events.dead_letter import DLQ_HEADERS, origin_of, storable, written
 from chassis.events.dead_letter_size import fitted
 from chassis.events.record import Record
 from chassis.events.topics import dead_letter_topic
-from chassis.outbox.publish import Message, dump_headers, forward
+from chassis.outbox.forward import Message, forward
+from chassis.outbox.table import dump_headers
 
 MESSAGE_LIMIT = 512
 

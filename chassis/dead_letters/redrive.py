@@ -14,7 +14,7 @@ from chassis.events.avro import encode
 from chassis.events.dead_letter import REDRIVE_HEADERS, Headers, Origin, written
 from chassis.events.dead_letter_size import complete
 from chassis.events.topics import retry_topic
-from chassis.outbox.publish import Message, forward
+from chassis.outbox.forward import Message, forward
 from schemas import Event
 
 NAMESPACE = UUID("6f1b3a52-7c1e-5f0e-9d4f-0d6a4c1c2a11")

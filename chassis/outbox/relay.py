@@ -1,196 +1,195 @@
-"""Outbox to Kafka, in id order, at least once: a row counts as sent when its own delivery report came back good.
+"""The relay sends the rows of the outbox to Kafka in the order of their ids, each at least once.
 
-A row that Kafka refuses as it is, or that cannot be read, is set aside. What else goes wrong is waited for.
+It reads a batch of unsent rows, frames them, sends them, and marks as sent the rows whose own delivery report is good.
+Rows that cannot be sent are set aside (set_aside.py). After any other failure all rows are still there and it starts
+again. Any number of relays may run for a database; one of them is active (terms.py).
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from time import monotonic
-from typing import Any
 
 import asyncpg
 import structlog
-from confluent_kafka import KafkaException
 
 from chassis import telemetry
 from chassis.config import Broker
 from chassis.database import OUTBOX_CHANNEL
-from chassis.events.registry import Registry
-from chassis.outbox import pending_rows
-from chassis.outbox.framing import framed
-from chassis.outbox.outcome import Refused
-from chassis.outbox.pending_rows import Backlog
+from chassis.events.avro import frame
+from chassis.events.record import EVENT_TYPES
+from chassis.events.registry import Registry, SchemaNotRegistered
+from chassis.outbox.outcome import Outgoing, Refused
 from chassis.outbox.producer import OrderedProducer
-from chassis.outbox.relay_session import connect
+from chassis.outbox.relay_connection import connect
+from chassis.outbox.relay_health import RelayHealth, measure
+from chassis.outbox.set_aside import UnknownEventType, retry_rows, set_rows_aside
+from chassis.outbox.table import UnreadableHeaders, load_headers
 from chassis.outbox.terms import RENEW_SECONDS, become_active, renew
 
-SAFETY_POLL_SECONDS = 1.0
+BATCH = 1_000
+BATCH_BYTES = 2**23
+POLL_SECONDS = 1.0
+"""An idle relay looks for rows so often even if nothing wakes it."""
 STANDBY_SECONDS = 0.5
-RETRY_SECONDS = 1.0
-TRY_AGAIN_SECONDS = 30.0
+RESTART_SECONDS = 1.0
+RETRY_ROWS_SECONDS = 30.0
 SEND_SECONDS = 6.0
-"""So long after its term was renewed a relay hands messages to Kafka's client; with their lifetime of 10 s all of
-them are given up before another relay can begin a term, 20 s after."""
-NOT_READY_SECONDS = 15.0
-STUCK_SECONDS = 60.0
+"""No message is produced later than this after the term was renewed. Kafka's client gives a message up after 10 s, so
+that all are given up before another relay can begin a term, 20 s after the renewal."""
 
 log = structlog.get_logger()
 
 
 class NotDelivered(Exception):
-    """Kafka is away, or refuses whatever this process sends; all rows are still there."""
+    """Kafka is unavailable, or refuses all messages of this process. All rows are still there."""
 
 
 class Relay:
-    """Sends what `publish` wrote. Any number may run; one per database is active."""
+    """Sends what `publish` wrote."""
 
     def __init__(self, service: str, database_url: str, kafka: Broker, registry: Registry) -> None:
+        self.health = RelayHealth(service)
         self._service = service
         self._database_url = database_url
         self._registry = registry
         self._producer = OrderedProducer(kafka)
         self._awake = asyncio.Event()
-        self._is_active = False
-        self._backlog = Backlog()
-        self._last_attempt = self._last_success = monotonic()
-        self._renewed = self._tried_again = 0.0
-        self._failure = ""
-
-    @property
-    def is_active(self) -> bool:
-        """Whether this relay is the one that sends, of all that run for this database."""
-        return self._is_active
-
-    @property
-    def is_alive(self) -> bool:
-        """False when neither a turn nor a failure has ended for so long that the relay must be stuck."""
-        return monotonic() - self._last_attempt < STUCK_SECONDS
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it sends what there is, or is on standby and would notice if it had to."""
-        return monotonic() - self._last_success < NOT_READY_SECONDS
-
-    @property
-    def status(self) -> Mapping[str, Any]:
-        """What `/health/ready` shows of it."""
-        shown = {
-            "active": self._is_active,
-            "unsent": self._backlog.unsent,
-            "set_aside": self._backlog.set_aside,
-        }
-        return shown | ({"failure": self._failure} if self._failure else {})
+        self._renewed_at = self._retried_at = 0.0
 
     def wake(self) -> bool:
-        """Says that rows were committed; returns False on standby, when another process has to be told.
-
-        Without it the relay finds them within a second.
-        """
+        """Makes this relay look for rows at once. Returns False if another process has the active relay."""
         self._awake.set()
-        return self._is_active
+        return self.health.is_active
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Relays until `stop` is set; restarts after each failure."""
         while not stop.is_set():
             try:
-                await self._session(stop)
-            except Exception as error:  # last resort of this loop: whatever it was, the rows are still there
-                self._last_attempt, self._failure = monotonic(), f"{type(error).__name__}: {error}"[:300]
-                log.warning("relay_interrupted", error=self._failure)
-                await _wait(RETRY_SECONDS, stop)
+                await self._relay(stop)
+            except Exception as error:  # the last resort of this loop
+                self.health.failed(error)
+                log.warning("relay_interrupted", error=self.health.failure)
+                await _wait(RESTART_SECONDS, stop)
 
-    async def _session(self, stop: asyncio.Event) -> None:
+    async def _relay(self, stop: asyncio.Event) -> None:
+        """Waits until this relay is the active one, then sends batch after batch."""
         connection = await connect(self._database_url, self._service)
-        stopping = asyncio.create_task(self._wake_on(stop))
+        waking = asyncio.create_task(self._wake_on(stop))
         try:
             while (term := await become_active(connection)) is None:
-                self._succeeded()
+                self.health.succeeded()
                 if await _wait(STANDBY_SECONDS, stop):
                     return
-            self._set_active(True)
+            self.health.set_active(True)
             log.info("relay_active", term=term)
             await connection.add_listener(OUTBOX_CHANNEL, lambda *_: self.wake())
             self._producer.connect()
-            self._renewed = 0.0
+            self._renewed_at = 0.0
             while not stop.is_set():
                 self._awake.clear()
-                await self._keep_term(connection, term)
-                is_full = await self._move(connection, stop)
-                self._succeeded()
-                if not is_full:
-                    await _wait(SAFETY_POLL_SECONDS, self._awake)
+                if monotonic() - self._renewed_at >= RENEW_SECONDS:
+                    await self._renew(connection, term)
+                may_have_more = await self._send_batch(connection, stop)
+                self.health.succeeded()
+                if not may_have_more:
+                    await _wait(POLL_SECONDS, self._awake)
         finally:
-            self._set_active(False)
-            stopping.cancel()
+            self.health.set_active(False)
+            waking.cancel()
             connection.terminate()
 
-    async def _keep_term(self, connection: asyncpg.Connection, term: int) -> None:
-        """Every few seconds: renews the term, measures the backlog, and tries again what may work by now."""
-        if (now := monotonic()) - self._renewed < RENEW_SECONDS:
-            return
-        await renew(connection, term)
-        self._renewed = now
-        self._backlog = await pending_rows.measure(connection)
-        telemetry.outbox_measured(self._service, self._backlog)
-        if self._backlog.set_aside and now - self._tried_again > TRY_AGAIN_SECONDS:
-            self._tried_again = now
-            await self._try_again(connection)
-
-    async def _move(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:
-        """Sends a batch; returns whether it was full, so that more rows may be waiting."""
-        rows, is_full = await pending_rows.next_rows(connection)
+    async def _send_batch(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:
+        """Sends the next rows and marks them. Returns True if more rows may be waiting."""
+        rows = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES)
         if not rows:
             return False
-        batch = await framed(rows, self._registry)
-        outcome = await asyncio.to_thread(self._producer.send, batch, stop, self._renewed + SEND_SECONDS)
+        messages = await self._frame(rows)
+        deadline = self._renewed_at + SEND_SECONDS
+        outcome = await asyncio.to_thread(self._producer.send, messages, stop, deadline)
         if outcome.sent:
-            await pending_rows.mark_sent(connection, outcome.sent)
+            columns = zip(*((row.id, row.partition, row.offset) for row in outcome.sent), strict=True)
+            await connection.execute(MARK_SENT, *columns)
             telemetry.RELAYED.labels(self._service).inc(len(outcome.sent))
         if outcome.refused:
-            await pending_rows.set_aside(connection, outcome.refused)
-            _log_refused(outcome.refused)
+            await set_rows_aside(connection, outcome.refused)
+        done = len(outcome.sent) + len(outcome.refused)
         if outcome.failure:
-            undelivered = len(rows) - len(outcome.sent) - len(outcome.refused)
-            log.warning("delivery_failed", undelivered=undelivered, error=outcome.failure)
+            log.warning("delivery_failed", undelivered=len(rows) - done, error=outcome.failure)
             raise NotDelivered(outcome.failure)
-        return is_full or len(outcome.sent) + len(outcome.refused) < len(rows)
+        return _is_full(rows) or done < len(rows)
 
-    async def _try_again(self, connection: asyncpg.Connection) -> None:
-        missed = await pending_rows.topics_missed(connection)
+    async def _frame(self, rows: Sequence[asyncpg.Record]) -> list[Outgoing | Refused]:
+        """Returns a message for each row, or why it cannot be sent. Raises RegistryUnavailable."""
+        schemas = {(row["type"], row["schema_version"]) for row in rows if row["type"] is not None}
+        ids = {schema: await self._schema_id(*schema) for schema in schemas}
+        return [_message(row, ids.get((row["type"], row["schema_version"]))) for row in rows]
+
+    async def _schema_id(self, type_name: str, version: int) -> int | Exception:
+        if type_name not in EVENT_TYPES:
+            return UnknownEventType(f"this release has no event type {type_name}")
         try:
-            known = missed & await asyncio.to_thread(self._producer.topics) if missed else missed
-        except KafkaException as error:
-            raise NotDelivered(str(error)) from error
-        if rows := await pending_rows.try_again(connection, known):
-            log.info("rows_tried_again", rows=rows)
+            return await self._registry.schema_id(EVENT_TYPES[type_name], version)
+        except SchemaNotRegistered as error:
+            return error
 
-    def _succeeded(self) -> None:
-        self._last_attempt = self._last_success = monotonic()
-        self._failure = ""
-
-    def _set_active(self, is_active: bool) -> None:
-        self._is_active = is_active
-        telemetry.RELAY_ACTIVE.labels(self._service).set(is_active)
-        if not is_active:
-            telemetry.outbox_measured(self._service, Backlog())
+    async def _renew(self, connection: asyncpg.Connection, term: int) -> None:
+        """Renews the term, measures the backlog, and retries rows that were set aside. Raises TermIsOver."""
+        now = monotonic()
+        await renew(connection, term)
+        self._renewed_at = now
+        backlog = await measure(connection)
+        self.health.measured(backlog)
+        if backlog.set_aside and now - self._retried_at > RETRY_ROWS_SECONDS:
+            self._retried_at = now
+            await retry_rows(connection, self._producer)
 
     async def _wake_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self.wake()
 
 
-def _log_refused(refused: Sequence[Refused]) -> None:
-    """Writes one line for each topic and kind of error."""
-    for (topic, error_type), rows in Counter((row.topic, row.error_type) for row in refused).items():
-        first = next(row for row in refused if (row.topic, row.error_type) == (topic, error_type))
-        what = {"topic": topic, "error_type": error_type, "error": first.error_message[:300]}
-        log.error("rows_set_aside", **what, rows=rows, first_id=first.id)
+def _message(row: asyncpg.Record, schema_id: int | Exception | None) -> Outgoing | Refused:
+    """Returns the row's message. A row without a type is a dead letter, whose bytes are sent unchanged."""
+    try:
+        if isinstance(schema_id, Exception):
+            raise schema_id
+        value = row["payload"] if schema_id is None else frame(schema_id, row["payload"])
+        return Outgoing(row["id"], row["topic"], row["key"], value, load_headers(row["headers"]))
+    except (SchemaNotRegistered, UnknownEventType, UnreadableHeaders, TypeError) as error:
+        return Refused(row["id"], row["topic"], row["key"], type(error).__name__, str(error))
+
+
+def _is_full(rows: Sequence[asyncpg.Record]) -> bool:
+    size = rows[-1]["bytes_before"] + len(rows[-1]["payload"] or b"") + len(rows[-1]["headers"])
+    return len(rows) == BATCH or size >= BATCH_BYTES
 
 
 async def _wait(seconds: float, event: asyncio.Event) -> bool:
-    """Returns True if the event came within that time."""
+    """Returns True if the event is set within that time."""
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()
     except TimeoutError:
         return False
+
+
+# Limited in bytes, as a thousand dead letters can be a gigabyte; the first row is returned however large it is.
+# A row waits while an earlier row of its topic and key is set aside; dead letters have no such order.
+NEXT_ROWS = """
+    SELECT * FROM (
+        SELECT id, topic, type, key, payload, schema_version, headers,
+            coalesce(sum(coalesce(octet_length(payload), 0) + octet_length(headers)) OVER before_it, 0) AS bytes_before
+        FROM outbox AS next WHERE published_at IS NULL AND set_aside_at IS NULL AND NOT EXISTS (
+            SELECT FROM outbox AS refused WHERE refused.set_aside_at IS NOT NULL AND refused.discarded_at IS NULL
+                AND refused.key = next.key AND refused.topic = next.topic AND refused.id < next.id
+                AND refused.topic NOT LIKE '%.dlq'
+        )
+        WINDOW before_it AS (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+        ORDER BY id LIMIT $1
+    ) AS unsent
+    WHERE bytes_before < $2 ORDER BY id
+"""
+MARK_SENT = """
+    UPDATE outbox SET published_at = clock_timestamp(), kafka_partition = sent.partition, kafka_offset = sent.position
+    FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS sent (id, partition, position) WHERE outbox.id = sent.id
+"""

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Row, text
 
-from chassis.outbox.publish import REFUSED, load_headers
+from chassis.outbox.table import REFUSED, load_headers
 from fanout.databases import session, snapshot
 from fanout.dlq.report import printable
 from fanout.errors import BadUsage, FanoutError, UnknownService

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.outbox.publish import REFUSED
+from chassis.outbox.table import REFUSED
 from fanout.databases import snapshot
 
 _LISTENING = text("SELECT DISTINCT consumer, topic FROM subscriptions")

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from chassis.consumer.inbox import inbox
 from chassis.consumer.parking import parked
-from chassis.outbox.publish import outbox
+from chassis.outbox.table import outbox
 from fanout.databases import snapshot
 from fanout.replay.state import Books
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.outbox.publish import load_headers
+from chassis.outbox.table import load_headers
 from fanout.verify.checkfile import Query
 from fanout.verify.records import (
     Facts,

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
 from chassis.events.dead_letter import Origin
 from chassis.events.dead_letter_size import VALUE_OMITTED, is_incomplete
-from chassis.outbox.publish import load_headers
+from chassis.outbox.table import load_headers
 from schemas import Event
 from services.dead_letters.domain import REDRIVES, Deed, Refused, Standing, bury, discard, redrive
 from services.dead_letters.search import TOPICS, Filter, matching

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.dead_letters.reader import DeadLetter
-from chassis.outbox.publish import dump_headers
+from chassis.outbox.table import dump_headers
 from chassis.service import Service
 from services.dead_letters.domain import Standing, hear
 from services.dead_letters.tables import PLACE, letters, metadata

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.outbox.publish import Headers, load_headers
+from chassis.outbox.table import Headers, load_headers
 from services.dead_letters.models import ActionResponse, HeaderResponse, LetterResponse, Line
 from services.dead_letters.tables import actions, letters
 

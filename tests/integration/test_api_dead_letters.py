@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from chassis.database import Database
-from chassis.outbox.publish import load_headers
+from chassis.outbox.table import load_headers
 from services.dead_letters.tables import actions
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events

@@ -14,7 +14,7 @@ from chassis.config import Settings
 from chassis.consumer.inbox import inbox
 from chassis.database import Database
 from chassis.http.idempotency import idempotency_keys
-from chassis.outbox.publish import outbox
+from chassis.outbox.table import outbox
 from chassis.retention import CLOCKS_DIFFER, complete_since, forget, purges
 from fanout.provision.kafka_and_registry import REPLAY_WINDOW_MS, SEGMENT_MS, wanted
 from tests.integration.conftest import NewDatabase

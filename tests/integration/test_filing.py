@@ -7,7 +7,7 @@ import pytest
 from chassis.consumer.offsets import consumer_offsets
 from chassis.database import Database
 from chassis.events.record import Record
-from chassis.outbox.publish import load_headers
+from chassis.outbox.table import load_headers
 from services.dead_letters.tables import letters
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events

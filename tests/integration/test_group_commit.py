@@ -14,7 +14,8 @@ from chassis.database import Database
 from chassis.http.app import create_api
 from chassis.http.group_commit import LARGEST_GROUP, GroupCommit, Overloaded
 from chassis.http.idempotency import Idempotent, idempotency_keys, in_group
-from chassis.outbox.publish import outbox, publish
+from chassis.outbox.publish import publish
+from chassis.outbox.table import outbox
 from chassis.service import Service
 from schemas import OrderConfirmed
 from tests.integration.conftest import NewDatabase

@@ -9,7 +9,7 @@ from chassis.consumer.parking import Failed, park, parked
 from chassis.database import Database
 from chassis.events.dead_letter_size import LARGEST_BYTES, VALUE_OMITTED
 from chassis.events.record import Record
-from chassis.outbox.publish import load_headers, outbox
+from chassis.outbox.table import load_headers, outbox
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.dead_letter_service import WHY, file, kept, sent, served

@@ -12,7 +12,7 @@ from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
 from chassis.events.avro import encode, frame
 from chassis.events.dead_letter import Origin
 from chassis.events.record import Record
-from chassis.outbox.publish import load_headers, outbox
+from chassis.outbox.table import load_headers, outbox
 from schemas import OrderConfirmed
 from tests.support import sample_events
 from tests.support.recording_service import (

@@ -8,8 +8,10 @@ from asyncpg import UniqueViolationError
 from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select, update
 
 from chassis.database import Database
-from chassis.outbox.pending_rows import BATCH, BATCH_BYTES, NEXT_ROWS
-from chassis.outbox.publish import Message, dump_headers, forward, load_headers, outbox, publish
+from chassis.outbox.forward import Message, forward
+from chassis.outbox.publish import publish
+from chassis.outbox.relay import BATCH, BATCH_BYTES, NEXT_ROWS
+from chassis.outbox.table import dump_headers, load_headers, outbox
 from schemas import FraudAssessed
 from tests.integration.conftest import NewDatabase
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from typer.testing import CliRunner, Result
 
 from chassis.database import Database
-from chassis.outbox.publish import outbox
+from chassis.outbox.table import outbox
 from fanout.commands import outbox as outbox_command
 from fanout.errors import BadUsage, FanoutError, UnknownService
 from fanout.lag.backlog import backlogs

@@ -13,7 +13,7 @@ from chassis.consumer.processing import Processor
 from chassis.consumer.retry import TRIES
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure, PermanentFailure, TransientFailure
-from chassis.outbox.publish import load_headers, outbox
+from chassis.outbox.table import load_headers, outbox
 from tests.support.recording_service import (
     TRACE,
     RecordingService,

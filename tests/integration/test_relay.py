@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from chassis.outbox import relay
-from chassis.outbox.pending_rows import MARK_SENT, NEXT_ROWS
-from chassis.outbox.publish import Message
-from chassis.outbox.relay_session import connect
+from chassis.outbox.forward import Message
+from chassis.outbox.relay import MARK_SENT, NEXT_ROWS
+from chassis.outbox.relay_connection import connect
 from tests.integration.conftest import NewDatabase
 from tests.support.running_relay import Topics, kafka_topics, running, unsent, until, write
 
@@ -17,7 +17,7 @@ __all__ = ["kafka_topics"]
 async def test_a_relay_that_is_woken_sends_at_once(
     new_database: NewDatabase, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "SAFETY_POLL_SECONDS", 60.0)
+    monkeypatch.setattr(relay, "POLL_SECONDS", 60.0)
     database = await new_database("fraud")
     topic = kafka_topics.new()
 
@@ -27,13 +27,13 @@ async def test_a_relay_that_is_woken_sends_at_once(
     async with running(database, kafka_topics) as sender:
 
         async def is_active() -> bool:
-            return sender.is_active
+            return sender.health.is_active
 
         await until(is_active)
         await write(database, [Message(topic, b"k", b"v", [])])
         sender.wake()
         await until(all_sent)
-    assert not sender.is_active
+    assert not sender.health.is_active
     assert kafka_topics.values(topic) == [b"v"]
 
 
@@ -48,7 +48,7 @@ async def test_a_turn_is_two_statements(
         return connection
 
     monkeypatch.setattr(relay, "connect", counted)
-    monkeypatch.setattr(relay, "SAFETY_POLL_SECONDS", 60.0)
+    monkeypatch.setattr(relay, "POLL_SECONDS", 60.0)
     database = await new_database("fraud")
     topic = kafka_topics.new()
 

@@ -5,8 +5,8 @@ from prometheus_client import REGISTRY
 
 from chassis.config import Broker
 from chassis.database import Database
-from chassis.outbox import relay, terms
-from chassis.outbox.publish import Message
+from chassis.outbox import relay, relay_health, terms
+from chassis.outbox.forward import Message
 from tests.integration.conftest import NewDatabase
 from tests.support.running_relay import Topics, kafka_topics, running, until, write
 
@@ -36,41 +36,41 @@ async def test_the_active_relay_measures_its_outbox(
 
     async with running(database, kafka_topics) as sender:
         await until(is_measured)
-        assert sender.status == {"active": True, "unsent": 2, "set_aside": 1}
+        assert sender.health.status == {"active": True, "unsent": 2, "set_aside": 1}
     assert metric("relay_active") == metric("outbox_unsent") == 0
 
 
 async def test_a_relay_that_cannot_send_is_not_ready_and_says_why(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "NOT_READY_SECONDS", 0.5)
+    monkeypatch.setattr(relay_health, "NOT_READY_SECONDS", 0.5)
     monkeypatch.setattr("chassis.outbox.producer.CONFIG", {"delivery.timeout.ms": 1_000, "linger.ms": 5})
     kafka_topics.broker = Broker("127.0.0.1:1")
     await write(database, [Message("somewhere", b"k", b"v", [])])
     async with running(database, kafka_topics) as sender:
 
         async def is_unready() -> bool:
-            return not sender.is_ready and "topic somewhere" in sender.status.get("failure", "")
+            return not sender.health.is_ready and "topic somewhere" in sender.health.status.get("failure", "")
 
         await until(is_unready)
-        assert sender.is_alive, "it tries again and again"
+        assert sender.health.is_alive, "it tries again and again"
 
 
 async def test_a_relay_on_standby_is_ready_as_long_as_it_can_ask(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "NOT_READY_SECONDS", 2.0)
+    monkeypatch.setattr(relay_health, "NOT_READY_SECONDS", 2.0)
     async with running(database, kafka_topics) as one, running(database, kafka_topics) as other:
 
         async def is_settled() -> bool:
-            return one.is_active != other.is_active
+            return one.health.is_active != other.health.is_active
 
         await until(is_settled)
-        assert one.is_ready and other.is_ready
+        assert one.health.is_ready and other.health.is_ready
         monkeypatch.setattr(terms, "ASK", "SELECT no_such_column")
-        standby = other if one.is_active else one
+        standby = other if one.health.is_active else one
 
         async def is_unready() -> bool:
-            return not standby.is_ready
+            return not standby.health.is_ready
 
         await until(is_unready)

@@ -9,7 +9,8 @@ from sqlalchemy import insert
 
 from chassis.database import Database
 from chassis.outbox import relay
-from chassis.outbox.publish import Message, outbox
+from chassis.outbox.forward import Message
+from chassis.outbox.table import outbox
 from tests.integration.conftest import NewDatabase
 from tests.support.running_relay import Topics, fetch, kafka_topics, running, unsent, until, write
 
@@ -74,7 +75,7 @@ async def test_of_a_batch_that_kafka_refuses_only_the_culprit_is_set_aside(
 async def test_the_topic_that_kafka_does_not_have_is_named_and_its_rows_go_out_once_it_exists(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "TRY_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(relay, "RETRY_ROWS_SECONDS", 0.0)
     there, deleted = kafka_topics.new(), kafka_topics.new()
     kafka_topics.delete(deleted)
     messages = [Message(topic, b"k", value, []) for value in (b"1", b"2") for topic in (deleted, there)]
@@ -93,7 +94,7 @@ async def test_the_topic_that_kafka_does_not_have_is_named_and_its_rows_go_out_o
             (deleted, f"Kafka has no topic {deleted}")
         }
         assert len(rows) == 2
-        await until(lambda: asyncio.sleep(0.1, sender.status["set_aside"] == 2))
+        await until(lambda: asyncio.sleep(0.1, sender.health.status["set_aside"] == 2))
         kafka_topics.new(deleted)
         await until(all_went_out, 30)
     assert kafka_topics.values(there) == kafka_topics.values(deleted) == [b"1", b"2"]

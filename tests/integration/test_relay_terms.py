@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from chassis.database import Database
-from chassis.outbox import relay_session
-from chassis.outbox.relay_session import connect
+from chassis.outbox import relay_connection
+from chassis.outbox.relay_connection import connect
 from chassis.outbox.terms import ADVISORY_LOCK, TermIsOver, become_active, renew
 from tests.integration.conftest import NewDatabase
 
@@ -87,7 +87,7 @@ async def test_an_idle_session_ends_by_itself(session: Connect) -> None:
 
 
 async def test_every_statement_has_a_deadline(session: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_session, "STATEMENT_SECONDS", 0.2)
+    monkeypatch.setattr(relay_connection, "STATEMENT_SECONDS", 0.2)
     connection = await session()
     with pytest.raises(TimeoutError):
         await connection.execute("SELECT pg_sleep(20)")

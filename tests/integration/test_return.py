@@ -15,7 +15,7 @@ from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
 from chassis.errors import PermanentFailure
 from chassis.events.dead_letter import DLQ_HEADERS, Origin, split_headers
 from chassis.events.record import Record
-from chassis.outbox.publish import load_headers, outbox
+from chassis.outbox.table import load_headers, outbox
 from chassis.retention import forget
 from tests.support.recording_service import RecordingService, cancelled, confirmed, noted, record, rows, work
 

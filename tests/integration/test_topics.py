@@ -17,7 +17,7 @@ from chassis.consumer.parking import Failed, park
 from chassis.events.record import Record
 from chassis.events.topics import dead_letter_topic, retry_topic
 from chassis.outbox.producer import CONFIG
-from chassis.outbox.publish import load_headers, outbox
+from chassis.outbox.table import load_headers, outbox
 from fanout.provision.kafka_and_registry import LARGEST_BYTES, PARTITIONS, ensure, wanted
 from tests.integration.conftest import NewDatabase, NewTopic
 

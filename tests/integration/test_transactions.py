@@ -9,7 +9,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from chassis.database import OUTBOX_CHANNEL, Database, TransactionLost
-from chassis.outbox.publish import outbox, publish
+from chassis.outbox.publish import publish
+from chassis.outbox.table import outbox
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chassis.database import Database
-from chassis.outbox.publish import Message
+from chassis.outbox.forward import Message
 from tests.support.running_relay import Topics, fetch, kafka_topics, unsent, until, write
 from tests.support.stack import REPOSITORY
 from tests.support.stack_fixtures import NewDatabase

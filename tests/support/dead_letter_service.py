@@ -14,7 +14,7 @@ from chassis.database import Database
 from chassis.dead_letters.reader import DeadLetterConsumer
 from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, split_headers, written
 from chassis.events.record import Record
-from chassis.outbox.publish import load_headers, outbox
+from chassis.outbox.table import load_headers, outbox
 from services.dead_letters.api import app
 from services.dead_letters.service import service as dead_letters
 from tests.support.recording_service import Schemas, confirmed

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from chassis.config import Broker
 from chassis.database import Database
 from chassis.events.registry import Registry
-from chassis.outbox.publish import Message, forward
+from chassis.outbox.forward import Message, forward
 from chassis.outbox.relay import Relay
 from tests.support.stack import Stack
 

@@ -9,7 +9,7 @@ from sqlalchemy import Executable, select, text
 
 from chassis.database import Database
 from chassis.events.record import EVENT_TYPES
-from chassis.outbox.publish import outbox
+from chassis.outbox.table import outbox
 from chassis.service import Service
 from fanout.verify.checkfile import discover
 from schemas import (

@@ -10,7 +10,7 @@ ROW = Outgoing(7, "orders", b"k", b"v", [])
 
 def after(code: int, is_alone: bool = False) -> Outcome:
     outcome = Outcome()
-    outcome.note(ROW, KafkaError(code), is_alone)
+    outcome.failed(ROW, KafkaError(code), is_alone)
     return outcome
 
 
