@@ -58,17 +58,17 @@ async def differences(ports: Ports) -> list[tuple[str, object]]:
 @contextmanager
 def temporary_postgres() -> Iterator[Ports]:
     with tempfile.TemporaryDirectory(prefix="fanout-check-", ignore_cleanup_errors=True) as folder:
-        home, ports = StackDirectory(Path(folder)), Ports(_free_port() - Ports(0).postgres)
-        home.logs.mkdir()
-        postgres.prepare(home, PASSWORD)
-        with (home.logs / "postgres.log").open("w") as log:
-            server = subprocess.Popen(postgres.process(home, ports).command, stdout=log, stderr=log)
+        directory, ports = StackDirectory(Path(folder)), Ports(_free_port() - Ports(0).postgres)
+        directory.logs.mkdir()
+        postgres.prepare(directory, PASSWORD)
+        with (directory.logs / "postgres.log").open("w") as log:
+            server = subprocess.Popen(postgres.process(directory, ports).command, stdout=log, stderr=log)
         try:
             yield ports
         finally:
             server.send_signal(postgres.FAST_SHUTDOWN)
             server.wait(PATIENCE_SECONDS)
-            stop.wipe(home)
+            stop.wipe(directory)
 
 
 async def until_ready(ports: Ports) -> None:

@@ -22,9 +22,7 @@ def stop(names: Names) -> None:
 
     Example: fanout stop kafka registry
     """
-    from fanout.local import readiness
-
-    readiness.stop(_supervisor(names), set(names))
+    _supervisor(names).stop(names)
     say(f"stopped: {', '.join(names)}")
 
 
@@ -33,15 +31,14 @@ def start(names: Names) -> None:
 
     Example: fanout start kafka
     """
-    from fanout.local.probes import probe_of
-    from fanout.local.readiness import wait_ready
+    from fanout.local.start import probe_of
     from fanout.local.topology import StackSpec
 
     supervisor, spec = _supervisor(names), StackSpec.of_running()
     for name in names:
         supervisor.start(name)
     for name in names:
-        wait_ready(supervisor, name, probe_of(spec, name))
+        supervisor.wait_ready(name, probe_of(spec, name))
     say(f"ready: {', '.join(names)}")
 
 

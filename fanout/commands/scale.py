@@ -51,12 +51,11 @@ def command(
 
 
 def _change(spec: "StackSpec", service: str, count: int) -> "StackSpec":
-    from fanout.local import lock
     from fanout.scale.workers import change
 
     if not 1 <= count <= MOST_WORKERS:
         raise BadUsage(f"{service} can have 1 to {MOST_WORKERS} workers, not {count}")
-    with lock.held(spec.home):
+    with spec.directory.locked():
         changed = change(spec, service, count)
     say(f"{service} has {count} {'worker' if count == 1 else 'workers'}")
     return changed

@@ -29,9 +29,9 @@ def command(
         raise BadUsage("--yes answers what --prune asks: fanout setup --prune --yes")
     spec = StackSpec.of_running()
     if prune:
-        from fanout.provision.prune import remove_leftovers
+        from fanout.provision.prune import remove_orphans
 
-        remove_leftovers(spec, yes)
+        remove_orphans(spec, yes)
     else:
         _create(spec)
 
@@ -41,7 +41,7 @@ def _create(spec: "StackSpec") -> None:
 
     spec.write_addresses()
     all_steps = steps.make_databases, steps.migrate, steps.make_topics, steps.register_contracts
-    changes = [change for step in all_steps for change in step(spec)]
+    changes = [change for step in all_steps for change in step(spec.servers())]
     for change in changes:
         print(f"new: {change}")
     if not changes:

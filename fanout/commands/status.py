@@ -11,9 +11,8 @@ from rich.table import Table
 
 from fanout.errors import NotRunning
 from fanout.local import memory
-from fanout.local.history import all_spawned
 from fanout.local.stack_directory import current
-from fanout.local.supervisor import State, Supervisor
+from fanout.local.supervisor import State, Supervisor, starts
 
 MEGABYTE = 1_000_000
 
@@ -47,27 +46,27 @@ def show(found: list[Row], as_json: bool) -> None:
 
 
 def rows() -> list[Row]:
-    home = current()
-    supervisor = Supervisor(home)
+    directory = current()
+    supervisor = Supervisor(directory)
     if not supervisor.answers():
         raise NotRunning
-    starts = all_spawned(home)
+    counts = starts(directory)
     pid = supervisor.pid()
     itself = Row(
         "supervisord",
         "RUNNING",
         pid,
-        _seconds_since(home.supervisor_pid.stat().st_mtime),
+        _seconds_since(directory.supervisor_pid.stat().st_mtime),
         0,
         memory.of_one(pid),
     )
-    return [*(_row(state, starts[state.name]) for state in supervisor.states()), itself]
+    return [*(_row(state, counts[state.name]) for state in supervisor.states()), itself]
 
 
-def _row(state: State, starts: int) -> Row:
+def _row(state: State, count: int) -> Row:
     uptime = _seconds_since(state.since) if state.is_alive else 0
     used = memory.of_tree(state.pid) if state.pid else 0
-    return Row(state.name, state.state, state.pid or None, uptime, max(starts - 1, 0), used)
+    return Row(state.name, state.state, state.pid or None, uptime, max(count - 1, 0), used)
 
 
 def _seconds_since(moment: float) -> int:

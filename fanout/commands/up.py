@@ -19,12 +19,11 @@ def command(
 
     Example: FANOUT_PORT_BASE=9000 fanout up
     """
-    from fanout.local import lock
     from fanout.local.stack_directory import current
     from fanout.local.start import bring_up
     from fanout.local.topology import StackSpec
 
     began = time.monotonic()
-    with lock.held(current()):
+    with current().locked():
         bring_up(StackSpec.to_start(), owner_pid)
     say(f"everything is ready after {time.monotonic() - began:.0f} s: fanout status")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fanout.local import lock, probes, readiness
+from fanout.local.start import probe_of
 from fanout.local.supervisor import Supervisor
 from fanout.local.topology import StackSpec
 
@@ -16,19 +16,18 @@ class Workers:
     spec: StackSpec
 
     def stop(self, service: str) -> None:
-        readiness.stop(Supervisor(self.spec.home), set(self.spec.workers[service]))
+        Supervisor(self.spec.directory).stop(self.spec.workers[service])
 
     def start(self, service: str) -> None:
         for name in self.spec.workers[service]:
-            Supervisor(self.spec.home).start(name)
+            Supervisor(self.spec.directory).start(name)
 
     def wait_ready(self, service: str) -> None:
         for name in self.spec.workers[service]:
-            probe = probes.probe_of(self.spec, name)
-            readiness.wait_ready(Supervisor(self.spec.home), name, probe)
+            Supervisor(self.spec.directory).wait_ready(name, probe_of(self.spec, name))
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Keeps other commands from starting or stopping workers meanwhile."""
-        with lock.held(self.spec.home):
+        with self.spec.directory.locked():
             yield

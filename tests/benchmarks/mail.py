@@ -17,8 +17,8 @@ from fanout.commands.mailbox import set_delay
 from fanout.databases import snapshot
 from fanout.load.customers import place_orders
 from fanout.load.mix import purchases
-from fanout.local.smtp_server import NAME
 from fanout.local.stack_directory import current
+from fanout.local.topology import MAILBOX as NAME
 from fanout.running import Addresses, running
 from fanout.verify.audit import settle
 
