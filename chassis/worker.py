@@ -86,7 +86,7 @@ def _consumer(service: Service, database: Database, registry: Registry, settings
     settings = settings.model_copy(update={"gather_ms": service.gather_ms or settings.gather_ms})
     positions = Positions(service.name, database)
     if service.dead_letter_handler:
-        processor = DeadLetterConsumer(service, database, registry)
+        processor = DeadLetterConsumer(service.name, service.dead_letter_handler, database, registry)
         return Consumer(positions, re.compile(DEAD_LETTERS), processor, settings)
     return Consumer(positions, service.topics, EventProcessor(service, database, registry), settings)
 

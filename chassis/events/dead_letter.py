@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis.events.record import REDRIVES, Record
-from chassis.events.topics import RETRY
+from chassis.events.topics import REDRIVE
 from schemas import Event
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -68,7 +68,7 @@ class DeadLetter:
 def origin_of(record: Record) -> tuple[Origin, Headers]:
     """Returns the record's own position or, if it was redriven, its first one; and its headers without ours."""
     here = Origin(record.topic, record.partition, record.offset, record.at)
-    if not record.topic.endswith(RETRY):
+    if not record.topic.endswith(REDRIVE):
         return here, record.headers
     own, added = split_headers(record.headers, REDRIVE_HEADERS)
     try:

@@ -10,7 +10,7 @@ import schemas
 from chassis.errors import PermanentFailure
 from chassis.events.avro import decode
 from chassis.events.registry import Registry
-from chassis.events.topics import RETRY, event_topic
+from chassis.events.topics import REDRIVE, event_topic
 from chassis.telemetry import trace_id_of
 from schemas import Event
 
@@ -59,7 +59,7 @@ class Record:
     @property
     def redrive(self) -> int:
         """How often the record was redriven; 0 outside redrive topics, where any producer could set the header."""
-        count = self.header("dlq_redrive") if self.topic.endswith(RETRY) else ""
+        count = self.header("dlq_redrive") if self.topic.endswith(REDRIVE) else ""
         return int(count) if count.isdecimal() and len(count) < 5 else 0
 
     @property
@@ -103,7 +103,7 @@ async def decode_record(
     try:
         type_name = _type_of(record)
         if type_name not in wanted:
-            if record.topic.endswith(RETRY):
+            if record.topic.endswith(REDRIVE):
                 raise PermanentFailure(f"it was redriven as {type_name}, which this consumer does not handle")
             return None
         if (event_id := record.event_id) is None:
@@ -123,7 +123,7 @@ def _type_of(record: Record) -> str:
         raise PermanentFailure("missing header ce_type")
     if type_name not in EVENT_TYPES:
         raise PermanentFailure(f"unknown event type {type_name[:100]!r}")
-    home, topic = EVENT_TYPES[type_name].TOPIC, event_topic(record.topic)
-    if home != topic:
-        raise PermanentFailure(f"{type_name} belongs to the topic {home}, not to {topic}")
+    own_topic, topic = EVENT_TYPES[type_name].TOPIC, event_topic(record.topic)
+    if own_topic != topic:
+        raise PermanentFailure(f"{type_name} belongs to the topic {own_topic}, not to {topic}")
     return type_name

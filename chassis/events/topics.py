@@ -3,7 +3,7 @@
 DEAD_LETTERS = r"^.+\.dlq$"
 """Matches the names of all dead-letter topics."""
 
-DLQ, RETRY = ".dlq", ".retry"
+DLQ, REDRIVE = ".dlq", ".retry"
 
 
 def dead_letter_topic(topic: str, consumer: str) -> str:
@@ -11,11 +11,11 @@ def dead_letter_topic(topic: str, consumer: str) -> str:
     return f"{topic}.{consumer}{DLQ}"
 
 
-def retry_topic(topic: str, consumer: str) -> str:
+def redrive_topic(topic: str, consumer: str) -> str:
     """Returns the redrive topic, which only this consumer reads."""
-    return f"{topic}.{consumer}{RETRY}"
+    return f"{topic}.{consumer}{REDRIVE}"
 
 
 def event_topic(name: str) -> str:
     """Returns the topic of events that a dead-letter or redrive topic belongs to, or the topic itself."""
-    return name.rsplit(".", 2)[0] if name.endswith((DLQ, RETRY)) else name
+    return name.rsplit(".", 2)[0] if name.endswith((DLQ, REDRIVE)) else name

@@ -81,6 +81,9 @@ class IdempotentTransaction:
         return _response(first, {"Idempotent-Replayed": "true"})
 
     def _fingerprint(self, body: BaseModel | None) -> bytes:
+        """Returns a hash of method, path and body, which tells whether a key is used for the same request again."""
+        if self._key is None:
+            return b""
         asked = f"{self._request.method} {self._request.url.path} {body.model_dump_json() if body else ''}"
         return hashlib.sha256(asked.encode()).digest()
 

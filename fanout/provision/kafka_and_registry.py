@@ -9,7 +9,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from chassis.events.topics import dead_letter_topic, retry_topic
+from chassis.events.topics import dead_letter_topic, redrive_topic
 from fanout.errors import SetupFailed
 
 PARTITIONS = 6
@@ -36,7 +36,7 @@ def wanted(event_topics: set[str], subscriptions: list[tuple[str, str]]) -> list
     beside = {
         name
         for consumer, topic in subscriptions
-        for name in (dead_letter_topic(topic, consumer), retry_topic(topic, consumer))
+        for name in (dead_letter_topic(topic, consumer), redrive_topic(topic, consumer))
     }
     events = EVERYWHERE | {"max.message.bytes": str(LARGEST_BYTES)}
     labelled = EVERYWHERE | {"max.message.bytes": str(LARGEST_LABELLED_BYTES)}

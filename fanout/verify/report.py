@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from chassis.events.topics import RETRY, retry_topic
+from chassis.events.topics import REDRIVE, redrive_topic
 from fanout.errors import Unreachable
 from fanout.verify.invariants import RULES, Query, Verdict, discover, judge
 from fanout.verify.reconcile import Account, Double, account, by_subscription, doubles
@@ -141,9 +141,9 @@ def _verdicts(reading: Reading, accounts: Sequence[Account], doubled: Sequence[D
 
 def _not_received(reading: Reading) -> Iterator[Forwarded]:
     """Leaves out what was redriven to a consumer whose database is not among those that were read."""
-    known = tuple({retry_topic("", state.consumer) for state in reading.consumers})
+    known = tuple({redrive_topic("", state.consumer) for state in reading.consumers})
     for message in reading.forwarded:
-        is_known = not message.topic.endswith(RETRY) or message.topic.endswith(known)
+        is_known = not message.topic.endswith(REDRIVE) or message.topic.endswith(known)
         if is_known and message.offset >= reading.reached.get(Partition(message.topic, message.partition), 0):
             yield message
 

@@ -24,7 +24,7 @@ from chassis.database import Database
 from chassis.events.avro import encode, frame
 from chassis.events.record import Record
 from chassis.events.registry import Registry
-from chassis.events.topics import retry_topic
+from chassis.events.topics import redrive_topic
 from chassis.migrations import migrate
 from chassis.service import Service, load
 from fanout.local.stack_directory import current
@@ -102,7 +102,7 @@ class Stopwatch:
 async def prepared(count: int) -> AsyncIterator[Workbench]:
     """Leaves no database and no topic behind."""
     name = f"benchmark_{uuid4().hex[:8]}"
-    topic = retry_topic("orders", name)  # one on which events of `orders` may be
+    topic = redrive_topic("orders", name)  # one on which events of `orders` may be
     addresses, service = running(), load(SERVICE)
     password = current().passwords(["postgres"])["postgres"]
     server = make_url(addresses.databases[SERVICE]).set(

@@ -1,4 +1,4 @@
-"""Conditions of a real Postgres that no message is to blame for: the consumer waits and recovers, nothing is parked."""
+"""The consumer waits for conditions of a real Postgres that no message has caused, and parks nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -78,7 +78,7 @@ async def changed(database: Database, change: str, back: str) -> AsyncIterator[N
 
 
 @pytest.mark.parametrize("condition", [table_lock, missing_table, missing_column, read_only])
-async def test_a_condition_of_the_database_is_waited_for_and_parks_nothing(
+async def test_the_consumer_waits_for_a_condition_of_the_database_and_parks_nothing(
     recorder: RecordingService,
     database: Database,
     quick: Database,
@@ -133,7 +133,7 @@ async def test_two_transactions_that_deadlock_are_both_applied_and_none_is_parke
     assert await noted(recorder, database) == [("unlucky", "confirmed")]
 
 
-async def test_a_plan_from_before_an_alter_table_fails_once_and_is_no_bug(
+async def test_a_plan_from_before_an_alter_table_fails_once_and_parks_nothing(
     recorder: RecordingService, database: Database
 ) -> None:
     async def read() -> None:

@@ -75,7 +75,7 @@ async def test_one_that_cannot_even_be_read_is_parked_unread(
     async def read(*_: object) -> None:
         raise Death
 
-    monkeypatch.setattr("chassis.consumer.batch.read", read)
+    monkeypatch.setattr("chassis.consumer.batch.decode_record", read)
     await lives_until_done(recorder, database, [record("OrderConfirmed", "bomb", 7, b"a small bomb")])
     [kept] = await rows(database, parked)
     assert (kept.kafka_offset, kept.value) == (7, b"a small bomb")
@@ -192,7 +192,7 @@ async def test_what_the_inbox_has_is_not_read_again_after_a_death(
     async def read(*_: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr("chassis.consumer.batch.read", read)
+    monkeypatch.setattr("chassis.consumer.batch.decode_record", read)
     await a_process(recorder, database).process(records, asyncio.Event())
     assert await counts(database) == {
         "received": 10,

@@ -45,7 +45,7 @@ async def test_what_killed_its_worker_is_filed_undecoded(
     async def read(*_: object) -> None:
         raise AssertionError("it kills whoever decodes it")
 
-    monkeypatch.setattr("chassis.dead_letters.reader.read", read)
+    monkeypatch.setattr("chassis.dead_letters.reader.decode_record", read)
     original = confirmed("order-1", 7)
     letter = parked(original)
     headers = [
@@ -54,7 +54,7 @@ async def test_what_killed_its_worker_is_filed_undecoded(
     await file(database, replace(letter, headers=headers))
     [filed] = await kept(database, dead_letters)
     assert (filed.value, filed.event, filed.error_type) == (original.value, None, "WorkerCrashed")
-    assert "killed" in filed.decode_error
+    assert "crashed" in filed.decode_error
 
 
 async def test_letters_keep_the_order_in_which_they_were_parked_and_progress_is_noted(

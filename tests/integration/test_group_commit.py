@@ -1,4 +1,4 @@
-"""Requests that share a transaction: each gets its own answer, and no member harms another."""
+"""Requests share a transaction: each gets its own answer, and a failing member does not fail the others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -92,7 +92,7 @@ async def count(database: Database, table: Table) -> int:
         return await db.scalar(select(func.count()).select_from(table)) or 0
 
 
-async def test_requests_at_once_share_transactions_and_keep_their_order(
+async def test_concurrent_requests_share_transactions_and_keep_their_order(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     answers = await asyncio.gather(*(post(client, f"{number:03}") for number in range(150)))
@@ -211,7 +211,7 @@ async def test_each_member_continues_its_own_trace(client: httpx.AsyncClient, da
         assert traces[note_id][:36] in headers
 
 
-async def test_a_database_that_is_away_is_not_asked_again_for_each_member(database: Database) -> None:
+async def test_an_unavailable_database_is_not_tried_again_for_each_member(database: Database) -> None:
     tries = 0
 
     async def fail(db: AsyncConnection, items: Sequence[int]) -> Sequence[int]:
@@ -248,7 +248,7 @@ async def test_a_request_that_waited_too_long_is_refused_and_has_no_effect(
     assert await asyncio.gather(*first) == ["first", "second"] == written
 
 
-async def test_an_answer_that_never_arrived_is_given_again(
+async def test_a_repeated_request_gets_the_answer_that_never_arrived(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     key = "k"

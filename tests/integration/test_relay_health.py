@@ -1,4 +1,4 @@
-"""The relay is part of its worker's health and metrics: what is unsent, what is set aside, and whether it works."""
+"""The relay is part of its worker's health and metrics: unsent rows, rows set aside, and readiness."""
 
 import pytest
 from prometheus_client import REGISTRY
@@ -40,7 +40,7 @@ async def test_the_active_relay_measures_its_outbox(
     assert metric("relay_active") == metric("outbox_unsent") == 0
 
 
-async def test_a_relay_that_cannot_send_is_not_ready_and_says_why(
+async def test_a_relay_that_cannot_send_is_not_ready_and_reports_why(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_health, "NOT_READY_SECONDS", 0.5)
@@ -56,7 +56,7 @@ async def test_a_relay_that_cannot_send_is_not_ready_and_says_why(
         assert sender.health.is_alive, "it tries again and again"
 
 
-async def test_a_relay_on_standby_is_ready_as_long_as_it_can_ask(
+async def test_a_relay_on_standby_is_ready_as_long_as_it_can_take_over(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_health, "NOT_READY_SECONDS", 2.0)

@@ -16,7 +16,7 @@ from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, spl
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
 from services.dead_letters.api import app
-from services.dead_letters.service import service as dead_letters
+from services.dead_letters.service import store
 from tests.support.recording_service import Schemas, confirmed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -53,7 +53,7 @@ def many(count: int, consumer: str = "fraud") -> list[Record]:
 
 
 async def file(database: Database, *records: Record, schemas: Schemas | None = None) -> None:
-    processor = DeadLetterConsumer(dead_letters, database, schemas or Schemas())  # type: ignore[arg-type]
+    processor = DeadLetterConsumer("dead_letters", store, database, schemas or Schemas())  # type: ignore[arg-type]
     await processor.process(records, asyncio.Event())
 
 

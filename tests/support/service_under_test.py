@@ -14,7 +14,7 @@ from chassis.consumer.parking import mark_parked, parked
 from chassis.database import Database
 from chassis.events.avro import encode, frame
 from chassis.events.record import Record
-from chassis.events.topics import retry_topic
+from chassis.events.topics import redrive_topic
 from chassis.service import Service
 from schemas import Event
 from tests.support import sample_events
@@ -99,7 +99,7 @@ def topic_of(arrival: Arrival, service: str) -> str:
     if isinstance(arrival.step, Request) or arrival.way is Way.PARKED:
         return ""
     topic = arrival.step.TOPIC
-    return retry_topic(topic, service) if arrival.way is Way.REDRIVEN else topic
+    return redrive_topic(topic, service) if arrival.way is Way.REDRIVEN else topic
 
 
 def _batches(arrivals: Sequence[Arrival], service: str) -> Iterator[list[Arrival]]:

@@ -16,7 +16,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from chassis.consumer.crash_loop import MAX_CRASHES
 from chassis.database import Database
-from chassis.events.topics import dead_letter_topic, retry_topic
+from chassis.events.topics import dead_letter_topic, redrive_topic
 from tests.integration.conftest import NewDatabase
 from tests.support.stack import REPOSITORY
 from tests.support.system import System, until
@@ -35,7 +35,7 @@ async def database(new_database: NewDatabase) -> Database:
 @pytest.fixture
 async def topics(system: System) -> AsyncIterator[None]:
     admin = AdminClient({"bootstrap.servers": system.stack.addresses.kafka})
-    names = [name("orders", GROUP) for name in (dead_letter_topic, retry_topic)]
+    names = [name("orders", GROUP) for name in (dead_letter_topic, redrive_topic)]
     for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
         try:
             made.result(10)

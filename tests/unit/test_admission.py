@@ -1,4 +1,4 @@
-"""A POST is taken or refused within a second: by number, by waiting time, and by the answer that does not come."""
+"""Each POST is answered within a second: limited by number, by waiting time, and by the time of its answer."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ async def server() -> AsyncIterator[Server]:
     await server.http.aclose()
 
 
-async def test_what_is_over_the_limit_is_refused_at_once_and_the_rest_is_answered(
+async def test_requests_over_the_limit_are_refused_at_once_and_the_others_answered(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -57,7 +57,7 @@ async def test_what_is_over_the_limit_is_refused_at_once_and_the_rest_is_answere
     assert (await server.http.post("/")).status_code == 200
 
 
-async def test_newcomers_are_refused_while_others_wait_too_long(server: Server) -> None:
+async def test_new_requests_are_refused_while_others_wait_too_long(server: Server) -> None:
     server.go.set()
     server.wait = 10.0
     assert (await server.http.post("/")).status_code == 503
@@ -66,7 +66,7 @@ async def test_newcomers_are_refused_while_others_wait_too_long(server: Server) 
     assert (await server.http.post("/")).status_code == 200
 
 
-async def test_an_answer_that_does_not_come_is_a_503_within_a_second(server: Server) -> None:
+async def test_a_request_without_an_answer_gets_a_503_within_a_second(server: Server) -> None:
     """Asked by hand, since httpx' transport waits for the application even when there is an answer already."""
     sent: asyncio.Queue[Message] = asyncio.Queue()
 

@@ -1,4 +1,4 @@
-"""Old receipts, sent rows and answered keys are forgotten, and nothing that may still be needed."""
+"""Old inbox rows, sent outbox rows and idempotency keys are purged, and no row that may still be needed."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -49,7 +49,7 @@ async def forget_before_noon(database: Database) -> dict[str, int]:
     return await purge(database, NOON, asyncio.Event())
 
 
-async def test_old_receipts_go_but_those_of_parked_events_stay(database: Database) -> None:
+async def test_old_inbox_rows_are_purged_but_those_of_parked_events_are_kept(database: Database) -> None:
     await received(database, OLD, rows=3)
     await received(database, OLD, status="parked")
     await received(database, YOUNG)
@@ -58,7 +58,7 @@ async def test_old_receipts_go_but_those_of_parked_events_stay(database: Databas
     assert await left(database, inbox.c.received_at) == [OLD, YOUNG]
 
 
-async def test_the_receipt_of_an_event_that_was_redriven_stays(database: Database) -> None:
+async def test_the_inbox_row_of_a_redriven_event_is_kept(database: Database) -> None:
     await received(database, OLD)
     async with database.transaction() as db:
         await db.execute(update(inbox).values(redrive=1))
@@ -67,7 +67,7 @@ async def test_the_receipt_of_an_event_that_was_redriven_stays(database: Databas
     assert await left(database, inbox.c.redrive) == [1]
 
 
-async def test_sent_rows_go_and_what_was_not_sent_stays_however_old(database: Database) -> None:
+async def test_sent_outbox_rows_are_purged_and_unsent_ones_are_kept_at_any_age(database: Database) -> None:
     await published(database, OLD, rows=2)
     await published(database, None)
     await published(database, YOUNG)
@@ -75,7 +75,7 @@ async def test_sent_rows_go_and_what_was_not_sent_stays_however_old(database: Da
     assert await left(database, outbox.c.published_at) == [YOUNG, None]
 
 
-async def test_old_idempotency_keys_go(database: Database) -> None:
+async def test_old_idempotency_keys_are_purged(database: Database) -> None:
     async with database.transaction() as db:
         keys = [{"key": str(at), "fingerprint": b"", "created_at": at} for at in (OLD, YOUNG)]
         await db.execute(insert(idempotency_keys), keys)
@@ -83,7 +83,7 @@ async def test_old_idempotency_keys_go(database: Database) -> None:
     assert await left(database, idempotency_keys.c.key) == [str(YOUNG)]
 
 
-async def test_more_rows_than_one_transaction_takes_all_go(
+async def test_more_rows_than_fit_into_one_transaction_are_all_purged(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "ROWS_AT_ONCE", 10)
@@ -95,7 +95,7 @@ async def test_more_rows_than_one_transaction_takes_all_go(
     assert await forget_before_noon(database) == {"inbox": 25, "outbox": 50}
 
 
-async def test_a_row_that_is_never_sent_keeps_no_sent_row(
+async def test_a_row_that_is_never_sent_does_not_keep_sent_rows_from_being_purged(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "ROWS_AT_ONCE", 10)
@@ -107,7 +107,7 @@ async def test_a_row_that_is_never_sent_keeps_no_sent_row(
     assert await forget_before_noon(database) == {"outbox": 1}
 
 
-async def test_it_is_remembered_up_to_when_and_how_many(database: Database) -> None:
+async def test_a_purge_records_its_cutoff_and_the_number_of_rows(database: Database) -> None:
     async with database.transaction() as db:
         assert await complete_since(db, "inbox") is None
     await received(database, OLD, rows=2)
@@ -120,13 +120,13 @@ async def test_it_is_remembered_up_to_when_and_how_many(database: Database) -> N
     assert await left(database, purges.c.purged) == [5]
 
 
-async def test_where_nothing_is_old_nothing_is_remembered(database: Database) -> None:
+async def test_a_purge_without_old_rows_records_nothing(database: Database) -> None:
     await received(database, YOUNG)
     assert await forget_before_noon(database) == {}
     assert await left(database, purges.c.what) == []
 
 
-async def test_two_workers_at_once_neither_wait_for_each_other_nor_count_twice(database: Database) -> None:
+async def test_two_concurrent_purges_neither_wait_for_each_other_nor_count_twice(database: Database) -> None:
     await received(database, OLD, rows=30)
     async with database.transaction() as db:
         held = select(inbox.c.event_id).limit(10).with_for_update()
@@ -144,7 +144,7 @@ async def test_a_worker_that_drains_does_not_begin_another_transaction(database:
     assert await purge(database, NOON, stop) == {}
 
 
-async def test_a_worker_cleans_up_when_it_starts_and_ends_when_it_is_told_to(database: Database) -> None:
+async def test_a_worker_purges_when_it_starts_and_ends_when_it_is_stopped(database: Database) -> None:
     await received(database, datetime.now(UTC) - timedelta(days=11))
     await received(database, datetime.now(UTC) - timedelta(days=9))
     stop = asyncio.Event()
@@ -156,7 +156,7 @@ async def test_a_worker_cleans_up_when_it_starts_and_ends_when_it_is_told_to(dat
         await cleaning
 
 
-async def test_an_outage_ends_neither_the_cleaning_nor_its_worker() -> None:
+async def test_an_outage_ends_neither_the_purges_nor_their_worker() -> None:
     away = Database("postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(0.3, stop.set)
@@ -164,14 +164,14 @@ async def test_an_outage_ends_neither_the_cleaning_nor_its_worker() -> None:
         await retention.run(away, Settings(database_url="unused"), stop)
 
 
-def test_what_a_topic_may_still_hold_is_never_forgotten() -> None:
+def test_no_row_is_purged_while_a_topic_may_still_have_its_record() -> None:
     longest_days = (REPLAY_WINDOW_MS + SEGMENT_MS) / timedelta(days=1).total_seconds() / 1000
     with pytest.raises(ValidationError):
         Settings(database_url="unused", retention_days=longest_days)
     assert Settings(database_url="unused").retention_days > longest_days
 
 
-def test_every_topic_forgets_within_that_time() -> None:
+def test_every_topic_deletes_its_records_before_rows_are_purged() -> None:
     configs = [topic.config or {} for topic in wanted({"orders"}, [("fraud", "orders")])]
     kept = {(config["retention.ms"], config["segment.ms"]) for config in configs}
     assert (len(configs), kept) == (3, {(str(REPLAY_WINDOW_MS), str(SEGMENT_MS))})

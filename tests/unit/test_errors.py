@@ -1,4 +1,4 @@
-"""The failure table, row by row."""
+"""Each row of the table of error classes."""
 
 import asyncpg
 import pytest

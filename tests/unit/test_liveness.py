@@ -1,4 +1,4 @@
-"""A stuck process ends by itself: whether its loop is blocked, even in C, or its consumer makes no progress."""
+"""A stuck process ends: if its event loop is blocked, even in C, or if its consumer makes no progress."""
 
 import asyncio
 import os
@@ -42,13 +42,13 @@ def run(work: str, alive: str = "True") -> subprocess.CompletedProcess[str]:
     [("time.sleep(600)", 1), ("re.match('(a+)+$', 'a' * 64 + 'b')", -signal.SIGPROF)],
     ids=["asleep", "in C"],
 )
-def test_a_blocked_loop_ends_the_process_and_says_where_it_was(work: str, ends_with: int) -> None:
+def test_a_blocked_loop_ends_the_process_and_prints_its_stack(work: str, ends_with: int) -> None:
     done = run(work)
     assert done.returncode == ends_with
     assert "in main" in done.stderr
 
 
-def test_a_process_that_was_frozen_for_longer_than_a_stuck_one_may_take_goes_on() -> None:
+def test_a_process_that_was_frozen_for_longer_than_a_stuck_one_may_take_continues() -> None:
     program = PROGRAM.format(work=AT_WORK, alive="beats.silent_seconds < 2.5")
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -65,11 +65,11 @@ def test_a_process_that_is_not_alive_ends() -> None:
     assert run("await asyncio.sleep(600)", alive="False").returncode == EXIT_STUCK
 
 
-def test_a_process_at_work_is_left_alone() -> None:
+def test_a_working_process_is_not_ended() -> None:
     assert run("await asyncio.sleep(1.5)").returncode == 0
 
 
-async def test_a_lane_that_hangs_is_noticed_and_one_without_work_is_not() -> None:
+async def test_a_hanging_partition_queue_is_silent_and_one_without_work_is_not() -> None:
     class Hangs:
         async def process(self, records: object, stop: asyncio.Event) -> None:
             await stop.wait()
@@ -86,7 +86,7 @@ async def test_a_lane_that_hangs_is_noticed_and_one_without_work_is_not() -> Non
     await idle.stop(1)
 
 
-async def test_a_lane_that_waits_for_an_outage_in_tries_is_alive() -> None:
+async def test_a_partition_queue_that_retries_during_an_outage_is_alive() -> None:
     class Tries:
         async def process(self, records: object, stop: asyncio.Event) -> None:
             while not stop.is_set():
