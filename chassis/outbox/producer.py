@@ -22,7 +22,7 @@ class Flag(Protocol):
 
 
 class OrderedProducer:
-    """Keeps the order of messages also after a failure: discards librdkafka's producer with all that it holds."""
+    """A producer that keeps the order after a failure: it then discards librdkafka's producer with all its messages."""
 
     def __init__(self, kafka: Broker) -> None:
         self._kafka = kafka
