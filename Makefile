@@ -7,8 +7,9 @@ unexport PYTHONDONTWRITEBYTECODE
 LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+##@ Run it
 demo: $(READY) ## start everything, place 1,000 orders, kill a consumer, and verify that nothing is lost
 	@$(VENV)/bin/fanout demo
 
@@ -21,7 +22,18 @@ down: $(READY) ## stop everything; the data stays
 status: $(READY) ## what runs, and the memory it takes
 	@$(VENV)/bin/fanout status
 
+##@ Work on it
 install: $(READY) ## only make the Python environment, with the fanout command in .venv/bin
+
+##@ Test it
+check: $(READY) ## style, types, generated code and pages, import rules, migrations
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/python -m schemas --check
+	@$(VENV)/bin/python -m docs.commands --check
+	@$(VENV)/bin/pytest -q tests/unit/test_imports.py
+	@$(VENV)/bin/fanout check
 
 test: $(READY) ## all tests, on the real servers
 	@$(VENV)/bin/pytest
@@ -29,29 +41,29 @@ test: $(READY) ## all tests, on the real servers
 test-slow: $(READY) ## tests that last by nature: freezes, long locks, a hundred thousand events
 	@$(VENV)/bin/pytest tests/slow
 
-images: ## build the images of docker-compose.yml, and say how large they are
-	@docker compose build -q
-	@docker image ls --filter label=com.docker.compose.project=fanout --format '{{.Repository}} {{.Size}}' | sort
-
 compose-test: $(READY) ## all tests of docker-compose.yml, in containers of their own
 	@$(VENV)/bin/pytest -q --timeout=900 -rs tests/compose
 
-check: $(READY) ## style, types, generated code, import rules, migrations
-	@$(VENV)/bin/ruff check
-	@$(VENV)/bin/ruff format --check
-	@$(VENV)/bin/mypy
-	@$(VENV)/bin/python -m schemas --check
-	@$(VENV)/bin/pytest -q tests/unit/test_imports.py
-	@$(VENV)/bin/fanout check
-
+##@ Generate
 schemas: $(READY) ## write the Python types from the .avsc files
 	@$(VENV)/bin/python -m schemas
+
+docs: $(READY) ## write docs/commands.md from what --help says
+	@$(VENV)/bin/python -m docs.commands
+
+pictures: $(READY) ## draw the pictures of the README from a demo
+	@$(VENV)/bin/python -m docs.pictures
 
 lock: $(READY) ## pin the dependencies anew (needs uv): all of them, a service's, the tool's in a container
 	@$(LOCK) --all-extras --group dev -o requirements.lock
 	@$(LOCK) -c requirements.lock -o deploy/service.lock
 	@$(LOCK) -c requirements.lock --extra tool -o deploy/tool.lock
 
+images: ## build the images of docker-compose.yml, and say how large they are
+	@docker compose build -q
+	@docker image ls --filter label=com.docker.compose.project=fanout --format '{{.Repository}} {{.Size}}' | sort
+
+##@ Clean up
 clean: ## stop everything, delete its data and the environment
 	@if [ -x $(VENV)/bin/fanout ]; then $(VENV)/bin/fanout down --wipe; fi
 	@rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -66,4 +78,4 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null
 	@touch $@
 
-.PHONY: help demo up down status install test test-slow images compose-test check schemas lock clean
+.PHONY: help demo up down status install check test test-slow compose-test schemas docs pictures lock images clean

@@ -1,1 +1,1 @@
-"""The plumbing every service runs on: outbox, relay, inbox, consumer. There is no business in it."""
+"""What services share: events, outbox and relay, consumer, dead letters, HTTP. Contains no business logic."""

@@ -1,4 +1,4 @@
-"""`python -m chassis api|worker|migrate|check SERVICE`: one process of one service."""
+"""`python -m chassis api|worker|migrate|check SERVICE` runs one process of one service."""
 
 import argparse
 import gc
@@ -34,7 +34,7 @@ def main() -> int:
         return _refuse(f"set {missing} {where}")
     except Exception as error:
         if classify(error) is FailureClass.INFRASTRUCTURE:
-            return _refuse(f"a dependency does not answer: {error}")
+            return _refuse(f"a dependency is unavailable: {error}")
         raise
 
 
@@ -52,8 +52,8 @@ def _refuse(sentence: str) -> int:
     return EXIT_WRONG_USE
 
 
-def _spare_the_collector() -> None:
-    """Keeps what was imported out of every garbage collection, and collects less often: batches are many objects."""
+def _tune_garbage_collection() -> None:
+    """Excludes imported objects from garbage collection, and collects less often: a batch is many objects."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
@@ -66,7 +66,7 @@ async def _api(service: Service, settings: Settings) -> int:
     if find_spec(module) is None:
         return _refuse(f"{service.name} has no api.py")
     app = importlib.import_module(module).app
-    _spare_the_collector()
+    _tune_garbage_collection()
     await serve(app, settings)
     return 0
 
@@ -76,15 +76,18 @@ async def _worker(service: Service, settings: Settings) -> int:
 
     if not (settings.kafka and settings.registry_url):
         return _refuse("set FANOUT_KAFKA and FANOUT_REGISTRY_URL in the environment")
-    _spare_the_collector()
+    _tune_garbage_collection()
     await worker.run(service, settings)
     return 0
 
 
 async def _migrate(service: Service, settings: Settings) -> int:
-    from chassis.migrations import migrate
+    from chassis.migrations import UnknownRevision, migrate
 
-    changed = await migrate(service, settings.database_url)
+    try:
+        changed = await migrate(service, settings.database_url)
+    except UnknownRevision as error:
+        return _refuse(str(error))
     print(f"{service.name}: {', '.join(changed) if changed else 'nothing to do'}")
     return 0
 

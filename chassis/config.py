@@ -1,4 +1,4 @@
-"""Every setting of a service process, in one frozen place: from the environment, or from files nobody else can read."""
+"""Settings of a service process, from environment variables or from secret files; and the connection to Kafka."""
 
 import os
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRETS = "FANOUT_SECRETS"
-"""Names the folder of those files, `fanout_database_url` and so on, when there is one."""
+"""The variable that names the folder of secret files, such as `fanout_database_url`."""
 
 
 class UnreadableSecrets(Exception):
-    pass
+    """The folder of secret files, or a file in it, cannot be read."""
 
 
 class Settings(BaseSettings):
-    """`FANOUT_<NAME>` each. An API process is given neither `FANOUT_KAFKA` nor `FANOUT_REGISTRY_URL`."""
+    """Read from variables `FANOUT_<NAME>`. API processes get neither `FANOUT_KAFKA` nor `FANOUT_REGISTRY_URL`."""
 
     model_config = SettingsConfigDict(env_prefix="FANOUT_", frozen=True)
 
@@ -25,23 +25,23 @@ class Settings(BaseSettings):
     http_port: int = 0
     log_level: str = "INFO"
     instance: str = ""
-    """Which of a service's workers this is; Kafka shows it beside the partitions it has."""
+    """The name of this worker among those of its service; Kafka lists it beside its partitions."""
 
     kafka: str = ""
     kafka_user: str = ""
     kafka_password: str = ""
-    """Without a user Kafka is spoken to in plain text, as in the local stack."""
+    """Without a user, the connection to Kafka has no authentication, as in the local stack."""
     registry_url: str = ""
     batch_size: int = Field(default=500, ge=1, le=5_000)
     session_timeout_ms: int = Field(default=6_000, ge=6_000)
     gather_ms: int = Field(default=0, ge=0, le=5_000)
-    """For how long Kafka may let events wait for others, to be read together."""
+    """How long events may wait in Kafka to be read together with later ones."""
     drain_seconds: float = Field(default=8.0, gt=0)
 
     retention_days: float = Field(default=10.0, ge=9.0)
-    """How long inbox and outbox remember; longer than any topic, which keeps 7 days and up to one more."""
+    """How long inbox and outbox rows are kept: longer than records in topics, which are kept for 7 to 8 days."""
     smtp: str = ""
-    """host:port of the mail server, for the service that writes to customers."""
+    """host:port of the mail server, for notifications."""
 
     @property
     def broker(self) -> "Broker":
@@ -49,7 +49,7 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """Raises ValidationError for what is missing, and UnreadableSecrets."""
+    """Reads the settings. Raises ValidationError if one is missing or invalid, and UnreadableSecrets."""
     folder = os.environ.get(SECRETS)
     if not folder:
         return Settings()
@@ -68,7 +68,7 @@ PROTOCOL, MECHANISM = "SASL_PLAINTEXT", "SCRAM-SHA-512"
 
 @dataclass(frozen=True)
 class Broker:
-    """Without a user it is spoken to in plain text."""
+    """The address of Kafka and the credentials, as options of both client libraries."""
 
     address: str
     user: str = ""

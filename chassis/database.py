@@ -1,21 +1,47 @@
-"""One service's Postgres: the engine, and the only place where a transaction is committed."""
+"""Access to a service's Postgres: transactions, which are committed only here, and prepared statements.
 
-from collections.abc import AsyncIterator, Callable, Mapping
+`Statement` is compiled by SQLAlchemy once and executed by asyncpg: 0.1 ms of CPU instead of 0.3. Rows are bound as
+arrays (`SELECT … FROM unnest($1, $2)`), so that one statement, planned once, serves any number of rows; a list of
+values (`IN (…)`, `VALUES (…), (…)`) makes another statement for each length.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
 import structlog
-from sqlalchemy import MetaData, event, text
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    ClauseElement,
+    Dialect,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    column,
+    event,
+    func,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.selectable import TableValuedAlias
+from sqlalchemy.types import TypeEngine
 
 from chassis import liveness
 from chassis.telemetry import log_each
 
 metadata = MetaData()
-"""The chassis' own tables; every service database has them."""
+"""The tables of the chassis, which every service's database has."""
+
+PARAMETER_PREFIX = "given_"
+"""In INSERT and UPDATE, SQLAlchemy reserves the parameters that are named as a column."""
 
 OUTBOX_CHANNEL = "outbox"
 PUBLISHED = "published"
@@ -24,14 +50,14 @@ log = structlog.get_logger()
 
 
 class TransactionLost(Exception):
-    """Postgres rolled back what should have been committed."""
+    """COMMIT rolled back, because a statement had failed and its error was not raised."""
 
 
 class Database:
-    """Gives out transactions, and wakes the relay after each commit that published something.
+    """Opens transactions, and wakes the relay after each commit that published something.
 
-    `wake_relay` is set where the relay runs in this process; it returns False while another process's relay is
-    the active one, which is then told by NOTIFY.
+    `wake_relay` is set in processes with a relay. It returns False if another process has the active relay, which
+    is then woken by NOTIFY.
     """
 
     def __init__(
@@ -41,7 +67,7 @@ class Database:
         application: str = "fanout",
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`settings` are Postgres' own, for every session, such as `lock_timeout`."""
+        """`settings` are Postgres settings of each session, such as `lock_timeout`."""
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,
@@ -54,12 +80,12 @@ class Database:
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self.wake_relay: Callable[[], bool] = lambda: False
-        # BEGIN and COMMIT are sent by `transaction`: SQLAlchemy's own cost as much as a statement each.
+        # `transaction` sends BEGIN and COMMIT itself: through SQLAlchemy each costs as much as a statement.
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Commits when the block ends well, and rolls back otherwise."""
+        """Opens a transaction. Commits if the block succeeds, and rolls back if it raises."""
         liveness.beat()
         async with self._autocommit.connect() as db:
             postgres = driver(db)
@@ -90,13 +116,13 @@ class Database:
 
 
 def driver(db: AsyncConnection) -> asyncpg.Connection:
-    """Returns the connection beneath SQLAlchemy's, for the few statements that every transaction makes."""
+    """Returns the asyncpg connection of `db`, for the few statements that every transaction makes."""
     connection: Any = db.sync_connection
     return connection.connection.driver_connection
 
 
 def _ids(row: Mapping[str, Any]) -> dict[str, object]:
-    """Names an outbox row in a log line."""
+    """Returns the fields that identify an outbox row in a log line."""
     return {
         "type": row["type"],
         "topic": row["topic"],
@@ -106,7 +132,7 @@ def _ids(row: Mapping[str, Any]) -> dict[str, object]:
 
 
 async def _roll_back(db: AsyncConnection) -> None:
-    """Leaves the connection fit for the next transaction, or throws it away."""
+    """Rolls back, or discards the connection if that fails."""
     postgres = driver(db)
     try:
         if postgres.is_in_transaction():
@@ -118,14 +144,78 @@ async def _roll_back(db: AsyncConnection) -> None:
 async def _notify(postgres: asyncpg.Connection) -> None:
     """Wakes the active relay in another process.
 
-    NOTIFY takes a lock that serializes commits: inside the transaction it would cost writers most of their rate.
-    A lost one is harmless: the relay also looks by itself now and then.
+    NOTIFY is sent after the transaction, because inside it takes a lock that serializes all commits. A lost
+    notification is harmless: the relay also polls every second.
     """
     with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         await postgres.execute(f"NOTIFY {OUTBOX_CHANNEL}")
 
 
 def _refuse_closed(_: object, record: ConnectionPoolEntry, __: object) -> None:
-    """Replaces a connection that Postgres closed. It costs no round trip, unlike the pool's own ping."""
+    """Makes the pool replace a connection that Postgres closed; unlike the pool's ping, without a round trip."""
     if record.driver_connection is None or record.driver_connection.is_closed():
         raise DisconnectionError
+
+
+class Row(asyncpg.Record):  # type: ignore[misc]  # asyncpg is untyped
+    """A row whose columns can also be read as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+class Statement:
+    """A statement that is run in the caller's transaction, with parameters by name or with rows as arrays."""
+
+    def __init__(self, statement: ClauseElement) -> None:
+        dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
+        compiled: Any = statement.compile(dialect=dialect)
+        self._sql = str(compiled)
+        self._parameters: list[tuple[str, Callable[[Any], Any] | None]] = [
+            (name, _processor(compiled.binds[name].type, dialect)) for name in compiled.positiontup
+        ]
+        self._constants: Mapping[str, Any] = {
+            name: compiled.binds[name].value
+            for name in compiled.positiontup
+            if not compiled.binds[name].required
+        }
+
+    async def __call__(self, db: AsyncConnection, **parameters: Any) -> list[Row]:
+        """Runs the statement and returns its rows."""
+        given = {**self._constants, **parameters}
+        values = [process(given[name]) if process else given[name] for name, process in self._parameters]
+        rows: list[Row] = await driver(db).fetch(self._sql, *values, record_class=Row)
+        return rows
+
+    async def of_rows(self, db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Runs the statement, which was built with `arrays`, once for all rows. There must be at least one."""
+        return await self(db, **{PARAMETER_PREFIX + name: [row[name] for row in rows] for name in rows[0]})
+
+
+def _processor(type_: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Returns the function that converts a value for the driver, or None; only JSON needs one."""
+    item = type_.item_type if isinstance(type_, ARRAY) else type_
+    if item.dialect_impl(dialect).bind_processor(dialect) is None:
+        return None
+    return type_.dialect_impl(dialect).bind_processor(dialect)
+
+
+def arrays(table: Table, *names: str) -> TableValuedAlias:
+    """Returns a row source of these columns of the table (default: all), each bound as an array."""
+    columns = [table.c[name] for name in names or table.c.keys()]
+    bound = (
+        bindparam(PARAMETER_PREFIX + each.name, type_=ARRAY(each.type, dimensions=1)) for each in columns
+    )
+    rows = func.unnest(*bound).table_valued(*(column(each.name, each.type) for each in columns))
+    return rows.render_derived(name="given")
+
+
+def insert_rows(table: Table, *names: str) -> Statement:
+    """Returns a statement that inserts rows of these columns of the table (default: all)."""
+    given = arrays(table, *names)
+    return Statement(insert(table).from_select(given.c.keys(), select(given)))
+
+
+def ids(name: str = "ids") -> BindParameter[Any]:
+    """Returns an array parameter for `column == any_(ids())`."""
+    return bindparam(name, type_=ARRAY(Text))

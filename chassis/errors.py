@@ -1,22 +1,25 @@
-"""What failed decides what happens next: park the message, try it again a few times, or wait for the system.
+"""Classifies errors: the class of an error decides whether its message is parked, retried, or waits for the system.
 
 Exception
-├── PermanentFailure       this message can never work              → parked at the first failure
-├── TransientFailure       a handler asks for another try, or       → tried again in place, then parked
-│                          nobody can say whose fault it is
-└── InfrastructureFailure  a condition of the system, not of the    → never parked: wait and try again
-                           message
+├── PermanentFailure                 the message can never be processed      → parked at the first failure
+│   ├── Undecodable                    events/avro.py: bytes that are not an event
+│   ├── UnsafeSchema                   events/writer_schema.py: a schema that is dangerous to read with
+│   └── UnknownSchemaId                events/registry.py: an id that the registry does not have
+├── TransientFailure                 the next attempt may succeed            → retried in place, then parked
+└── InfrastructureFailure            the system's fault, not the message's   → never parked: wait and retry
+    ├── RegistryUnavailable            events/registry.py: no answer, or not one of a schema registry
+    └── SchemaNotRegistered            events/registry.py: set-up has not registered our schema yet
 
-| class          | what lands in it                                                                               |
+| class          | errors of this class                                                                           |
 |----------------|------------------------------------------------------------------------------------------------|
-| permanent      | undecodable bytes, a domain rule, a database constraint, a bug: everything not named below       |
-| transient      | TransientFailure, an internal error of Postgres                                                  |
-| infrastructure | Postgres, Kafka or the registry unreachable; Postgres locked, read-only, out of connections, not |
-|                | yet migrated; a deadlock or a serialization failure with another transaction                     |
+| permanent      | undecodable bytes, a broken domain rule, a database constraint, a bug: all that is not named below |
+| transient      | TransientFailure, an internal error of Postgres                                                |
+| infrastructure | Postgres, Kafka or the registry unreachable; Postgres locked, read-only, out of connections or |
+|                | not yet migrated; a deadlock or a serialization failure                                        |
 
-What Postgres says is decided in SQLSTATES, once for consumers and APIs (which answer 503 while it is infrastructure).
-What raises nothing because the process dies of it (memory, a segfault, SIGKILL) is found by crash_loop.py: it counts as
-permanent after three deaths. CancelledError is no failure: whoever is told to stop has failed at nothing.
+SQLSTATES classifies what Postgres reports, for consumers and for APIs (which answer 503 to infrastructure failures).
+A message that kills the process (out of memory, a segmentation fault) raises nothing; consumer/crash_loop.py parks it
+after three crashes. CancelledError is not classified: it is no failure.
 """
 
 from collections.abc import Iterator
@@ -28,15 +31,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 class PermanentFailure(Exception):
-    """This message can never be processed; park it."""
+    """The message can never be processed and is parked."""
 
 
 class TransientFailure(Exception):
-    """Worth another try soon; a handler may raise it."""
+    """The next attempt may succeed. Handlers may raise it."""
 
 
 class InfrastructureFailure(Exception):
-    """A dependency is away; wait for it, however long."""
+    """A dependency is unavailable; the message waits for it, however long that takes."""
 
 
 class FailureClass(StrEnum):
@@ -45,45 +48,45 @@ class FailureClass(StrEnum):
     INFRASTRUCTURE = "infrastructure"
 
 
-PARK, FEW_TRIES, WAIT = FailureClass.PERMANENT, FailureClass.TRANSIENT, FailureClass.INFRASTRUCTURE
+PARK, RETRY, WAIT = FailureClass.PERMANENT, FailureClass.TRANSIENT, FailureClass.INFRASTRUCTURE
 
-# A code decides before its class, the first two characters; what is not listed is parked.
+# The five characters of a code are looked up first, then its class, the first two. What is not listed is parked.
 # https://www.postgresql.org/docs/18/errcodes-appendix.html
 SQLSTATES: dict[str, tuple[FailureClass, str]] = {
     "08": (WAIT, "the connection failed"),
-    "22": (PARK, "a value does not fit: too long, out of range, not a number"),
-    "23": (PARK, "a constraint of the tables"),
+    "22": (PARK, "a value that does not fit: too long, out of range, not a number"),
+    "23": (PARK, "a violated constraint"),
     "25": (PARK, "a statement that its transaction does not allow: a bug"),
     "25006": (WAIT, "read-only: a standby, a failover, an operator"),
     "25P03": (WAIT, "idle in transaction for too long: the process was frozen or starved"),
     "25P04": (WAIT, "the transaction took too long"),
-    "26": (WAIT, "a prepared statement is gone: the connection is another one behind a pooler"),
-    "28": (WAIT, "the login is refused"),
+    "26": (WAIT, "a prepared statement is gone: a pooler switched the connection"),
+    "28": (WAIT, "the login was refused"),
     "3D": (WAIT, "the database does not exist yet"),
     "3F": (WAIT, "the schema does not exist yet"),
-    "40": (WAIT, "a deadlock or a serialization failure: the other transaction goes first"),
+    "40": (WAIT, "a deadlock or a serialization failure with another transaction"),
     "42": (PARK, "wrong SQL: a bug"),
-    "42501": (WAIT, "a right is missing: the grants come with the set-up"),
+    "42501": (WAIT, "a privilege is missing: set-up grants it"),
     "42P01": (WAIT, "a table is missing: the code is newer than its migration"),
     "42703": (WAIT, "a column is missing: the code is newer than its migration"),
     "42883": (WAIT, "a function is missing: the code is newer than its migration"),
     "42704": (WAIT, "a type or an index is missing: the code is newer than its migration"),
     "53": (WAIT, "out of connections, memory or disk"),
-    "54": (PARK, "a limit of Postgres that this statement exceeds"),
+    "54": (PARK, "the statement exceeds a limit of Postgres"),
     "55006": (WAIT, "in use by another session"),
     "55P03": (WAIT, "locked by another session for longer than lock_timeout"),
     "57": (WAIT, "cancelled, timed out, shutting down or starting up"),
     "58": (WAIT, "an error of the machine that Postgres runs on"),
     "F0": (WAIT, "the configuration of Postgres is broken"),
-    "XX": (FEW_TRIES, "an internal error of Postgres"),
+    "XX": (RETRY, "an internal error of Postgres"),
 }
 
 CONFLICTS = ("40", "55P03", "57014")
-"""Conditions of the system that may concern one transaction only: it waits for what another one holds."""
+"""States of one transaction that waits for what another one holds, while the database itself is available."""
 
 
 def classify(error: BaseException) -> FailureClass:
-    """The class of the first error in the chain of parent_contexts that says what it is."""
+    """Returns the class of the first error in the chain of causes that can be classified."""
     for link in _chain(error):
         if isinstance(link, PermanentFailure):
             return FailureClass.PERMANENT
@@ -99,13 +102,13 @@ def classify(error: BaseException) -> FailureClass:
 
 
 def concerns_everyone(error: BaseException) -> bool:
-    """Returns True if whatever is asked of a dependency fails now, False for what may be one request's conflict."""
+    """Returns True if all requests fail while the dependency is in this state, False for a conflict of one request."""
     conflict = any(_sqlstate(link).startswith(CONFLICTS) or _means_stale(link) for link in _chain(error))
     return classify(error) is FailureClass.INFRASTRUCTURE and not conflict
 
 
 def _sqlstate(error: BaseException) -> str:
-    """A database error carries its driver's error, which carries the state."""
+    """Returns the SQLSTATE of a database error or of its driver's error, or ""."""
     return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
 
 
@@ -120,9 +123,9 @@ def _means_unreachable(error: BaseException) -> bool:
 
 
 def _means_stale(error: BaseException) -> bool:
-    """The connection is closed, or the plan of a statement is from before an ALTER TABLE: the next try gets a new one.
+    """Returns True if the connection is closed or a cached plan is outdated: the next attempt gets a new one.
 
-    asyncpg says the first without a SQLSTATE, and the second with the one of every unsupported feature.
+    asyncpg reports the first without a SQLSTATE, and the second with the SQLSTATE of all unsupported features.
     """
     cause = getattr(error, "orig", error)
     cause = getattr(cause, "__cause__", None) or cause

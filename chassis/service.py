@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.config import Settings
 from chassis.database import Database
-from chassis.events.topics import retry_topic
+from chassis.events.topics import redrive_topic
 from schemas import Event
 
 if TYPE_CHECKING:
-    from chassis.dead_letters.reader import DeadLetter
+    from chassis.events.dead_letter import DeadLetter
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Sequence[E], AsyncConnection], Awaitable[None]]
@@ -80,7 +80,7 @@ class Service:
     def topics(self) -> list[str]:
         """Returns the topics that the service's group reads: those of its events, and its redrive topics."""
         topics = {event_type.TOPIC for event_type in self.handlers}
-        return sorted(topics | {retry_topic(topic, self.name) for topic in topics})
+        return sorted(topics | {redrive_topic(topic, self.name) for topic in topics})
 
 
 def load(name: str) -> Service:

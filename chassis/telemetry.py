@@ -12,86 +12,78 @@ from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-EVENTS = Counter("fanout_events", "Records by what became of them", ["consumer", "topic", "outcome"])
-BATCH_SECONDS = Histogram(
-    "fanout_batch_duration_seconds", "One batch from first read to commit", ["consumer"]
+EVENTS = Counter(
+    "fanout_events", "Records by outcome: applied, duplicate, parked", ["consumer", "topic", "outcome"]
 )
-RELAYED = Counter("fanout_relayed_events", "Outbox rows with a good delivery report", ["service"])
-RELAY_ACTIVE = Gauge("fanout_relay_active", "1 if this process' relay is the one that sends", ["service"])
-UNSENT = Gauge("fanout_outbox_unsent", "Outbox rows still to send, counted up to 10,000", ["service"])
-OLDEST_UNSENT = Gauge("fanout_outbox_oldest_unsent_seconds", "Age of the oldest of them", ["service"])
+BATCH_SECONDS = Histogram(
+    "fanout_batch_duration_seconds", "Time from the first read of a batch to its commit", ["consumer"]
+)
+RELAYED = Counter("fanout_relayed_events", "Outbox rows that Kafka confirmed", ["service"])
+RELAY_ACTIVE = Gauge("fanout_relay_active", "1 if the relay of this process is the active one", ["service"])
+UNSENT = Gauge("fanout_outbox_unsent", "Outbox rows to send, counted up to 10,000", ["service"])
+OLDEST_UNSENT = Gauge(
+    "fanout_outbox_oldest_unsent_seconds", "Age of the oldest outbox row to send", ["service"]
+)
 SET_ASIDE = Gauge("fanout_outbox_set_aside", "Outbox rows that cannot be sent", ["service"])
 HELD = Gauge(
-    "fanout_partition_held", "1 for a partition that cannot be read on", ["consumer", "topic", "partition"]
+    "fanout_partition_held",
+    "1 if the partition cannot be read at its next offset",
+    ["consumer", "topic", "partition"],
 )
-HOLDING = Gauge("fanout_consumer_holding", "Lanes that wait for a dependency to come back", ["consumer"])
+HOLDING = Gauge("fanout_consumer_holding", "Partitions that wait for an unavailable dependency", ["consumer"])
 
-REFUSED = Counter("fanout_refused_requests", "POST requests answered 503 for want of time", ["reason"])
+REFUSED = Counter("fanout_refused_requests", "POST requests answered 503, by reason", ["reason"])
 GROUP_SIZE = Histogram(
-    "fanout_group_commit_size", "Requests that shared a transaction", buckets=(1, 2, 5, 10, 20, 50, 100)
+    "fanout_group_commit_size", "Number of requests in a transaction", buckets=(1, 2, 5, 10, 20, 50, 100)
 )
 
 TRACEPARENT = re.compile(r"00-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
-NO_CAUSES: Mapping[str, str] = MappingProxyType({})
-_causes: ContextVar[Mapping[str, str]] = ContextVar("parent_contexts", default=NO_CAUSES)
-"""Per aggregate, the traceparent of the event or request that is being handled; "" stands for any."""
-
-
-class Measured(Protocol):
-    """What is measured of an outbox."""
-
-    @property
-    def unsent(self) -> int: ...
-    @property
-    def oldest_unsent_seconds(self) -> float: ...
-    @property
-    def set_aside(self) -> int: ...
-
-
-def outbox_measured(service: str, backlog: Measured) -> None:
-    UNSENT.labels(service).set(backlog.unsent)
-    OLDEST_UNSENT.labels(service).set(backlog.oldest_unsent_seconds)
-    SET_ASIDE.labels(service).set(backlog.set_aside)
+NO_CONTEXTS: Mapping[str, str] = MappingProxyType({})
+_parent_contexts: ContextVar[Mapping[str, str]] = ContextVar("parent_contexts", default=NO_CONTEXTS)
+"""The traceparent of the event or request that is being handled, by aggregate id; "" stands for all aggregates."""
 
 
 def set_parent_contexts(traceparents: Mapping[str, str]) -> None:
-    """Says what the facts published from here on follow from: traceparent by aggregate id."""
-    _causes.set(traceparents)
+    """Sets the parents of the events that this task publishes from now on: traceparents by aggregate id."""
+    _parent_contexts.set(traceparents)
 
 
-def cause() -> str:
-    """Returns the traceparent of the request that is being handled, or "" outside of one."""
-    return _causes.get().get("", "")
+def current_traceparent() -> str:
+    """Returns the traceparent of the request that is being handled, or "" outside a request."""
+    return _parent_contexts.get().get("", "")
 
 
 def traceparent_for(aggregate_id: str) -> str:
-    """A new span in the trace that led here, or in a new trace (W3C Trace Context, version 00)."""
-    parent_contexts = _causes.get()
-    cause = TRACEPARENT.fullmatch(parent_contexts.get(aggregate_id, parent_contexts.get("", "")))
-    trace_id = cause["trace_id"] if cause else secrets.token_hex(16)
+    """Returns a new span in the trace of the aggregate's parent context, or in a new trace (W3C, version 00)."""
+    contexts = _parent_contexts.get()
+    parent = TRACEPARENT.fullmatch(contexts.get(aggregate_id, contexts.get("", "")))
+    trace_id = parent["trace_id"] if parent else secrets.token_hex(16)
     return f"00-{trace_id}-{secrets.token_hex(8)}-01"
 
 
 def trace_id_of(traceparent: str) -> str:
+    """Returns the trace id, or "" if `traceparent` is not valid."""
     match = TRACEPARENT.fullmatch(traceparent)
     return match["trace_id"] if match else ""
 
 
 LINES_PER_SECOND = 20.0
-"""How many lines about single events a process writes on average, each for some 50 µs of CPU, supervisor included."""
+"""How many lines about single events a process writes on average. A line costs some 50 µs of CPU."""
 REPEAT_SECONDS = 10.0
+"""Libraries may log the same message so often."""
 
 T = TypeVar("T")
 
 
 def configure_logging(service: str, process: str, level: str) -> None:
+    """Makes our own loggers and those of libraries write JSON lines."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -107,14 +99,14 @@ def configure_logging(service: str, process: str, level: str) -> None:
     structlog.contextvars.bind_contextvars(service=service, process=process)
     libraries = logging.StreamHandler()
     libraries.setFormatter(JsonLine())
-    libraries.addFilter(OncePerWhile(REPEAT_SECONDS))
+    libraries.addFilter(RepeatFilter(REPEAT_SECONDS))
     logging.basicConfig(level=logging.WARNING, handlers=[libraries])
 
 
 def log_each(log: Any, event: str, items: Sequence[T], fields: Callable[[T], Mapping[str, object]]) -> None:
-    """Logs a line for each item while lines are few; while they are many, one a second with the items' number.
+    """Logs a line for each item, or above `LINES_PER_SECOND` one line per second with the number of items.
 
-    `fields` makes the fields of an item's line; it is called only for lines that are written.
+    `fields` returns the fields of an item's line; it is called only for lines that are written.
     """
     if not items:
         return
@@ -126,7 +118,7 @@ def log_each(log: Any, event: str, items: Sequence[T], fields: Callable[[T], Map
 
 
 class LineBudget:
-    """Allows `per_second` lines on average, and as many at once after a quiet second (a token bucket)."""
+    """Allows `per_second` lines on average, and as many at once after a second without lines (a token bucket)."""
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
@@ -134,7 +126,7 @@ class LineBudget:
         self._at = time.monotonic()
 
     def take(self, lines: int) -> bool:
-        """Returns True, and counts them, if so many lines may be written now."""
+        """Returns True, and counts the lines, if they may be written now."""
         now = time.monotonic()
         self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
         self._at = now
@@ -145,20 +137,20 @@ class LineBudget:
 
 
 class Summary:
-    """Adds up, by event, what was not logged line by line."""
+    """Counts, by event, the items that were not logged line by line."""
 
     def __init__(self, seconds: float = 1.0) -> None:
         self._seconds = seconds
         self._counts: Counts[str] = Counts()
-        self._said_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def add(self, event: str, count: int) -> int:
-        """Returns the number since the last summary when the next one is due, else 0."""
+        """Adds `count`. Returns the number since the last summary if the next one is due, otherwise 0."""
         self._counts[event] += count
         now = time.monotonic()
-        if now - self._said_at.get(event, -self._seconds) < self._seconds:
+        if now - self._logged_at.get(event, -self._seconds) < self._seconds:
             return 0
-        self._said_at[event] = now
+        self._logged_at[event] = now
         return self._counts.pop(event)
 
 
@@ -167,7 +159,7 @@ _summary = Summary()
 
 
 def _to_json(line: Mapping[str, Any], **_: Any) -> bytes:
-    """Renders with orjson; what it cannot write (lone surrogates, huge numbers), with json."""
+    """Renders a line with orjson, or with json if orjson cannot (lone surrogates, huge numbers)."""
     try:
         return orjson.dumps(line, default=repr)
     except TypeError:
@@ -175,7 +167,7 @@ def _to_json(line: Mapping[str, Any], **_: Any) -> bytes:
 
 
 class JsonLine(logging.Formatter):
-    """Formats the lines of libraries like our own."""
+    """Formats log records of libraries as JSON lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"event": record.getMessage(), "logger": record.name, "level": record.levelname.lower()}
@@ -184,8 +176,8 @@ class JsonLine(logging.Formatter):
         return json.dumps(line)
 
 
-class OncePerWhile(logging.Filter):
-    """Lets each message through once in `seconds`: during an outage Kafka's clients repeat theirs all the time."""
+class RepeatFilter(logging.Filter):
+    """Passes each message at most once in `seconds`; Kafka's clients repeat theirs many times a second in an outage."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()

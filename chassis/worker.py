@@ -1,4 +1,4 @@
-"""A worker: consumer, relay, background tasks and a health page; on SIGTERM it ends its work and leaves the group."""
+"""Runs a worker: consumer, relay, background tasks and health endpoints. On SIGTERM it drains and leaves the group."""
 
 import asyncio
 import os
@@ -15,10 +15,10 @@ from starlette.routing import BaseRoute
 
 from chassis import liveness, retention
 from chassis.config import Settings
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.kafka import Consumer
-from chassis.consumer.outages import Stopped, pause, short
 from chassis.consumer.positions import Positions
-from chassis.consumer.processing import Processor
+from chassis.consumer.retry import Stopped, describe, pause
 from chassis.database import Database
 from chassis.dead_letters.reader import DeadLetterConsumer
 from chassis.events.registry import Registry
@@ -28,18 +28,18 @@ from chassis.outbox.relay import Relay
 from chassis.service import BackgroundTask, Service
 
 EXIT_DRAIN_TOO_SLOW = 71
-ERRAND_SECONDS = 3.0
+BACKGROUND_RETRY_SECONDS = 3.0
 WORKER_CONNECTIONS = 4
-"""Few, so that batches grow instead of transactions that compete with an API's for the processors."""
+"""Few, so that under load batches grow, instead of more transactions competing with the APIs for the CPU."""
 
-BY_KEY_ONLY = {"enable_seqscan": "off"}
-"""A worker finds rows by their keys. A plan made while a table was small would go on reading all of it."""
+NO_SEQUENTIAL_SCANS = {"enable_seqscan": "off"}
+"""Workers look rows up by key. A plan made while a table was small would keep scanning all of it."""
 
 log = structlog.get_logger()
 
 
 async def run(service: Service, settings: Settings) -> None:
-    """Returns after a clean drain; ends the process if that takes longer than `drain_seconds`."""
+    """Runs until SIGTERM or SIGINT, and drains. Ends the process if that takes longer than `drain_seconds`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -49,7 +49,7 @@ async def run(service: Service, settings: Settings) -> None:
         settings.database_url,
         WORKER_CONNECTIONS,
         settings.instance or f"{service.name}-worker",
-        BY_KEY_ONLY,
+        NO_SEQUENTIAL_SCANS,
     )
     registry = Registry(settings.registry_url)
     consumer = _consumer(service, database, registry, settings)
@@ -65,8 +65,8 @@ async def run(service: Service, settings: Settings) -> None:
         lambda: consumer.is_ready and relay.health.is_ready,
         lambda: {"relay": relay.health.status, "held_partitions": list(consumer.held)},
     )
-    page = _health_page(health, settings)
-    serving = asyncio.create_task(page.serve())
+    health_server = _health_server(health, settings)
+    serving = asyncio.create_task(health_server.serve())
     watching = asyncio.create_task(liveness.watch(is_alive))
     log.info("worker_started", topics=service.topics)
     background_tasks = [
@@ -75,7 +75,7 @@ async def run(service: Service, settings: Settings) -> None:
     ]
     await _until_all_end(consumer.run(stop), relay.run(stop), *background_tasks)
     watching.cancel()
-    page.should_exit = True
+    health_server.should_exit = True
     await serving
     await registry.aclose()
     await database.close()
@@ -86,9 +86,9 @@ def _consumer(service: Service, database: Database, registry: Registry, settings
     settings = settings.model_copy(update={"gather_ms": service.gather_ms or settings.gather_ms})
     positions = Positions(service.name, database)
     if service.dead_letter_handler:
-        letters = DeadLetterConsumer(service, database, registry)
-        return Consumer(positions, re.compile(DEAD_LETTERS), letters, settings)
-    return Consumer(positions, service.topics, Processor(service, database, registry), settings)
+        processor = DeadLetterConsumer(service.name, service.dead_letter_handler, database, registry)
+        return Consumer(positions, re.compile(DEAD_LETTERS), processor, settings)
+    return Consumer(positions, service.topics, EventProcessor(service, database, registry), settings)
 
 
 async def restart_on_failure(
@@ -100,13 +100,15 @@ async def restart_on_failure(
             try:
                 await task(database, settings, stop)
                 return
-            except Exception as error:  # last resort of this loop: whatever it was, its rows are still there
-                log.exception("background_task_failed", error=short(error), next_try_seconds=ERRAND_SECONDS)
-            await pause(ERRAND_SECONDS, stop)
+            except Exception as error:  # the last resort of this loop
+                log.exception(
+                    "background_task_failed", error=describe(error), next_try_seconds=BACKGROUND_RETRY_SECONDS
+                )
+            await pause(BACKGROUND_RETRY_SECONDS, stop)
 
 
 async def _until_all_end(*loops: Coroutine[Any, Any, None]) -> None:
-    """If one of them breaks, the error ends the process, and the supervisor starts it again."""
+    """Runs all loops until they end. An error in one of them ends the process, and the supervisor restarts it."""
     async with asyncio.TaskGroup() as group:
         for loop in loops:
             group.create_task(loop)
@@ -118,14 +120,14 @@ def _begin_drain(stop: asyncio.Event, seconds: float) -> None:
     asyncio.get_running_loop().call_later(seconds, os._exit, EXIT_DRAIN_TOO_SLOW)
 
 
-class _Page(uvicorn.Server):
+class _HealthServer(uvicorn.Server):
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """The worker's own drain answers signals."""
+        """Leaves signals to the worker."""
         return nullcontext()
 
 
-def _health_page(routes: Sequence[BaseRoute], settings: Settings) -> uvicorn.Server:
+def _health_server(routes: Sequence[BaseRoute], settings: Settings) -> uvicorn.Server:
     app = Starlette(routes=routes)
-    return _Page(
+    return _HealthServer(
         uvicorn.Config(app, settings.http_host, settings.http_port, log_config=None, access_log=False)
     )

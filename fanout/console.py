@@ -1,9 +1,78 @@
-"""Where progress goes: standard error, so that what a command prints can be piped."""
+"""What commands print: results on standard output, progress on standard error, so that results can be piped."""
 
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from time import monotonic
+from typing import Annotated, Any
+
+import typer
+from rich import box
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+LINE_SECONDS = 2.0
 
 console = Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """Writes times in ISO 8601, and everything else that JSON does not know as text."""
+    print(json.dumps(document, indent=2, default=_text))
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Callable[[str], None]]:
+    """Shows progress in one changing line on a terminal, elsewhere in a new line every two seconds."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        with console.status("", refresh_per_second=4) as status:
+            yield status.update
+        return
+    last, shown_at = "", 0.0
+
+    def show(text: str) -> None:
+        nonlocal last, shown_at
+        if text != last and monotonic() - shown_at >= LINE_SECONDS:
+            last, shown_at = text, monotonic()
+            console.print(f"  {text}", highlight=False)
+
+    yield show
+
+
+def table(headings: Sequence[str], rows: Iterable[Iterable[object]], unbroken: Iterable[str] = ()) -> Table:
+    """Returns a table of plain text. A heading that begins with `>` stands over a right-aligned column.
+
+    The columns in `unbroken` are never wrapped.
+    """
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        name = heading.removeprefix(">")
+        made.add_column(name, justify="left" if name == heading else "right", no_wrap=name in unbroken)
+    for row in rows:
+        made.add_row(*(Text(printable(cell)) for cell in row))
+    return made
+
+
+def printable(text: object) -> str:
+    """Replaces control characters, so that a message cannot send commands to the terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def some(texts: Sequence[str], limit: int = 10) -> str:
+    return ", ".join(texts[:limit]) + (", …" if len(texts) > limit else "")

@@ -1,22 +1,34 @@
-"""One service's database from outside: short read-only snapshots, and one sentence when it is away."""
+"""Connects to one service's database from outside: read-only snapshots, and one sentence if it is unreachable."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from fanout.errors import FanoutError, Unreachable
 
-# The roles' time-outs are for services; whoever counts a million rows may take longer.
+T = TypeVar("T")
+
+Databases = Mapping[str, str]
+"""Service -> `postgresql+asyncpg://…`."""
+
+# The roles' time-outs are for services; counting a million rows may take longer.
 _SETTINGS = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "jit": "off"}
+_HELD = text("""
+    SELECT consumer, topic, partition, kafka_offset, error FROM held_partitions
+    ORDER BY consumer, topic, partition
+""")
 
 
 @asynccontextmanager
 async def snapshot(service: str, url: str) -> AsyncIterator[AsyncConnection]:
-    """Everything read through the connection is of one moment."""
+    """Connects read-only; everything read through the connection is of one point in time."""
     async with session(service, url) as db:
         await db.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         yield db
@@ -24,8 +36,9 @@ async def snapshot(service: str, url: str) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
-    """A connection of the caller's own; its transactions are the caller's too."""
-    engine = _engine(url)
+    """Connects; the caller begins and ends transactions. Raises Unreachable, or FanoutError for other errors."""
+    connect_args = {"server_settings": _SETTINGS, "timeout": 5}
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=connect_args)
     try:
         async with engine.connect() as db:
             yield db
@@ -34,15 +47,33 @@ async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
     except SQLAlchemyError as error:
         if _connection_is_gone(error):
             raise _unreachable(service, url) from error
-        raise FanoutError(f"the database of {service} refuses a question: {_first_line(error)}") from error
+        cause = str(error.orig if isinstance(error, DBAPIError) else error)
+        reason = cause.split(">: ")[-1].splitlines()[0]
+        raise FanoutError(f"the database of {service} refuses a statement: {reason}") from error
     finally:
         await engine.dispose()
 
 
-def _engine(url: str) -> AsyncEngine:
-    return create_async_engine(
-        url, poolclass=NullPool, connect_args={"server_settings": _SETTINGS, "timeout": 5}
-    )
+async def read_each(databases: Databases, read: Callable[[str, AsyncConnection], Awaitable[T]]) -> list[T]:
+    """Calls `read(service, db)` with a snapshot of every database at once; returns results in their order."""
+
+    async def read_one(service: str, url: str) -> T:
+        async with snapshot(service, url) as db:
+            return await read(service, db)
+
+    return await asyncio.gather(*(read_one(*each) for each in databases.items()))
+
+
+async def held_partitions(databases: Databases) -> list[str]:
+    """Returns one sentence for each partition that a consumer cannot read on."""
+
+    async def held(_: str, db: AsyncConnection) -> list[str]:
+        return [
+            f"{row.consumer} cannot read {row.topic}[{row.partition}] at offset {row.kafka_offset}: {row.error}"
+            for row in await db.execute(_HELD)
+        ]
+
+    return [sentence for found in await read_each(databases, held) for sentence in found]
 
 
 def _unreachable(service: str, url: str) -> Unreachable:
@@ -51,13 +82,8 @@ def _unreachable(service: str, url: str) -> Unreachable:
 
 
 def _connection_is_gone(error: SQLAlchemyError) -> bool:
-    """Also while Postgres starts up, shuts down or lacks the database (classes 08, 57P and 3D)."""
+    """Also true while Postgres starts up, shuts down or lacks the database (classes 08, 57P and 3D)."""
     if not isinstance(error, DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", None) or ""
     return error.connection_invalidated or state.startswith(("08", "57P", "3D"))
-
-
-def _first_line(error: SQLAlchemyError) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return str(cause).split(">: ")[-1].splitlines()[0]

@@ -1,4 +1,4 @@
-"""Times as people write them: spans (`60s`, `2m`, `1.5`), and moments (`2h` ago, `2026-03-01T12:00:00Z`)."""
+"""Times as people write them: spans (`60s`, `2m`, `1.5`) and points in time (`2h` ago, `2026-03-01T12:00:00Z`)."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,15 +10,15 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)")
 
 
 def seconds(text: str) -> float:
-    """In seconds; a bare number is seconds. Typer calls it as a parser."""
+    """Parses a span for Typer; a bare number is seconds."""
     found = _SPAN.fullmatch(text.strip().lower())
     if found is None:
         raise typer.BadParameter(f"'{text}' is no span of time: write 60s, 2m or 1.5")
     return float(found[1]) * _UNITS[found[2]]
 
 
-def moment(text: str) -> datetime:
-    """A span is so long ago; a time needs its zone, and lies in the past. Typer calls it as a parser."""
+def timestamp(text: str) -> datetime:
+    """Parses a point in time for Typer: a span ago, or ISO 8601 with its zone. It must not be in the future."""
     now = datetime.now(UTC)
     if _SPAN.fullmatch(text.strip().lower()):
         return now - timedelta(seconds=seconds(text))
@@ -27,7 +27,7 @@ def moment(text: str) -> datetime:
     except ValueError:
         raise typer.BadParameter(f"'{text}' is no time: write 2h, 30m or 2026-03-01T12:00:00Z") from None
     if at.tzinfo is None:
-        raise typer.BadParameter(f"'{text}' needs its zone, such as the Z of 2026-03-01T12:00:00Z")
+        raise typer.BadParameter(f"'{text}' lacks its zone: end it with Z for UTC")
     if at > now:
-        raise typer.BadParameter(f"'{text}' lies in the future")
+        raise typer.BadParameter(f"'{text}' is in the future")
     return at

@@ -1,7 +1,7 @@
 """Reads partitions without joining a group, and finds where their records end.
 
-The last offsets of a partition may belong to transaction markers or to records of an aborted transaction. No consumer
-that reads only committed records sees them: nobody is behind with them, and no group ever commits them.
+The last offsets of a partition may belong to transaction markers or to records of an aborted transaction. Consumers
+that read only committed records never see them, so no group is behind by them and no group ever commits them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,10 +11,10 @@ from time import monotonic
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from chassis.config import Broker
+from fanout.kafka_admin import Partition
 
 TIMEOUT = 5.0
 WIDEN = 16
-Partition = tuple[str, int]
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def reader(kafka: Broker) -> Iterator[Consumer]:
     consumer = Consumer(
         {
             **kafka.for_librdkafka(),
-            "group.id": "fanout-lag",  # the client wants one; who assigns partitions by hand never joins it
+            "group.id": "fanout-lag",  # required by the client, but never joined: partitions are assigned by hand
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
@@ -73,13 +73,10 @@ def _last_offsets(
     while len(finished) < len(begins) and monotonic() < deadline:
         if (message := consumer.poll(0.2)) is None:
             continue
-        partition, offset, error = (
-            (message.topic() or "", message.partition() or 0),
-            message.offset() or 0,
-            message.error(),
-        )
+        partition = message.topic() or "", message.partition() or 0
+        offset, error = message.offset() or 0, message.error()
         if error and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-            continue  # the group is never joined, so no right to it is needed
+            continue  # the group is never joined, so no permission for it is needed
         if error and error.code() != KafkaError._PARTITION_EOF:
             raise KafkaException(error)
         if not error and offset < ends[partition]:

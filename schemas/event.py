@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
+from schemas.numbers import Int64
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -19,7 +21,7 @@ class Event(ABC):
     VERSION_FIELD: ClassVar[str]
     SCHEMA_VERSION: ClassVar[int]
 
-    occurred_at: int
+    occurred_at: Int64
 
     @abstractmethod
     def to_record(self) -> dict[str, Any]: ...

@@ -25,7 +25,7 @@ TOPIC = re.compile(r"[a-z][a-z0-9_]*")
 TYPE_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 FIELD_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-IMPORTED = {"Any", "Event", "Literal", "Mapping", "Self"}
+IMPORTED = {"Any", "Event", "Int32", "Int64", "Literal", "Mapping", "Self"}
 TAKEN = {*keyword.kwlist, *IMPORTED, *PRIMITIVES.values(), "tuple", "dict", "classmethod"}
 
 

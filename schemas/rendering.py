@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from schemas.model import PRIMITIVES, Array, Contract, Enum, Field, Nullable, Primitive, Record, Type, parts
 
 DOC_WIDTH = 100
-WHOLE = {"int": "int32", "long": "int64"}
+NUMBERS = {"int": "Int32", "long": "Int64"}
+"""Types of schemas/numbers.py; the function of the same name in lower case checks a value before encoding."""
 FROZEN = "@dataclass(frozen=True, kw_only=True, slots=True)"
 
 
@@ -66,8 +67,9 @@ def _library_imports(here: list[Enum | Record]) -> Iterator[str]:
 def _own_imports(contract: Contract, elsewhere: dict[str, str], here: list[Enum | Record]) -> list[str]:
     records = [contract.record, *(part for part in here if isinstance(part, Record))]
     used = {name for record in records for field in record.fields for name in _primitives(field.type)}
-    whole = {WHOLE[name]: "schemas.numbers" for name in sorted(used & WHOLE.keys())}
-    return _imports({"Event": "schemas.event", **elsewhere, **whole})
+    types = [NUMBERS[name] for name in sorted(used & NUMBERS.keys())]
+    numbers = dict.fromkeys([*types, *map(str.lower, types)], "schemas.numbers")
+    return _imports({"Event": "schemas.event", **elsewhere, **numbers})
 
 
 def _imports(origins: Mapping[str, str]) -> list[str]:
@@ -128,7 +130,7 @@ def _constants(contract: Contract) -> Iterator[str]:
 def _annotation(kind: Type) -> str:
     match kind:
         case Primitive(name):
-            return PRIMITIVES[name]
+            return NUMBERS.get(name, PRIMITIVES[name])
         case Array(items):
             return f"tuple[{_annotation(items)}, ...]"
         case Nullable(inner):
@@ -143,8 +145,8 @@ def _to_item(field: Field) -> str:
 
 def _to(kind: Type, value: str) -> str:
     match kind:
-        case Primitive(name) if name in WHOLE:
-            return f"{WHOLE[name]}({value})"
+        case Primitive(name) if name in NUMBERS:
+            return f"{NUMBERS[name].lower()}({value})"
         case Record():
             return f"{value}.to_record()"
         case Array(items):

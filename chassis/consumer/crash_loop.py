@@ -1,12 +1,14 @@
-"""Finds the message that kills: memory, a segfault, a SIGKILL leave no exception that could be caught.
+"""Finds the message that crashes its worker: running out of memory, a segfault or a SIGKILL raise no exception.
 
-A worker leaves a mark when it begins with a partition, and takes it back when it gives the partition up. One that
-finds its predecessor's mark knows that somebody died, but not of what. From then on it has one record in hand in the
-whole process, and marks that one before it reads it; a record that fails, waits for an outage or succeeds is
-unmarked. So only a record that was alone in hand at the death of its process is suspected of it. What three
-processes did not survive is parked unread; then the culprit is known, and the process goes on as usual.
+A worker writes a crash marker when it begins with a partition, and clears it when the partition is revoked cleanly.
+A worker that finds the marker of another process knows that a process crashed, but not which record was the cause. It
+then searches: it processes one record at a time in the whole process and writes a marker for that record before
+reading it; the marker is lowered again when the record succeeds, fails with an error or waits for an outage. So a
+record collects crashes only if it was the only one in progress. After MAX_CRASHES it is parked unread, and the
+worker goes back to batches.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -27,12 +29,16 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.consumer.turns import Turns
+from chassis.consumer.offsets import Partition
 from chassis.database import Database, metadata
 from chassis.errors import PermanentFailure
 from chassis.events.record import Record
 
-STARTS = 3
+MAX_CRASHES = 3
+MAX_SEARCH_RECORDS = 500
+"""The largest batch: this many records may have been in progress together when the process crashed."""
+MAX_SEARCH_SECONDS = 10.0
+"""Ends the search in a partition that has fewer records than that."""
 
 crash_markers = Table(
     "crash_markers",
@@ -45,92 +51,88 @@ crash_markers = Table(
     PrimaryKeyConstraint("consumer", "topic", "partition"),
 )
 
-Partition = tuple[str, int]
 
-
-class KilledItsWorker(PermanentFailure):
-    """The process ended without a word whenever it handled this message."""
+class WorkerCrashed(PermanentFailure):
+    """The worker process crashed each time it handled this message."""
 
     def __init__(self) -> None:
         super().__init__(
-            f"the worker died {STARTS} times while it handled this message; it was not read again"
+            f"the worker crashed {MAX_CRASHES} times while it handled this message; it was not read again"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """A mark: how many processes have died while they had the record at this offset in hand, perhaps with others."""
+class CrashMarker:
+    """Says how many processes crashed while the record at this offset was in progress, perhaps with others."""
 
     kafka_offset: int
     times: int
 
 
-LARGEST_BATCH = 500
-CAREFUL_SECONDS = 10.0
-"""So long at most is a partition suspected that has fewer records than that."""
-
-
 @dataclass(frozen=True, slots=True)
-class Suspicion:
-    """A predecessor's mark, and the records of the first batch after its death."""
+class CrashSearch:
+    """The search for the cause of a crash in one partition: the marker found, and the first batch after the crash."""
 
-    found: Start
+    found: CrashMarker
     first: int
     last: int
     since: float = field(default_factory=monotonic)
 
     def is_over(self, done: Record) -> bool:
-        """Returns True once every record has been in hand alone that may have been in hand with others at the death."""
-        is_past = done.offset - self.first + 1 >= LARGEST_BATCH
-        return is_past or monotonic() - self.since > CAREFUL_SECONDS
+        """Returns True once every record that may have been in progress at the crash was processed alone."""
+        is_past = done.offset - self.first + 1 >= MAX_SEARCH_RECORDS
+        return is_past or monotonic() - self.since > MAX_SEARCH_SECONDS
 
-    def deaths(self, record: Record) -> int:
+    def crashes(self, record: Record) -> int:
+        """Returns how many crashes this record may have caused."""
         if record.offset == self.found.kafka_offset:
             return self.found.times
         were_together = self.found.times == 1 and self.first <= self.found.kafka_offset <= self.last
         return 1 if were_together and record.offset <= self.last else 0
 
 
-class Starts:
-    """One consumer's marks. They cost nothing but for the first batch of each partition, unless somebody has died."""
+class CrashMarkers:
+    """One consumer's crash markers. Without a crash they cost one statement per assigned partition."""
 
-    def __init__(self, consumer: str, database: Database, turns: Turns) -> None:
+    def __init__(self, consumer: str, database: Database, lock: "SharedLock") -> None:
         self._consumer = consumer
         self._database = database
-        self._turns = turns
-        self._begun: set[Partition] = set()
-        self._suspicions: dict[Partition, Suspicion] = {}
-        self._unmarked: dict[Partition, Start] = {}
+        self._lock = lock
+        self._marked: set[Partition] = set()
+        self._searches: dict[Partition, CrashSearch] = {}
+        self._without_current: dict[Partition, CrashMarker] = {}
+        """By partition, the marker to leave behind if the record in progress did not crash the process."""
         self._culprit_is_known = False
 
     @property
-    def someone_died(self) -> bool:
-        """Whether records must be processed one by one, for a culprit may be among them."""
-        return bool(self._suspicions)
+    def is_searching(self) -> bool:
+        """True while records must be processed one at a time because one of them may crash the process."""
+        return bool(self._searches)
 
-    async def begin(self, records: Sequence[Record]) -> None:
-        """Leaves a mark at the first of these records before any of them is read, or finds a predecessor's."""
+    async def mark_in_progress(self, records: Sequence[Record]) -> None:
+        """Writes a marker before the first batch of a partition, or starts a search if a marker is found."""
         partition = _partition(records[0])
-        if partition in self._begun or partition in self._suspicions:
+        if partition in self._marked or partition in self._searches:
             return
         async with self._database.transaction() as db:
-            found = await self._noted(db, partition)
+            found = await self._find(db, partition)
             if found is None or (self._culprit_is_known and found.times <= 1):
-                await self._write(db, partition, Start(records[0].offset, 1))
-                self._begun.add(partition)
+                await self._write(db, partition, CrashMarker(records[0].offset, 1))
+                self._marked.add(partition)
                 return
-        self._suspicions[partition] = Suspicion(found, records[0].offset, records[-1].offset)
-        self._unmarked[partition] = found
+        self._searches[partition] = CrashSearch(found, records[0].offset, records[-1].offset)
+        self._without_current[partition] = found
 
     def is_culprit(self, record: Record) -> bool:
-        return self._deaths(record) >= STARTS
+        return self._crashes(record) >= MAX_CRASHES
 
     @asynccontextmanager
-    async def in_hand(self, record: Record, suspected: bool) -> AsyncIterator[None]:
-        """Holds everything else in this process up. If it ends in here, it was this record, when `suspected`."""
-        async with self._turns.alone():
-            unmarked = self._unmarked[_partition(record)] = Start(record.offset, self._deaths(record))
-            await self._mark(record, Start(record.offset, unmarked.times + suspected))
+    async def alone_in_progress(self, record: Record, counts_as_crash: bool) -> AsyncIterator[None]:
+        """Stops everything else in this process and, if `counts_as_crash`, marks the record while it is processed."""
+        async with self._lock.exclusive():
+            unmarked = CrashMarker(record.offset, self._crashes(record))
+            self._without_current[_partition(record)] = unmarked
+            await self._mark(record, CrashMarker(record.offset, unmarked.times + counts_as_crash))
             try:
                 yield
             except Exception:
@@ -138,68 +140,99 @@ class Starts:
                 raise
             await self._unmark(record, unmarked)
 
-    async def exonerate(self, records: Sequence[Record]) -> None:
-        """Ends the suspicion when these records, which are done, are the last of those that may be the culprit."""
-        suspicion = self._suspicions.get(_partition(records[0]))
-        if suspicion and suspicion.is_over(records[-1]):
+    async def end_search_if_over(self, records: Sequence[Record]) -> None:
+        """Ends the partition's search if these records, now processed, were the last that may be the culprit."""
+        search = self._searches.get(_partition(records[0]))
+        if search and search.is_over(records[-1]):
             await self._remove([_partition(records[0])])
 
-    async def convict(self, record: Record) -> None:
-        """The record is parked; nothing else is suspected of what it did."""
-        await self._remove([_partition(record)])
-        self._begun.add(_partition(record))
-        self._suspicions.clear()
+    async def end_search(self, culprit: Record) -> None:
+        """Ends the search in all partitions: the culprit is parked."""
+        await self._remove([_partition(culprit)])
+        self._marked.add(_partition(culprit))
+        self._searches.clear()
         self._culprit_is_known = True
 
-    async def forget(self, partitions: Iterable[Partition]) -> None:
-        """Others go on with them: nobody has died here, but for those whose culprit is not yet known."""
+    async def clear(self, partitions: Iterable[Partition]) -> None:
+        """Clears the markers of partitions that were revoked cleanly; the next owner continues unfinished searches."""
         named = list(partitions)
         self._culprit_is_known = False
-        open_cases = [partition for partition in named if partition in self._suspicions]
+        unfinished = [partition for partition in named if partition in self._searches]
         async with self._database.transaction() as db:
-            for partition in open_cases:
-                await self._write(db, partition, self._unmarked[partition])
-        await self._remove([partition for partition in named if partition not in open_cases])
-        for partition in open_cases:
-            del self._suspicions[partition]
+            for partition in unfinished:
+                await self._write(db, partition, self._without_current[partition])
+        await self._remove([partition for partition in named if partition not in unfinished])
+        for partition in unfinished:
+            del self._searches[partition]
 
-    def _deaths(self, record: Record) -> int:
-        suspicion = self._suspicions.get(_partition(record))
-        return suspicion.deaths(record) if suspicion else 0
+    def _crashes(self, record: Record) -> int:
+        search = self._searches.get(_partition(record))
+        return search.crashes(record) if search else 0
 
-    async def _mark(self, record: Record, start: Start) -> None:
+    async def _mark(self, record: Record, marker: CrashMarker) -> None:
         async with self._database.transaction() as db:
-            await self._write(db, _partition(record), start)
+            await self._write(db, _partition(record), marker)
 
-    async def _unmark(self, record: Record, unmarked: Start) -> None:
-        """If the database is away, the mark stays until the next try; on a record that is done it means nothing."""
+    async def _unmark(self, record: Record, unmarked: CrashMarker) -> None:
+        """During an outage the marker stays until the next attempt; on a record that is applied it has no effect."""
         with suppress(Exception):
             await self._mark(record, unmarked)
 
     async def _remove(self, partitions: Sequence[Partition]) -> None:
         async with self._database.transaction() as db:
             await db.execute(delete(crash_markers).where(*self._of(partitions)))
-        self._begun.difference_update(partitions)
+        self._marked.difference_update(partitions)
         for partition in partitions:
-            self._suspicions.pop(partition, None)
+            self._searches.pop(partition, None)
 
-    async def _noted(self, db: AsyncConnection, partition: Partition) -> Start | None:
+    async def _find(self, db: AsyncConnection, partition: Partition) -> CrashMarker | None:
         found = await db.execute(
             select(crash_markers.c.kafka_offset, crash_markers.c.times).where(*self._of([partition]))
         )
         row = found.one_or_none()
-        return Start(*row) if row else None
+        return CrashMarker(*row) if row else None
 
-    async def _write(self, db: AsyncConnection, partition: Partition, start: Start) -> None:
-        row = {"consumer": self._consumer, "topic": partition[0], "partition": partition[1], **asdict(start)}
+    async def _write(self, db: AsyncConnection, partition: Partition, marker: CrashMarker) -> None:
+        row = {"consumer": self._consumer, "topic": partition[0], "partition": partition[1], **asdict(marker)}
         upsert = insert(crash_markers).values(row)
         await db.execute(
-            upsert.on_conflict_do_update(constraint=crash_markers.primary_key, set_=asdict(start))
+            upsert.on_conflict_do_update(constraint=crash_markers.primary_key, set_=asdict(marker))
         )
 
     def _of(self, partitions: Sequence[Partition]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-        mine = crash_markers.c.consumer == self._consumer
-        return mine, tuple_(crash_markers.c.topic, crash_markers.c.partition).in_(partitions)
+        of_consumer = crash_markers.c.consumer == self._consumer
+        return of_consumer, tuple_(crash_markers.c.topic, crash_markers.c.partition).in_(partitions)
+
+
+class SharedLock:
+    """A lock over everything that one process processes: shared by any number of partitions, or held exclusively.
+
+    Waiters get it in the order in which they asked.
+    """
+
+    def __init__(self) -> None:
+        self._queue = asyncio.Lock()
+        self._holders = 0
+        self._is_free = asyncio.Event()
+        self._is_free.set()
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        async with self._queue:
+            self._holders += 1
+            self._is_free.clear()
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if not self._holders:
+                self._is_free.set()
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        async with self._queue:
+            await self._is_free.wait()
+            yield
 
 
 def _partition(record: Record) -> Partition:

@@ -8,7 +8,6 @@ batch is unpacked that becomes larger than LARGEST_UNPACKED_BYTES: a small gzip 
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import cramjam
@@ -18,6 +17,7 @@ from aiokafka.record import _crecords, default_records, legacy_records
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
+from chassis.consumer.held import UnreadableBatch
 from chassis.events.record import Record
 
 LARGEST_UNPACKED_BYTES = 8 * 2**20
@@ -29,14 +29,6 @@ Unpack = Callable[[Any], bytes]
 class TooLarge(Exception):
     def __init__(self) -> None:
         super().__init__(f"the batch is larger than {LARGEST_UNPACKED_BYTES} bytes when it is unpacked")
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableBatch:
-    """Stands in the place of the records of a batch."""
-
-    offset: int
-    error: Exception
 
 
 def install() -> None:

@@ -1,11 +1,18 @@
-"""How far a consumer has come, and what it did on the way: counted in the transaction that did it."""
+"""The table `consumer_offsets`: how far a consumer has read each partition, and counts of what became of the records.
+
+Both change in the transaction that applies the records, so they are exact after any crash.
+"""
 
 from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, PrimaryKeyConstraint, Table, Text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis import telemetry
 from chassis.database import driver, metadata
+
+Partition = tuple[str, int]
+"""Topic and number; aiokafka's TopicPartition is one."""
 
 COUNTS = ("received", "applied", "duplicates", "parked")
 
@@ -36,16 +43,23 @@ ADVANCE = """
 
 @dataclass(slots=True)
 class BatchCounts:
-    """What became of records addressed to us. `applied` counts what reactions were given, whatever the inbox says."""
+    """What became of the records of a transaction; `applied` counts the events that handlers were called with."""
 
     received: int
     applied: int = 0
     duplicates: int = 0
     parked: int = 0
 
+    def add_to_metrics(self, consumer: str, topic: str) -> None:
+        """Adds the counts to the metric `fanout_events`; to be called after the commit."""
+        outcomes = {"applied": self.applied, "duplicate": self.duplicates, "parked": self.parked}
+        for outcome, count in outcomes.items():
+            telemetry.EVENTS.labels(consumer, topic, outcome).inc(count)
+
 
 async def advance(
     db: AsyncConnection, consumer: str, topic: str, partition: int, next_offset: int, counts: BatchCounts
 ) -> None:
+    """Raises the consumer's offset in this partition to `next_offset`, never lowers it, and adds the counts."""
     values = (getattr(counts, name) for name in COUNTS)
     await driver(db).execute(ADVANCE, consumer, topic, partition, next_offset, *values)

@@ -1,95 +1,97 @@
-"""One partition's queue and the task that works it off, so that a lane that waits delays no other."""
+"""The queue of one partition and the task that processes it, so that a slow partition delays no other."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import structlog
-
-from chassis.consumer.outages import Stopped
+from chassis.consumer.offsets import Partition
+from chassis.consumer.retry import Stopped
 from chassis.events.record import Record
 from chassis.liveness import Heartbeat, set_heartbeat
 
-Processed = Callable[["Lane"], None]
-
 QUEUE_BYTES = 2**22
-"""No more is asked for while a lane holds that much: 500 records of a mebibyte would be half a gigabyte."""
-
-log = structlog.get_logger()
+"""A queue with this many bytes is full: 500 records of one mebibyte would be half a gigabyte."""
 
 
-class Works(Protocol):
-    """What is done with the records of one partition; `leave` says that others will go on with them."""
+class RecordProcessor(Protocol):
+    """Processes the records of a partition; `release` is called when partitions were revoked cleanly."""
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None: ...
 
-    async def leave(self, partitions: Sequence[tuple[str, int]]) -> None: ...
+    async def release(self, partitions: Sequence[Partition]) -> None: ...
 
 
-class Lane:
-    """`next_offset` is what may be committed to Kafka: everything before it is in the database."""
+class PartitionQueue:
+    """Processes records in order, one batch after the other.
 
-    def __init__(self, works: Works, on_progress: Processed, batch_size: int) -> None:
+    Everything before `next_offset` is in the database, so `next_offset` may be committed to Kafka.
+    """
+
+    def __init__(self, processor: RecordProcessor, on_progress: Callable[[], None], batch_size: int) -> None:
         self.next_offset: int | None = None
-        self._works = works
+        self.max_records, self.max_bytes = batch_size, QUEUE_BYTES
+        self._processor = processor
         self._on_progress = on_progress
         self._batch_size = batch_size
-        self.queue_records, self.queue_bytes = batch_size, QUEUE_BYTES
-        self._queue: deque[Record] = deque()
-        self._queued_bytes = 0
+        self._records: deque[Record] = deque()
+        self._bytes = 0
         self._filled = asyncio.Event()
         self._stop = asyncio.Event()
         self._heartbeat = Heartbeat()
         self._is_busy = False
-        self._task = asyncio.create_task(self._work())
+        self._task = asyncio.create_task(self._process_batches())
 
-    @property
-    def has_room(self) -> bool:
-        """Whether half a batch more may be queued, so that the next one is there when the one in hand is done."""
-        return len(self._queue) * 2 <= self.queue_records and self._queued_bytes < self.queue_bytes
-
-    @property
-    def is_active(self) -> bool:
-        return self._is_busy or bool(self._queue)
-
-    @property
-    def error(self) -> BaseException | None:
-        """What broke the lane, if something did: it never ends by itself."""
-        return self._task.exception() if self._task.done() and not self._task.cancelled() else None
-
-    @property
-    def silent_seconds(self) -> float:
-        """For how long it has shown no sign of life although it has something to do."""
-        return self._heartbeat.silent_seconds if self._is_busy else 0.0
-
-    def offer(self, records: Sequence[Record]) -> None:
-        self._queue.extend(records)
-        self._queued_bytes += sum(record.size for record in records)
+    def put(self, records: Sequence[Record]) -> None:
+        self._records.extend(records)
+        self._bytes += sum(record.size for record in records)
         self._filled.set()
 
-    async def stop(self, seconds: float) -> bool:
-        """Lets the transaction in hand finish, forgets the rest; False if it took longer than that."""
-        self._stop.set()
-        self._filled.set()
-        done, _ = await asyncio.wait({self._task}, timeout=seconds)
-        return bool(done)
-
-    async def _work(self) -> None:
+    async def _process_batches(self) -> None:
         set_heartbeat(self._heartbeat)
         while not self._stop.is_set():
-            if not self._queue:
+            if not self._records:
                 self._filled.clear()
                 await self._filled.wait()
                 continue
             self._heartbeat.beat()
             self._is_busy = True
-            batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
-            self._queued_bytes -= sum(record.size for record in batch)
+            batch = self._next_batch()
             try:
-                await self._works.process(batch, self._stop)
+                await self._processor.process(batch, self._stop)
             except Stopped:
                 return
             self._is_busy = False
             self.next_offset = batch[-1].offset + 1
-            self._on_progress(self)
+            self._on_progress()
+
+    def _next_batch(self) -> list[Record]:
+        batch = [self._records.popleft() for _ in range(min(self._batch_size, len(self._records)))]
+        self._bytes -= sum(record.size for record in batch)
+        return batch
+
+    async def stop(self, seconds: float) -> bool:
+        """Finishes the batch in progress and drops the rest; returns False if that takes longer than `seconds`."""
+        self._stop.set()
+        self._filled.set()
+        done, _ = await asyncio.wait({self._task}, timeout=seconds)
+        return bool(done)
+
+    @property
+    def has_room(self) -> bool:
+        """True if at most half of it is filled, so that the next batch is here when the current one is done."""
+        return len(self._records) * 2 <= self.max_records and self._bytes < self.max_bytes
+
+    @property
+    def is_active(self) -> bool:
+        return self._is_busy or bool(self._records)
+
+    @property
+    def error(self) -> BaseException | None:
+        """The unexpected error that ended the task, if any."""
+        return self._task.exception() if self._task.done() and not self._task.cancelled() else None
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how many seconds the batch in progress has shown no heartbeat."""
+        return self._heartbeat.silent_seconds if self._is_busy else 0.0

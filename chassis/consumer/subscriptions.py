@@ -1,4 +1,4 @@
-"""Which events a service listens to, written where the ledger and the operator's tool can read it."""
+"""The table `subscriptions`: the event types a service handles, for `fanout verify` and other commands to read."""
 
 from sqlalchemy import Column, PrimaryKeyConstraint, Table, Text, delete, select
 from sqlalchemy.dialects.postgresql import insert
@@ -18,7 +18,7 @@ subscriptions = Table(
 
 
 async def record_subscriptions(db: AsyncConnection, service: Service) -> bool:
-    """Makes the table say what the code says; returns whether that changed anything."""
+    """Makes the table equal to the service's handlers; returns True if it was different."""
     wanted = {(service.name, event_type.NAME, event_type.TOPIC) for event_type in service.handlers}
     found = {(row.consumer, row.type, row.topic) for row in await db.execute(select(subscriptions))}
     if wanted == found:

@@ -1,102 +1,89 @@
-"""Reads dead letters: what a consumer parked, opened for whoever files them."""
+"""Reads dead letters: decodes the messages that consumers parked and hands them to a service that stores them."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
-import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import telemetry
-from chassis.consumer.crash_loop import KilledItsWorker
-from chassis.consumer.offsets import BatchCounts, advance
-from chassis.consumer.outages import through_outages
+from chassis.consumer.crash_loop import WorkerCrashed
+from chassis.consumer.offsets import BatchCounts, Partition, advance
+from chassis.consumer.retry import wait_out_outages
 from chassis.database import Database
-from chassis.events.dead_letter import DLQ_HEADERS, Headers, Origin, moment, split_headers, storable
-from chassis.events.record import EVENT_TYPES, Record, Unreadable, read
+from chassis.events.dead_letter import (
+    DLQ_HEADERS,
+    DeadLetter,
+    Origin,
+    parse_timestamp,
+    split_headers,
+    without_nul,
+)
+from chassis.events.record import EVENT_TYPES, Record, UnreadableRecord, decode_record
 from chassis.events.registry import Registry
 from chassis.events.topics import dead_letter_topic
-from chassis.service import Service
 from schemas import Event
-
-log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A parked record as it was, with its reason. `event` is None when it cannot be decoded, for `decode_error`."""
-
-    consumer: str
-    origin: Origin
-    event_id: UUID | None
-    type: str
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    failure: str
-    error_type: str
-    error_message: str
-    last_failed_at: datetime
-    event: Event | None
-    decode_error: str | None
 
 
 class DeadLetterConsumer:
-    """Files dead letters. There is no dead letter of a dead letter: what cannot be filed is waited for."""
+    """A RecordProcessor that stores dead letters.
 
-    def __init__(self, service: Service, database: Database, registry: Registry) -> None:
-        assert service.dead_letter_handler is not None
-        self._name = service.name
-        self._file = service.dead_letter_handler
+    A dead letter is never parked itself: whatever the error, storing it is repeated until it succeeds.
+    """
+
+    def __init__(
+        self,
+        consumer: str,
+        store: Callable[[Sequence[DeadLetter], AsyncConnection], Awaitable[None]],
+        database: Database,
+        registry: Registry,
+    ) -> None:
+        self._consumer = consumer
+        self._store = store
         self._database = database
         self._registry = registry
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
-        """Returns when every record is filed. Raises Stopped if told to stop before that."""
-
+        """Returns when every record is stored. Raises Stopped if told to stop earlier."""
         last = records[-1]
 
-        async def file() -> None:
-            letters = [await opened(record, self._registry) for record in records]
+        async def store() -> None:
+            dead_letters = [await read_dead_letter(record, self._registry) for record in records]
+            counts = BatchCounts(received=len(records), applied=len(records))
             async with self._database.transaction() as db:
-                await self._file(letters, db)
-                counts = BatchCounts(received=len(records), applied=len(records))
-                await advance(db, self._name, last.topic, last.partition, last.offset + 1, counts)
-            telemetry.EVENTS.labels(self._name, last.topic, "applied").inc(len(letters))
+                await self._store(dead_letters, db)
+                await advance(db, self._consumer, last.topic, last.partition, last.offset + 1, counts)
+            counts.add_to_metrics(self._consumer, last.topic)
 
-        await through_outages(file, stop, self._name, waits_for=lambda _: True)
+        await wait_out_outages(store, stop, self._consumer, waits_for=lambda _: True)
 
-    async def leave(self, partitions: Sequence[tuple[str, int]]) -> None:
-        """Nothing was noted about them: filing reads no value that could kill it."""
+    async def release(self, partitions: Sequence[Partition]) -> None:
+        """Does nothing: no crash markers are written, because values that crashed a worker are not decoded."""
 
 
-async def opened(record: Record, registry: Registry) -> DeadLetter:
-    """Also a record that no consumer of ours parked has its place: it is its own origin."""
-    headers, labels = split_headers(record.headers, DLQ_HEADERS)
+async def read_dead_letter(record: Record, registry: Registry) -> DeadLetter:
+    """Returns the dead letter in this record. A record without valid headers of ours is its own origin."""
+    headers, added = split_headers(record.headers, DLQ_HEADERS)
     try:
-        origin, last_failed_at = Origin.read(labels), moment(labels["dlq_last_failed_at"])
-        if record.topic != dead_letter_topic(origin.topic, labels["dlq_consumer"]):
+        origin, last_failed_at = Origin.read(added), parse_timestamp(added["dlq_last_failed_at"])
+        if record.topic != dead_letter_topic(origin.topic, added["dlq_consumer"]):
             raise ValueError(f"it does not belong into {record.topic}")
     except (KeyError, ValueError):
-        headers, labels = record.headers, {}
+        headers, added = record.headers, {}
         origin, last_failed_at = Origin(record.topic, record.partition, record.offset, record.at), record.at
-    parked = Record(
-        record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value, headers
-    )
-    event, decode_error = await _decoded(parked, labels.get("dlq_error_type", ""), registry)
+    parked = replace(record, headers=headers)
+    event, decode_error = await _decode(parked, added.get("dlq_error_type", ""), registry)
     return DeadLetter(
-        consumer=labels.get("dlq_consumer", record.topic.split(".")[-2]),
+        consumer=added.get("dlq_consumer", record.topic.split(".")[-2]),
         origin=origin,
         event_id=parked.event_id,
-        type=storable(parked.header("ce_type")),
+        type=without_nul(parked.header("ce_type")),
         key=record.key,
         value=record.value,
         headers=headers,
-        failure=labels.get("dlq_failure", "permanent"),
-        error_type=labels.get("dlq_error_type", "NotParkedByUs"),
-        error_message=labels.get(
-            "dlq_error_message", "it has no dlq_ headers: no consumer of ours parked it"
+        failure=added.get("dlq_failure", "permanent"),
+        error_type=added.get("dlq_error_type", "NotParkedByUs"),
+        error_message=added.get(
+            "dlq_error_message", "the record has no valid dlq_ headers: no consumer of this system parked it"
         ),
         last_failed_at=last_failed_at,
         event=event,
@@ -104,11 +91,11 @@ async def opened(record: Record, registry: Registry) -> DeadLetter:
     )
 
 
-async def _decoded(record: Record, error_type: str, registry: Registry) -> tuple[Event | None, str | None]:
-    """Returns the event, or why there is none. What killed a worker is not read: it would kill this one, too."""
-    if error_type == KilledItsWorker.__name__:
-        return None, "not decoded: it killed the workers that did"
-    heard = await read(record, EVENT_TYPES, registry)
-    if isinstance(heard, Unreadable):
-        return None, storable(str(heard.failure))
-    return (heard.event if heard else None), None
+async def _decode(record: Record, error_type: str, registry: Registry) -> tuple[Event | None, str | None]:
+    """Returns the event, or why there is none. A message that crashed its worker would crash this one too."""
+    if error_type == WorkerCrashed.__name__:
+        return None, "not decoded: it crashed the workers that decoded it"
+    decoded = await decode_record(record, EVENT_TYPES, registry)
+    if isinstance(decoded, UnreadableRecord):
+        return None, without_nul(str(decoded.failure))
+    return (decoded.event if decoded else None), None

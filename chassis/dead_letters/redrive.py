@@ -1,7 +1,7 @@
-"""The way back for a dead letter: to a topic that only its consumer reads, under the event id it always had.
+"""Redrives dead letters: publishes them to a topic that only their consumer reads, with their original event id.
 
-The consumer's inbox compares the `redrive` count: a parked event is taken up once per redrive, an applied one
-never again. So sending a letter back twice is one effect.
+The consumer's inbox compares the `redrive` count: a parked event is claimed once per redrive, an applied one never
+again. So redriving a dead letter twice has one effect.
 """
 
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ from uuid import UUID, uuid5
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.events.avro import encode
-from chassis.events.dead_letter import REDRIVE_HEADERS, Headers, Origin, written
-from chassis.events.dead_letter_size import complete
-from chassis.events.topics import retry_topic
+from chassis.events.dead_letter import REDRIVE_HEADERS, Headers, Origin, to_headers
+from chassis.events.dead_letter_size import without_omission
+from chassis.events.topics import redrive_topic
 from chassis.outbox.forward import Message, forward
 from schemas import Event
 
@@ -22,7 +22,7 @@ NAMESPACE = UUID("6f1b3a52-7c1e-5f0e-9d4f-0d6a4c1c2a11")
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
-    """A letter on its way back; `origin.redrive` counts this time too. `correction` takes the place of its value."""
+    """A dead letter to publish again; `origin.redrive` includes this time. `correction` replaces its value."""
 
     consumer: str
     origin: Origin
@@ -32,47 +32,43 @@ class Redrive:
     correction: Event | None = None
 
 
-async def redrive_dead_letters(db: AsyncConnection, letters: Iterable[Redrive]) -> None:
-    """Part of the caller's transaction, like everything that goes through the outbox."""
-    await forward(db, [_message(letter) for letter in letters])
+async def redrive_dead_letters(db: AsyncConnection, redrives: Iterable[Redrive]) -> None:
+    """Writes the messages to the outbox in the caller's transaction."""
+    await forward(db, [_message(redrive) for redrive in redrives])
 
 
-def _message(letter: Redrive) -> Message:
-    origin = letter.origin
-    labels = written(REDRIVE_HEADERS, asdict(origin))
-    topic = retry_topic(origin.topic, letter.consumer)
-    as_it_was = Message(topic, letter.key, letter.value, [*letter.headers, *labels])
-    if (event := letter.correction) is None:
-        return as_it_was
-    headers = [*_completed(letter, event), *labels]
+def _message(redrive: Redrive) -> Message:
+    origin = redrive.origin
+    added = to_headers(REDRIVE_HEADERS, asdict(origin))
+    topic = redrive_topic(origin.topic, redrive.consumer)
+    unchanged = Message(topic, redrive.key, redrive.value, [*redrive.headers, *added])
+    if (event := redrive.correction) is None:
+        return unchanged
     return replace(
-        as_it_was,
+        unchanged,
         key=event.key.encode(),
         value=encode(event),
-        headers=headers,
+        headers=[*_corrected_headers(redrive, event), *added],
         type=event.NAME,
         schema_version=event.SCHEMA_VERSION,
     )
 
 
-def _completed(letter: Redrive, event: Event) -> list[tuple[str, bytes | None]]:
-    """The type is the correction's; a record without a readable id gets one that is the same each time."""
-    ids = [value for name, value in letter.headers if name == "ce_id"]
-    origin = letter.origin
-    place = f"{origin.topic}/{origin.partition}/{origin.kafka_offset}"
-    own = [(name, value) for name, value in complete(letter.headers) if name not in ("ce_type", "ce_id")]
-    return [
-        *own,
-        ("ce_id", _uuid(ids[-1:]) or str(uuid5(NAMESPACE, place)).encode()),
-        ("ce_type", event.NAME.encode()),
+def _corrected_headers(redrive: Redrive, event: Event) -> list[tuple[str, bytes | None]]:
+    """Returns the headers with the correction's type and, if the record has no valid event id, one from its origin."""
+    origin = redrive.origin
+    kept = [
+        (name, value) for name, value in without_omission(redrive.headers) if name not in ("ce_type", "ce_id")
     ]
+    new_id = str(uuid5(NAMESPACE, f"{origin.topic}/{origin.partition}/{origin.kafka_offset}")).encode()
+    return [*kept, ("ce_id", _event_id(redrive.headers) or new_id), ("ce_type", event.NAME.encode())]
 
 
-def _uuid(candidates: list[bytes | None]) -> bytes | None:
-    for candidate in candidates:
-        try:
-            UUID((candidate or b"").decode("ascii"))
-        except ValueError:
-            return None
-        return candidate
-    return None
+def _event_id(headers: Headers) -> bytes | None:
+    """Returns the record's event id, which is in its last `ce_id` header, or None if that is not a UUID."""
+    event_id = next((value for name, value in reversed(headers) if name == "ce_id"), None)
+    try:
+        UUID((event_id or b"").decode("ascii"))
+    except ValueError:
+        return None
+    return event_id

@@ -1,6 +1,6 @@
-"""Events to bytes and back, in Confluent's wire format, guarded against bytes that we did not write.
+"""Encodes events in Confluent's wire format, and decodes them with guards against bytes of unknown origin.
 
-A value is one zero byte, the id of the writer's schema (4 bytes, big-endian), and the record in Avro binary.
+A value is one zero byte, the id of the writer's schema (4 bytes, big-endian), and the event in Avro binary.
 """
 
 import struct
@@ -22,28 +22,29 @@ E = TypeVar("E", bound=Event)
 
 
 class Undecodable(PermanentFailure):
-    """These bytes are not an event of the expected type, and never will be."""
+    """The bytes are not an event of the expected type."""
 
 
 class WriterSchemas(Protocol):
-    """What decoding needs of the registry; the API, which only encodes, does without."""
+    """The part of the registry client that decoding needs; encoding needs none, so that APIs load no client."""
 
     async def schema_by_id(self, schema_id: int) -> dict[str, Any]: ...
 
 
 def encode(event: Event) -> bytes:
-    """The payload without its frame: the id of a schema is known only where the registry is."""
+    """Returns the event in Avro binary, without the frame: only the relay can look up the schema id."""
     payload = BytesIO()
     schemaless_writer(payload, parsed_schema(type(event)), event.to_record())
     return payload.getvalue()
 
 
 def frame(schema_id: int, payload: bytes) -> bytes:
+    """Returns the payload in Confluent's wire format."""
     return FRAME.pack(MAGIC, schema_id) + payload
 
 
 async def decode(value: bytes | None, event_type: type[E], registry: WriterSchemas) -> E:
-    """Raises Undecodable, or what `registry` raises for an id it does not know or cannot ask for."""
+    """Decodes an event. Raises Undecodable, UnknownSchemaId, UnsafeSchema or RegistryUnavailable."""
     if value is None or len(value) <= FRAME.size:
         raise Undecodable(f"a value of {len(value or b'')} bytes is too short for an event")
     if len(value) > MAX_BYTES:
@@ -57,14 +58,14 @@ async def decode(value: bytes | None, event_type: type[E], registry: WriterSchem
 def _read(value: bytes, event_type: type[E], writer: dict[str, Any]) -> E:
     reader = parsed_schema(event_type)
     if writer["name"] != reader["name"]:
-        raise Undecodable(f"the schema id is one of {writer['name']}, not of {reader['name']}")
+        raise Undecodable(f"the schema id belongs to {writer['name']}, not to {reader['name']}")
     stream = BytesIO(value)
     stream.seek(FRAME.size)
     try:
         record: Any = schemaless_reader(stream, writer, None if writer is reader else reader)
         event = event_type.from_record(record)
     except Exception as error:
-        # Nothing narrower will do: EOFError, IndexError, UnicodeDecodeError, struct.error and more come out of it.
+        # fastavro raises EOFError, IndexError, UnicodeDecodeError, struct.error and more.
         raise Undecodable(f"not {event_type.NAME}: {type(error).__name__}: {error}") from error
     if stream.tell() != len(value):
         raise Undecodable(f"{len(value) - stream.tell()} bytes left over after {event_type.NAME}")

@@ -1,11 +1,16 @@
-"""What is written on a dead letter, in headers after its own: where it came from, and what went wrong."""
+"""Dead letters, and the headers that carry a parked record's origin and reason, after the record's own headers.
+
+A dead letter ends in DLQ_HEADERS; a redriven record ends in REDRIVE_HEADERS.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from chassis.events.record import REDRIVES, Record
-from chassis.events.topics import RETRY
+from chassis.events.topics import REDRIVE
+from schemas import Event
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -17,7 +22,7 @@ DLQ_HEADERS = (*REDRIVE_HEADERS, *(f"dlq_{name}" for name in REASON))
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a record was first read, whatever became of it since: how often it failed, and was sent back."""
+    """Where a record was first read, and how often it has failed and was redriven since."""
 
     topic: str
     partition: int
@@ -28,58 +33,77 @@ class Origin:
     redrive: int = 0
 
     @classmethod
-    def read(cls, labels: Mapping[str, str]) -> "Origin":
-        """Raises KeyError or ValueError for labels that we did not write."""
+    def read(cls, headers: Mapping[str, str]) -> "Origin":
+        """Raises KeyError or ValueError for headers that were not written here."""
         return cls(
-            topic=labels["dlq_topic"],
-            partition=_count(labels["dlq_partition"], 2**31),
-            kafka_offset=_count(labels["dlq_kafka_offset"], 2**63),
-            record_at=moment(labels["dlq_record_at"]),
-            attempts=_count(labels["dlq_attempts"], 2**31),
-            first_failed_at=moment(labels["dlq_first_failed_at"]),
-            redrive=_count(labels["dlq_redrive"], REDRIVES),
+            topic=headers["dlq_topic"],
+            partition=_count(headers["dlq_partition"], 2**31),
+            kafka_offset=_count(headers["dlq_kafka_offset"], 2**63),
+            record_at=parse_timestamp(headers["dlq_record_at"]),
+            attempts=_count(headers["dlq_attempts"], 2**31),
+            first_failed_at=parse_timestamp(headers["dlq_first_failed_at"]),
+            redrive=_count(headers["dlq_redrive"], REDRIVES),
         )
 
 
-def moment(label: str) -> datetime:
-    """Raises ValueError for what is not one that a database keeps."""
-    at = datetime.fromisoformat(label)
-    if at.tzinfo is None or not 1970 <= at.year < 9999:
-        raise ValueError(f"{label} is no moment")
-    return at
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A parked record, unchanged, and the reason. `event` is None if decoding fails with `decode_error`."""
 
-
-def _count(label: str, limit: int) -> int:
-    if not (label.isascii() and label.isdecimal() and len(label) < 20 and int(label) < limit):
-        raise ValueError(f"{label[:20]} is no count below {limit}")
-    return int(label)
-
-
-def storable(words: str) -> str:
-    """Postgres text holds no NUL."""
-    return words.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
-def written(names: Sequence[str], values: Mapping[str, object]) -> list[tuple[str, bytes | None]]:
-    """`values` by column name, without the prefix."""
-    return [(name, str(values[name.removeprefix("dlq_")]).encode()) for name in names]
-
-
-def split_headers(headers: Headers, names: Sequence[str]) -> tuple[Headers, dict[str, str]]:
-    """The headers a record had before `names` were written after them, and those; all and none if they were not."""
-    own, last = headers[: -len(names)], headers[-len(names) :]
-    if tuple(name for name, _ in last) != tuple(names):
-        return headers, {}
-    return own, {name: storable((value or b"").decode("utf-8", "replace")) for name, value in last}
+    consumer: str
+    origin: Origin
+    event_id: UUID | None
+    type: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    failure: str
+    error_type: str
+    error_message: str
+    last_failed_at: datetime
+    event: Event | None
+    decode_error: str | None
 
 
 def origin_of(record: Record) -> tuple[Origin, Headers]:
-    """Of a record that came back, where it first came from; and in any case the headers it had there."""
+    """Returns the record's own position or, if it was redriven, its first one; and its headers without ours."""
     here = Origin(record.topic, record.partition, record.offset, record.at)
-    if not record.topic.endswith(RETRY):
+    if not record.topic.endswith(REDRIVE):
         return here, record.headers
-    own, labels = split_headers(record.headers, REDRIVE_HEADERS)
+    own, added = split_headers(record.headers, REDRIVE_HEADERS)
     try:
-        return Origin.read(labels), own
+        return Origin.read(added), own
     except (KeyError, ValueError):
         return here, record.headers
+
+
+def split_headers(headers: Headers, names: Sequence[str]) -> tuple[Headers, dict[str, str]]:
+    """Returns the record's own headers and those called `names` after them; all and none if there are no such."""
+    own, last = headers[: -len(names)], headers[-len(names) :]
+    if tuple(name for name, _ in last) != tuple(names):
+        return headers, {}
+    return own, {name: without_nul((value or b"").decode("utf-8", "replace")) for name, value in last}
+
+
+def to_headers(names: Sequence[str], values: Mapping[str, object]) -> list[tuple[str, bytes | None]]:
+    """Returns headers called `names`, from `values` by name without the prefix."""
+    return [(name, str(values[name.removeprefix("dlq_")]).encode()) for name in names]
+
+
+def parse_timestamp(header: str) -> datetime:
+    """Raises ValueError for a time without a zone, or one that Postgres cannot store."""
+    at = datetime.fromisoformat(header)
+    if at.tzinfo is None or not 1970 <= at.year < 9999:
+        raise ValueError(f"{header} is not a timestamp")
+    return at
+
+
+def without_nul(text: str) -> str:
+    """Returns the text with NUL replaced, which Postgres cannot store."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _count(header: str, limit: int) -> int:
+    if not (header.isascii() and header.isdecimal() and len(header) < 20 and int(header) < limit):
+        raise ValueError(f"{header[:20]} is not a count below {limit}")
+    return int(header)

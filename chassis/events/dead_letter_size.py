@@ -1,22 +1,22 @@
-"""Keeps dead letters within what the relay sends: what is too large stays in the consumer's table `parked` only."""
+"""Limits the size of dead letters: a value that is too large to send stays only in the consumer's table `parked`."""
 
 from collections.abc import Sequence
 
 Headers = Sequence[tuple[str, bytes | None]]
 
 LARGEST_BYTES = 2 * 1024 * 1024
-"""The relay's largest message, and that of a dead-letter topic."""
+"""The largest message that the relay sends and that a dead-letter topic accepts."""
 ROOM_BYTES = 64 * 1024
-"""For the dead-letter headers, and for what Kafka adds to a message."""
+"""Reserved for the dead-letter headers and for what Kafka adds to a message."""
 
 VALUE_OMITTED = "dlq_value_omitted"
-"""The header that says how many bytes of a value were left out."""
+"""The header with the size in bytes of a value that was left out."""
 
 
-def fitted(
+def limit_size(
     key: bytes | None, value: bytes | None, headers: Headers
 ) -> tuple[bytes | None, bytes | None, Headers]:
-    """Leaves the value out if the message is too large with it, and key and headers if it is so without it."""
+    """Leaves the value out if the message is too large, and key and headers too if it is still too large."""
     if _size(key, value, headers) <= LARGEST_BYTES - ROOM_BYTES:
         return key, value, headers
     omitted = [(VALUE_OMITTED, str(len(value or b"")).encode())]
@@ -26,15 +26,16 @@ def fitted(
 
 
 def is_incomplete(headers: Headers) -> bool:
+    """Returns True if the value was left out."""
     return any(name == VALUE_OMITTED for name, _ in headers)
 
 
-def complete(headers: Headers) -> Headers:
-    """Returns the headers of a message that has a value again."""
+def without_omission(headers: Headers) -> Headers:
+    """Returns the headers of a message whose value was replaced."""
     return [(name, value) for name, value in headers if name != VALUE_OMITTED]
 
 
 def _size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    """Counts ten bytes for the lengths of each header, which is more than Kafka takes."""
+    """Returns the size in bytes, with ten for the lengths of each header, more than Kafka needs."""
     written = sum(len(name.encode()) + len(content or b"") + 10 for name, content in headers)
     return len(key or b"") + len(value or b"") + written

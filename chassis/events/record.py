@@ -1,4 +1,4 @@
-"""What came off a topic, and what reading it made of it: addressed to us, somebody else's, or unreadable."""
+"""Kafka records, and `decode_record`, which makes an event of one or returns why that is impossible."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ import schemas
 from chassis.errors import PermanentFailure
 from chassis.events.avro import decode
 from chassis.events.registry import Registry
-from chassis.events.topics import RETRY, event_topic
+from chassis.events.topics import REDRIVE, event_topic
+from chassis.telemetry import trace_id_of
 from schemas import Event
 
 REDRIVES = 10_000
-"""So often a record is sent back at most."""
+"""A record can be redriven fewer times than this."""
 EVENT_TYPES: Mapping[str, type[Event]] = {event_type.NAME: event_type for event_type in schemas.EVENTS}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One Kafka record, bytes untouched."""
+    """One Kafka record with its bytes unchanged."""
 
     topic: str
     partition: int
@@ -35,11 +36,12 @@ class Record:
         return dict(self.headers)
 
     def header(self, name: str) -> str:
+        """Returns the last header of this name as ASCII, or ""."""
         return (self._by_name.get(name) or b"").decode("ascii", "replace")
 
     @property
     def size(self) -> int:
-        """Bytes of key, value and headers' values, about what it takes in memory."""
+        """The bytes of key, value and header values, close to what the record occupies in memory."""
         values = (self.key, self.value, *(value for _, value in self.headers))
         return sum(len(value) for value in values if value)
 
@@ -56,14 +58,26 @@ class Record:
 
     @property
     def redrive(self) -> int:
-        """How often an operator has sent it back; believed only of a topic that is there for that."""
-        count = self.header("dlq_redrive") if self.topic.endswith(RETRY) else ""
+        """How often the record was redriven; 0 outside redrive topics, where any producer could set the header."""
+        count = self.header("dlq_redrive") if self.topic.endswith(REDRIVE) else ""
         return int(count) if count.isdecimal() and len(count) < 5 else 0
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """Names the record in a log line."""
+        return {
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "event_id": self.header("ce_id"),
+            "order_id": self.header("ce_subject"),
+            "trace_id": trace_id_of(self.header("traceparent")),
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """A record addressed to us, decoded."""
+class DecodedRecord:
+    """A record of a type that the consumer handles, with its event."""
 
     record: Record
     event_id: UUID
@@ -71,46 +85,45 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A record that can never become an event, and why."""
+class UnreadableRecord:
+    """A record that can never be decoded, and the reason."""
 
     record: Record
     failure: PermanentFailure
 
 
-async def read(
+async def decode_record(
     record: Record, wanted: Mapping[str, type[Event]], registry: Registry
-) -> Delivery | Unreadable | None:
-    """None for an event type that is not wanted here, but for one that came back to this consumer alone.
+) -> DecodedRecord | UnreadableRecord | None:
+    """Decodes a record. Returns None if its event type is not in `wanted`.
 
-    Raises InfrastructureFailure while the registry is away.
+    In a redrive topic, which belongs to one consumer, such a record is unreadable instead. Raises
+    InfrastructureFailure while the registry is unavailable.
     """
     try:
         type_name = _type_of(record)
         if type_name not in wanted:
-            if record.topic.endswith(RETRY):
-                raise PermanentFailure(f"it came back as {type_name}, which this consumer does not listen to")
+            if record.topic.endswith(REDRIVE):
+                raise PermanentFailure(f"it was redriven as {type_name}, which this consumer does not handle")
             return None
         if (event_id := record.event_id) is None:
             raise PermanentFailure("header ce_id is missing or not a UUID")
         event = await decode(record.value, wanted[type_name], registry)
         if record.key != event.key.encode():
-            raise PermanentFailure(
-                f"its key is {record.key!r:.100}, that of the event is {event.key[:100]!r}"
-            )
-        return Delivery(record, event_id, event)
+            raise PermanentFailure(f"the key is {record.key!r:.100}, but the event's is {event.key[:100]!r}")
+        return DecodedRecord(record, event_id, event)
     except PermanentFailure as failure:
-        return Unreadable(record, failure)
+        return UnreadableRecord(record, failure)
 
 
 def _type_of(record: Record) -> str:
-    """Raises PermanentFailure for a type that is unknown or belongs to another topic."""
+    """Returns the event type. Raises PermanentFailure if it is unknown or belongs to another topic."""
     type_name = record.header("ce_type")
     if not type_name:
         raise PermanentFailure("missing header ce_type")
     if type_name not in EVENT_TYPES:
         raise PermanentFailure(f"unknown event type {type_name[:100]!r}")
-    home, topic = EVENT_TYPES[type_name].TOPIC, event_topic(record.topic)
-    if home != topic:
-        raise PermanentFailure(f"{type_name} belongs to the topic {home}, not to {topic}")
+    own_topic, topic = EVENT_TYPES[type_name].TOPIC, event_topic(record.topic)
+    if own_topic != topic:
+        raise PermanentFailure(f"{type_name} belongs to the topic {own_topic}, not to {topic}")
     return type_name

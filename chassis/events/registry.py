@@ -1,4 +1,4 @@
-"""Reads schemas and their ids from the schema registry, once each. Services never register anything."""
+"""Reads schemas and their ids from the schema registry, each once. Services never register schemas."""
 
 from typing import Any
 
@@ -14,39 +14,39 @@ NOT_FOUND_CODES = (40401, 40402, 40403)
 
 
 class UnknownSchemaId(PermanentFailure):
-    """The registry answers, and has no schema of this id."""
+    """The registry has no schema with this id."""
 
 
 class RegistryUnavailable(InfrastructureFailure):
-    """The registry is away, starting, or answers with something else than schemas."""
+    """The registry does not answer, or does not answer like a schema registry."""
 
 
 class SchemaNotRegistered(InfrastructureFailure):
-    """Our own schema is not in the registry yet; registering is the job of set-up."""
+    """Our own schema is not in the registry yet; `fanout setup` registers it."""
 
 
 class _NotFound(Exception):
-    """The registry itself says so; a 404 of a wrong address or a proxy looks different."""
+    """The registry reports that it has no such schema; a 404 from a proxy or a wrong address is not this."""
 
 
 class Registry:
-    """A client of the Confluent-compatible API, v7. What it has learned it keeps: an id never changes."""
+    """A client of the Confluent-compatible API, v7. Caches answers for ever, because ids never change."""
 
     def __init__(self, url: str) -> None:
-        # trust_env=False: a proxy of the environment is for the internet, not for the registry next door.
+        # trust_env=False: the proxy variables are meant for the internet, not for the registry.
         self._http = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
         self._schemas: dict[int, dict[str, Any]] = {}
         self._ids: dict[tuple[type[Event], int], int] = {}
 
     async def schema_by_id(self, schema_id: int) -> dict[str, Any]:
-        """Ready for fastavro. Raises UnknownSchemaId, UnsafeSchema or RegistryUnavailable."""
+        """Returns a schema parsed for fastavro. Raises UnknownSchemaId, UnsafeSchema or RegistryUnavailable."""
         known = self._schemas.get(schema_id)
         if known is None:
             known = self._schemas[schema_id] = await self._fetch(schema_id)
         return known
 
     async def schema_id(self, event_type: type[Event], version: int) -> int:
-        """What this version is registered as. Raises SchemaNotRegistered or RegistryUnavailable."""
+        """Returns the id of this version of an event type. Raises SchemaNotRegistered or RegistryUnavailable."""
         known = self._ids.get((event_type, version))
         if known is None:
             known = self._ids[event_type, version] = await self._look_up(event_type, version)

@@ -1,19 +1,21 @@
-"""The topics beside a topic: where a consumer's dead letters go, and where they come back to it alone."""
+"""Names of the topics that belong to a consumer of a topic: its dead letters, and its redriven records."""
 
 DEAD_LETTERS = r"^.+\.dlq$"
-"""A pattern of the names of all dead-letter topics, also of those that are still to come."""
+"""Matches the names of all dead-letter topics."""
 
-DLQ, RETRY = ".dlq", ".retry"
+DLQ, REDRIVE = ".dlq", ".retry"
 
 
 def dead_letter_topic(topic: str, consumer: str) -> str:
+    """Returns the topic to which the consumer's parked records of `topic` are sent."""
     return f"{topic}.{consumer}{DLQ}"
 
 
-def retry_topic(topic: str, consumer: str) -> str:
-    return f"{topic}.{consumer}{RETRY}"
+def redrive_topic(topic: str, consumer: str) -> str:
+    """Returns the redrive topic, which only this consumer reads."""
+    return f"{topic}.{consumer}{REDRIVE}"
 
 
 def event_topic(name: str) -> str:
-    """Returns the topic beside which this one is; a topic that is beside no other is its own."""
-    return name.rsplit(".", 2)[0] if name.endswith((DLQ, RETRY)) else name
+    """Returns the topic of events that a dead-letter or redrive topic belongs to, or the topic itself."""
+    return name.rsplit(".", 2)[0] if name.endswith((DLQ, REDRIVE)) else name

@@ -1,7 +1,7 @@
-"""Refuses the writer's schemas by which a few bytes could hang or kill the process that reads them.
+"""Parses writer schemas, and refuses those with which a few bytes could hang or crash the process that reads them.
 
-Avro lets a value take no bytes at all, so that five bytes can claim ten million of them; and fastavro reads a
-record inside itself by recursion in C, where 100 kB end in a segmentation fault instead of an exception.
+Avro has values of zero bytes, so that five bytes can encode an array of ten million of them; and fastavro reads
+recursive records by recursion in C, so that 100 kB cause a segmentation fault instead of an exception.
 """
 
 import json
@@ -15,11 +15,11 @@ from schemas.files import parsed_schema
 
 
 class UnsafeSchema(PermanentFailure):
-    """The schema a message was written with is not one to read with."""
+    """The schema that a message was written with is dangerous or invalid."""
 
 
 def writer_schema(text: str) -> dict[str, Any]:
-    """Ready for fastavro; our own newest version is always the same object, so that `is` finds it."""
+    """Returns the schema parsed for fastavro; for our own newest version, always the same object."""
     try:
         schema = parse_schema(json.loads(text, object_hook=_without_logical_type))
     except Exception as error:
@@ -31,11 +31,12 @@ def writer_schema(text: str) -> dict[str, Any]:
 
 
 def _without_logical_type(spec: dict[str, Any]) -> dict[str, Any]:
-    """fastavro would convert to the writer's logical type (a datetime), whatever the reader asks for."""
+    """Removes logical types: fastavro would return the writer's (a datetime) even if the reader has none."""
     return {attribute: value for attribute, value in spec.items() if attribute != "logicalType"}
 
 
 def _takes_bytes(schema: Any, unfinished: set[str]) -> bool:
+    """Returns True if each value takes at least one byte. Raises UnsafeSchema."""
     match schema:
         case list():
             return all(_takes_bytes(branch, unfinished) or True for branch in schema)

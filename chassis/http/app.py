@@ -1,6 +1,6 @@
-"""The FastAPI app of a service: problem details, health, admission control, a trace per request.
+"""Creates the FastAPI app of a service: problem details, health, admission control, and a trace per request.
 
-It knows no Kafka and no registry.
+An API process has no connection to Kafka or the schema registry.
 """
 
 import time
@@ -27,15 +27,15 @@ from chassis.telemetry import log_each
 __all__ = ["Db", "Problem", "create_api", "serve"]
 
 LOCK_TIMEOUT = "500ms"
-"""Who waits for a row longer than this is answered 503, within the second that a POST may take."""
+"""A request that waits longer than this for a row lock is answered 503, within the second that a POST may take."""
 
 log = structlog.get_logger()
 
 
 def create_api(service: Service, limits_time: bool = True) -> FastAPI:
-    """Returns an app whose `app.state.database` is open while it serves. Raise `Problem` to refuse a request.
+    """Returns an app whose `app.state.database` is open while it serves. Routes raise `Problem` to refuse a request.
 
-    `limits_time`: a POST is answered within a second, if need be with 503; not so where operators do much at once.
+    `limits_time`: each POST is answered within a second. False for an API whose requests may change many rows.
     """
     app = FastAPIOffline(title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan)
     answer_with_problems(app)
@@ -51,9 +51,9 @@ def _longest_wait(app: FastAPI) -> float:
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Admission control stands before all else, so that a refusal costs little."""
-    behind = AdmissionControl(app, lambda: _longest_wait(app)) if app.state.limits_time else app
-    await server.serve(behind, settings.http_host, settings.http_port)
+    """Serves until SIGTERM or SIGINT, with admission control in front of the app, so that a refusal costs little."""
+    admitting = AdmissionControl(app, lambda: _longest_wait(app)) if app.state.limits_time else app
+    await server.serve(admitting, settings.http_host, settings.http_port)
 
 
 async def _read_only(request: Request) -> AsyncIterator[AsyncConnection]:
@@ -62,7 +62,7 @@ async def _read_only(request: Request) -> AsyncIterator[AsyncConnection]:
 
 
 Db = Annotated[AsyncConnection, Depends(_read_only)]
-"""A connection for routes that only read. Routes that write use `chassis.http.idempotency.Idempotent`."""
+"""The connection of a route that only reads. Routes that write use `chassis.http.idempotency.Idempotent`."""
 
 
 @asynccontextmanager
@@ -74,7 +74,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 class TraceEachRequest:
-    """Continues the caller's W3C trace or begins one, and logs requests."""
+    """Continues the caller's W3C trace or begins a new one, and logs the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,13 +91,13 @@ class TraceEachRequest:
         structlog.contextvars.bind_contextvars(trace_id=telemetry.trace_id_of(traceparent))
         began, status = time.perf_counter(), 500
 
-        async def note_status(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
         try:
-            await self._app(scope, receive, note_status)
+            await self._app(scope, receive, record_status)
         finally:
             milliseconds = round((time.perf_counter() - began) * 1000, 1)
             request = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}

@@ -1,8 +1,8 @@
-"""Group commit: requests that arrive while a transaction is under way share the next one.
+"""Group commit: requests that arrive while a transaction is running share the next one.
 
-A transaction costs Postgres and this process nearly the same for one request as for fifty, so the more arrive, the
-less each of them costs, and nobody waits for more than two transactions. A member that fails does not fail the
-others: when the transaction of a group fails, each member is tried again in one of its own.
+A transaction costs Postgres and this process nearly the same for one request as for fifty, so the cost per request
+falls as more arrive, and a request waits for at most two transactions. If the transaction of a group fails, each member
+is retried in a transaction of its own, so that a failing member does not fail the others.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from chassis.errors import FailureClass, classify, concerns_everyone
 LARGEST_GROUP = 100
 GROUPS_AT_ONCE = 2
 """While one waits for its commit, the next one is written."""
-GIVE_UP_SECONDS = 0.6
-"""Who has waited longer is refused instead of written: an answer would come too late, and cost somebody else's."""
+LONGEST_WAIT_SECONDS = 0.6
+"""A request that waited longer is refused: its answer would come too late, and delay others."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,19 +33,19 @@ log = structlog.get_logger()
 
 
 class Overloaded(Exception):
-    """A request waited too long for a transaction; nothing of it was done."""
+    """A request waited too long for a transaction; none of its effects happened."""
 
 
 @dataclass(eq=False, slots=True)
 class _Member(Generic[T, R]):
     item: T
-    apart: Hashable
+    conflict_key: Hashable
     answer: asyncio.Future[R] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     arrived: float = field(default_factory=monotonic)
 
     @property
     def is_late(self) -> bool:
-        return monotonic() - self.arrived > GIVE_UP_SECONDS
+        return monotonic() - self.arrived > LONGEST_WAIT_SECONDS
 
     def fail(self, error: Exception) -> None:
         if not self.answer.done():
@@ -53,7 +53,7 @@ class _Member(Generic[T, R]):
 
 
 class GroupCommit(Generic[T, R]):
-    """`write(db, items)` makes the effects of all items in one transaction and returns an answer for each."""
+    """Groups items into transactions. `write(db, items)` makes their effects and returns an answer for each."""
 
     def __init__(self, write: Write[T, R]) -> None:
         self._write = write
@@ -61,17 +61,12 @@ class GroupCommit(Generic[T, R]):
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def longest_wait(self) -> float:
-        """Seconds for which the oldest member has waited for a transaction."""
-        return monotonic() - self._waiting[0].arrived if self._waiting else 0.0
+    async def submit(self, database: Database, item: T, conflict_key: Hashable = None) -> R:
+        """Returns the item's answer after its commit. Raises Overloaded, or what `write` raises for this item.
 
-    async def submit(self, database: Database, item: T, apart: Hashable = None) -> R:
-        """Returns the item's answer once it is committed; raises Overloaded, or what its own write raises.
-
-        Groups are formed in the order of arrival. Two items with the same `apart` (not None) are never in one group.
+        Groups are formed in the order of arrival. Items with the same `conflict_key` (not None) never share a group.
         """
-        member: _Member[T, R] = _Member(item, apart)
+        member: _Member[T, R] = _Member(item, conflict_key)
         self._waiting.append(member)
         if self._running < GROUPS_AT_ONCE:
             self._running += 1
@@ -81,20 +76,28 @@ class GroupCommit(Generic[T, R]):
         return await member.answer
 
     async def _run(self, database: Database) -> None:
+        """Commits group after group until no member is waiting."""
         structlog.contextvars.unbind_contextvars("trace_id")
         try:
             while group := self._next_group():
                 try:
                     await self._commit(database, group)
                 except Exception as error:
-                    await self._recover(database, group, error)
+                    await self._commit_one_by_one(database, group, error)
         finally:
-            self._running -= (
-                1  # in the step that found nobody waiting, so that whoever comes next starts another
-            )
+            # No await since the queue was found empty: a member that arrives later starts another task.
+            self._running -= 1
+
+    async def _commit(self, database: Database, group: Sequence[_Member[T, R]]) -> None:
+        async with database.transaction() as db:
+            answers = await self._write(db, [member.item for member in group])
+        telemetry.GROUP_SIZE.observe(len(group))
+        for member, answer in zip(group, answers, strict=True):
+            if not member.answer.done():  # as it is if the client has disconnected
+                member.answer.set_result(answer)
 
     def _next_group(self) -> list[_Member[T, R]]:
-        """Takes who waited longest; who must stay apart from a member waits for the next group, in its place."""
+        """Takes the members that waited longest. A member in conflict with one of them keeps its place in the queue."""
         group: list[_Member[T, R]] = []
         taken: set[Hashable] = set()
         left: deque[_Member[T, R]] = deque()
@@ -102,25 +105,23 @@ class GroupCommit(Generic[T, R]):
             member = self._waiting.popleft()
             if member.is_late:
                 member.fail(Overloaded())
-                continue
-            if member.apart is not None and member.apart in taken:
+            elif member.conflict_key is not None and member.conflict_key in taken:
                 left.append(member)
-                continue
-            taken.add(member.apart)
-            group.append(member)
+            else:
+                taken.add(member.conflict_key)
+                group.append(member)
         self._waiting.extendleft(reversed(left))
         return group
 
-    async def _commit(self, database: Database, group: Sequence[_Member[T, R]]) -> None:
-        async with database.transaction() as db:
-            answers = await self._write(db, [member.item for member in group])
-        telemetry.GROUP_SIZE.observe(len(group))
-        for member, answer in zip(group, answers, strict=True):
-            if not member.answer.done():  # as it is when its client has hung up
-                member.answer.set_result(answer)
+    @property
+    def longest_wait(self) -> float:
+        """The seconds for which the oldest member has waited for a transaction."""
+        return monotonic() - self._waiting[0].arrived if self._waiting else 0.0
 
-    async def _recover(self, database: Database, group: Sequence[_Member[T, R]], error: Exception) -> None:
-        """Tries each member alone, unless the database is away, which concerns all of them."""
+    async def _commit_one_by_one(
+        self, database: Database, group: Sequence[_Member[T, R]], error: Exception
+    ) -> None:
+        """Retries each member alone after `error`, unless the database is unavailable: then all of them fail."""
         if len(group) == 1 and classify(error) is FailureClass.PERMANENT:
             group[0].fail(error)
             return

@@ -1,4 +1,4 @@
-"""What every process shows of itself: whether it lives, whether it can work, and its metrics."""
+"""Health and metrics endpoints of every process."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -21,9 +21,10 @@ def health_routes(
     is_ready: Callable[[], bool] = lambda: True,
     details: Callable[[], Mapping[str, Any]] = dict,
 ) -> list[Route]:
-    """`/health/live` is 503 when the process is stuck, `/health/ready` also while it or Postgres cannot work.
+    """Returns `/health/live` (503 if the process is stuck), `/health/ready` (503 if it cannot work) and `/metrics`.
 
-    A partition that cannot be read on is named there, and is no reason for 503: all others are.
+    `/health/ready` includes `details`, such as partitions that cannot be read; while others can, they are no reason
+    for 503.
     """
 
     async def live(_: Request) -> Response:

@@ -1,6 +1,6 @@
-"""`python -I -S chassis/http/probe.py PORT [PATH]`: exit 0 if the process next door is well. It imports almost nothing.
+"""`python -I -S chassis/http/probe.py PORT [PATH]` checks a process on this host, and exits with 0 if it is healthy.
 
-With a path the answer must be 200; without one, something must greet.
+With PATH the HTTP answer must be 200; without it, the process must send something. Imports little, to start fast.
 """
 
 import socket

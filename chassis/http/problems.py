@@ -1,4 +1,4 @@
-"""Every refusal of an API, as problem details (RFC 9457): what happened, to what, and what to do."""
+"""Answers refused and failed requests with problem details (RFC 9457): what happened, to what, and what to do."""
 
 import logging
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = "1"
 MAX_BODY_BYTES = 64 * 1024
 OVERLOADED = (
-    "More is asked than can be answered within a second. Nothing was done: ask again after Retry-After."
+    "Too many requests to answer all within a second. This one had no effect: repeat it after Retry-After."
 )
 TOO_LARGE = f"The request body is over {MAX_BODY_BYTES} bytes; send less."
 
 
 class Problem(Exception):
-    """Refuses a request, raised by a route: `Problem(409, "already shipped", "Order … has left.", order_id=…)`."""
+    """Refuses a request; raised by routes: `Problem(409, "already shipped", "Order … was shipped.", order_id=…)`."""
 
     def __init__(self, status: int, title: str, detail: str, **extra: Any) -> None:
         super().__init__(detail)
@@ -36,13 +36,14 @@ class Problem(Exception):
 
     @classmethod
     def of_field(cls, field: str, message: str) -> "Problem":
-        """A 422 that names the field, like the ones that validation makes."""
+        """Returns a 422 that names the field, as validation does."""
         return cls(
             422, "invalid request", f"{field}: {message}", errors=[{"field": field, "message": message}]
         )
 
 
 def answer_with_problems(app: FastAPI) -> None:
+    """Makes the app answer all errors with problem details."""
     app.add_middleware(LimitBody)
     app.add_middleware(AnswerFailures)
     app.add_exception_handler(Problem, _problem)
@@ -72,7 +73,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 
 def _field(location: Sequence[str | int]) -> str:
-    """`("body", "lines", 0, "quantity")` is `lines[0].quantity`."""
+    """Returns `lines[0].quantity` for `("body", "lines", 0, "quantity")`."""
     parts = location[1:] if location[0] in ("body", "path", "query", "header") else location
     named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return named.lstrip(".") or "body"
@@ -88,10 +89,10 @@ async def _overloaded(_: Request, __: Exception) -> JSONResponse:
 
 
 class AnswerFailures:
-    """Answers 503 or 500 for what no handler foresaw.
+    """Answers 503 to infrastructure failures and 500 to bugs.
 
-    Starlette would raise it again after its answer, and uvicorn would then close a connection on which the client
-    may just be sending the next request.
+    Starlette would raise the error again after its answer, and uvicorn would then close the connection, on which the
+    client may already be sending its next request.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -100,13 +101,13 @@ class AnswerFailures:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False
 
-        async def note(message: Message) -> None:
+        async def record_start(message: Message) -> None:
             nonlocal has_begun
             has_begun = True
             await send(message)
 
         try:
-            await self._app(scope, receive, note)
+            await self._app(scope, receive, record_start)
         except Exception as error:
             if has_begun or scope["type"] != "http":
                 raise
@@ -116,14 +117,14 @@ class AnswerFailures:
 def _unexpected(scope: Scope, error: Exception) -> JSONResponse:
     if classify(error) is not FailureClass.PERMANENT:
         log.warning("%s %s refused: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
-        detail = "The database is away, locked or read-only. Try again with the same Idempotency-Key."
+        detail = "The database is unavailable, locked or read-only. Repeat the request with the same Idempotency-Key."
         return problem(503, "temporarily unavailable", detail, {"Retry-After": RETRY_AFTER_SECONDS})
     log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
-    return problem(500, "internal error", "Something broke here; the log of this service says what.")
+    return problem(500, "internal error", "The request failed because of a bug; see the log of this service.")
 
 
 class LimitBody:
-    """413 for a body over MAX_BODY_BYTES. FastAPI's own limit answers in plain text, beneath all handlers."""
+    """Answers 413 to a body over MAX_BODY_BYTES. FastAPI's own limit would answer in plain text."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

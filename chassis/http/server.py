@@ -1,8 +1,8 @@
-"""Runs an API on uvicorn, so that a flood of requests is answered in short turns of the event loop.
+"""Runs an API on uvicorn, with two additions that keep the event loop responsive under overload.
 
-Two things are added. Every waiting connection is accepted at once: uvloop accepts one for each turn (libuv ≥ 1.45),
-and of 2,000 new connections the last were accepted after 12 s. And while more is asked than can be taken, a POST is
-refused before it is parsed: in some 10 µs instead of 130, so that turns stay short for what has been taken.
+All waiting connections are accepted at once: uvloop accepts one per iteration of the event loop (libuv ≥ 1.45), and of
+2,000 new connections the last were accepted after 12 s. And while admission control is full, a POST is refused before
+it is parsed, in some 10 µs instead of 130.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from chassis.http.admission import REFUSAL, AdmissionControl
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n|$)", re.IGNORECASE)
-NEEDS_CARE = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|connection:[ \t]*close)", re.IGNORECASE)
+NEEDS_PARSING = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|connection:[ \t]*close)", re.IGNORECASE)
 
 
 async def serve(app: ASGIApp, host: str, port: int) -> None:
-    """Serves `app` until SIGTERM or SIGINT; refuses early if it stands behind admission control."""
+    """Serves `app` until SIGTERM or SIGINT. If it is AdmissionControl, it refuses POSTs before they are parsed."""
     await AcceptingServer(configuration(app, host, port)).serve()
 
 
@@ -39,7 +39,7 @@ def configuration(app: ASGIApp, host: str, port: int) -> uvicorn.Config:
 
 
 class RefusingProtocol(HttpToolsProtocol):
-    """One connection. Refuses a POST that came in one piece, unparsed, while admission control is full."""
+    """One connection. While admission control is full, refuses a POST that arrived in one piece without parsing it."""
 
     _is_reading = False
 
@@ -66,7 +66,7 @@ class RefusingProtocol(HttpToolsProtocol):
 
 
 def _is_one_whole_post(data: bytes) -> bool:
-    """Whether `data` is exactly one HTTP/1.1 POST with its body, after which the connection stays open."""
+    """Returns True if `data` is exactly one HTTP/1.1 POST with its body, and the connection stays open after it."""
     head, _, body = data.partition(b"\r\n\r\n")
     lengths = CONTENT_LENGTH.findall(head)
     return (
@@ -74,7 +74,7 @@ def _is_one_whole_post(data: bytes) -> bool:
         and head.partition(b"\r\n")[0].endswith(b" HTTP/1.1")
         and len(lengths) == 1
         and int(lengths[0]) == len(body)
-        and not NEEDS_CARE.search(head)
+        and not NEEDS_PARSING.search(head)
     )
 
 
@@ -87,11 +87,11 @@ REFUSAL_BYTES = _as_bytes()
 
 
 class AcceptingServer(uvicorn.Server):
-    """Accepts all connections that wait, beside uvloop, which accepts one for each turn of the event loop."""
+    """Accepts all waiting connections, in addition to uvloop, which accepts one per iteration of the event loop."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._taken_up: set[asyncio.Task[object]] = set()
+        self._accepting: set[asyncio.Task[object]] = set()
         listening = [each for server in self.servers for each in server.sockets]
         self._listeners = [socket.socket(fileno=os.dup(each.fileno())) for each in listening]
         for listener in self._listeners:
@@ -113,9 +113,9 @@ class AcceptingServer(uvicorn.Server):
                 return
             connection.setblocking(False)
             task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
-            self._taken_up.add(task)
-            task.add_done_callback(self._taken_up.discard)
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
 
     def _protocol(self) -> asyncio.Protocol:
-        made = self.config.http_protocol_class
-        return made(self.config, self.server_state, self.lifespan.state)  # type: ignore[call-arg]
+        protocol_class = self.config.http_protocol_class
+        return protocol_class(self.config, self.server_state, self.lifespan.state)  # type: ignore[call-arg]

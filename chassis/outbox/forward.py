@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
-from chassis.outbox.publish import insert_rows
+from chassis.outbox.publish import write_rows
 from chassis.outbox.table import Headers, dump_headers
 
 
@@ -29,6 +29,8 @@ async def forward(db: AsyncConnection, messages: Iterable[Message]) -> None:
             "event_id": uuid7(),
             "topic": message.topic,
             "type": message.type,
+            "aggregate_id": None,
+            "aggregate_version": None,
             "key": message.key,
             "payload": message.value,
             "schema_version": message.schema_version,
@@ -36,4 +38,4 @@ async def forward(db: AsyncConnection, messages: Iterable[Message]) -> None:
         }
         for message in messages
     ]
-    await insert_rows(db, rows)
+    await write_rows(db, rows)

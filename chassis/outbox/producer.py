@@ -9,31 +9,10 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from chassis.config import Broker
-from chassis.events.dead_letter_size import LARGEST_BYTES
 from chassis.outbox.outcome import Outcome, Outgoing, Refused, Sent, refused
+from chassis.outbox.producer_config import CONFIG, LIFETIME_SECONDS
 
-LIFETIME_SECONDS = 10.0
-"""A message that Kafka has not confirmed by then is given up, and never sent later."""
-NO_TOPIC_SECONDS = 3.0
-"""A topic that Kafka has not known for so long does not exist."""
 POLL_SECONDS = 0.1
-
-CONFIG = {
-    "enable.idempotence": True,
-    # Makes a gap a fatal error; without it, a message that timed out is skipped and sent later, out of order.
-    "enable.gapless.guarantee": True,
-    "acks": "all",
-    # Places keys as Java and aiokafka do; librdkafka's default differs.
-    "partitioner": "murmur2_random",
-    "delivery.timeout.ms": int(LIFETIME_SECONDS * 1000),
-    # Longer than it takes to queue a batch, so that batches are whole; flush() sends what waits at once.
-    "linger.ms": 5,
-    "message.max.bytes": LARGEST_BYTES,
-    "allow.auto.create.topics": False,
-    "topic.metadata.propagation.max.ms": int(NO_TOPIC_SECONDS * 1000),
-    "reconnect.backoff.max.ms": 1_000,
-    "log_level": 4,
-}
 
 log = structlog.get_logger()
 
@@ -43,7 +22,7 @@ class Flag(Protocol):
 
 
 class OrderedProducer:
-    """Keeps the order of messages also after a failure: discards librdkafka's producer with all that it holds."""
+    """A producer that keeps the order after a failure: it then discards librdkafka's producer with all its messages."""
 
     def __init__(self, kafka: Broker) -> None:
         self._kafka = kafka
@@ -61,7 +40,7 @@ class OrderedProducer:
             if isinstance(row, Refused):
                 outcome.refuse(row)
             elif not outcome.must_wait(row):
-                _produce(producer, row, outcome)
+                produce(producer, row, outcome)
         try:
             while producer.flush(POLL_SECONDS) and outcome.is_good_so_far and not stop.is_set():
                 pass
@@ -69,48 +48,24 @@ class OrderedProducer:
             fatal = str(error)
         if fatal or len(producer) or not outcome.is_good_so_far:
             self._producer = None
-            _discard(producer)
+            discard(producer)
         if fatal and outcome.is_good_so_far:
             outcome.failure = fatal
-        if outcome.suspects and outcome.failure is None:
-            self._send_one_by_one(batch, outcome, stop, deadline)
         return outcome
 
     def connect(self) -> Producer:
-        self._producer = self._producer or self._new(CONFIG)
+        self._producer = self._producer or self.new(CONFIG)
         return self._producer
 
     def topics(self) -> set[str]:
         """Returns the topics that exist. Raises KafkaException while Kafka is unavailable."""
         return set(self.connect().list_topics(timeout=LIFETIME_SECONDS).topics)
 
-    def _new(self, config: dict[str, Any]) -> Producer:
+    def new(self, config: dict[str, Any]) -> Producer:
         return Producer(config | self._kafka.for_librdkafka(), logger=logging.getLogger("librdkafka"))
 
-    def _send_one_by_one(
-        self, batch: Sequence[Outgoing | Refused], outcome: Outcome, stop: Flag, deadline: float
-    ) -> None:
-        """Sends the rest of the batch up to the last suspect: a message that Kafka refuses alone is refused."""
-        done = {row.id for row in outcome.sent} | {row.id for row in outcome.refused}
-        last = max(outcome.suspects)
-        outcome.suspects.clear()
-        producer = self._new(ONE_BY_ONE)
-        for row in batch:
-            if row.id > last or stop.is_set() or monotonic() > deadline or outcome.failure:
-                break
-            if isinstance(row, Refused) or row.id in done or outcome.must_wait(row):
-                continue
-            _produce(producer, row, outcome, is_alone=True)
-            while producer.flush(POLL_SECONDS) and not stop.is_set():
-                pass
-        _discard(producer)
 
-
-ONE_BY_ONE = CONFIG | {"enable.idempotence": False, "enable.gapless.guarantee": False, "max.in.flight": 1}
-"""One message at a time leaves no gap, so a refusal need not end the producer."""
-
-
-def _produce(producer: Producer, row: Outgoing, outcome: Outcome, is_alone: bool = False) -> None:
+def produce(producer: Producer, row: Outgoing, outcome: Outcome, is_alone: bool = False) -> None:
     """Queues a message; its delivery report is added to `outcome`."""
 
     def report(error: KafkaError | None, delivered: Message) -> None:
@@ -134,7 +89,7 @@ def _produce(producer: Producer, row: Outgoing, outcome: Outcome, is_alone: bool
             return
 
 
-def _discard(producer: Producer) -> None:
+def discard(producer: Producer) -> None:
     """Collects the delivery reports that are there, gives up all other messages, and collects their reports."""
     _collect_reports(producer)
     producer.purge()

@@ -8,10 +8,13 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
-from chassis.database import PUBLISHED, driver
+from chassis.database import PUBLISHED, insert_rows
 from chassis.events.avro import encode
+from chassis.outbox.table import WRITTEN_COLUMNS, outbox
 from chassis.telemetry import traceparent_for
 from schemas import Event
+
+INSERT = insert_rows(outbox, *WRITTEN_COLUMNS)
 
 
 async def publish(db: AsyncConnection, events: Iterable[Event]) -> None:
@@ -19,7 +22,7 @@ async def publish(db: AsyncConnection, events: Iterable[Event]) -> None:
 
     Call it after the aggregate's row is locked or changed: then the order of ids is the order of versions.
     """
-    await insert_rows(db, [_row(event) for event in events])
+    await write_rows(db, [_row(event) for event in events])
 
 
 def _row(event: Event) -> dict[str, Any]:
@@ -51,26 +54,8 @@ def _cloudevents_headers(event: Event, event_id: str) -> dict[str, str]:
     }
 
 
-async def insert_rows(db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+async def write_rows(db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Inserts outbox rows. After the commit, `Database.transaction` logs them and wakes the relay."""
-    if not rows:
-        return
-    await driver(db).execute(INSERT, *([row.get(column) for row in rows] for column in COLUMNS))
-    db.info.setdefault(PUBLISHED, []).extend(rows)
-
-
-COLUMNS = {
-    "event_id": "uuid",
-    "topic": "text",
-    "type": "text",
-    "aggregate_id": "text",
-    "aggregate_version": "int",
-    "key": "bytea",
-    "payload": "bytea",
-    "schema_version": "int",
-    "headers": "text",
-}
-INSERT = f"""
-    INSERT INTO outbox ({", ".join(COLUMNS)})
-    SELECT * FROM unnest({", ".join(f"${n}::{type}[]" for n, type in enumerate(COLUMNS.values(), 1))})
-"""
+    if rows:
+        await INSERT.of_rows(db, rows)
+        db.info.setdefault(PUBLISHED, []).extend(rows)

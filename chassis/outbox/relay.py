@@ -7,7 +7,6 @@ again. Any number of relays may run for a database; one of them is active (terms
 
 import asyncio
 from collections.abc import Sequence
-from time import monotonic
 
 import asyncpg
 import structlog
@@ -18,13 +17,15 @@ from chassis.database import OUTBOX_CHANNEL
 from chassis.events.avro import frame
 from chassis.events.record import EVENT_TYPES
 from chassis.events.registry import Registry, SchemaNotRegistered
+from chassis.outbox.one_by_one import send_one_by_one
 from chassis.outbox.outcome import Outgoing, Refused
 from chassis.outbox.producer import OrderedProducer
 from chassis.outbox.relay_connection import connect
-from chassis.outbox.relay_health import RelayHealth, measure
-from chassis.outbox.set_aside import UnknownEventType, retry_rows, set_rows_aside
+from chassis.outbox.relay_health import RelayHealth
+from chassis.outbox.set_aside import UnknownEventType, set_rows_aside
 from chassis.outbox.table import UnreadableHeaders, load_headers
-from chassis.outbox.terms import RENEW_SECONDS, become_active, renew
+from chassis.outbox.terms import become_active
+from chassis.outbox.upkeep import Upkeep
 
 BATCH = 1_000
 BATCH_BYTES = 2**23
@@ -32,10 +33,6 @@ POLL_SECONDS = 1.0
 """An idle relay looks for rows so often even if nothing wakes it."""
 STANDBY_SECONDS = 0.5
 RESTART_SECONDS = 1.0
-RETRY_ROWS_SECONDS = 30.0
-SEND_SECONDS = 6.0
-"""No message is produced later than this after the term was renewed. Kafka's client gives a message up after 10 s, so
-that all are given up before another relay can begin a term, 20 s after the renewal."""
 
 log = structlog.get_logger()
 
@@ -54,7 +51,6 @@ class Relay:
         self._registry = registry
         self._producer = OrderedProducer(kafka)
         self._awake = asyncio.Event()
-        self._renewed_at = self._retried_at = 0.0
 
     def wake(self) -> bool:
         """Makes this relay look for rows at once. Returns False if another process has the active relay."""
@@ -84,12 +80,11 @@ class Relay:
             log.info("relay_active", term=term)
             await connection.add_listener(OUTBOX_CHANNEL, lambda *_: self.wake())
             self._producer.connect()
-            self._renewed_at = 0.0
+            upkeep = Upkeep(connection, term, self._producer, self.health)
             while not stop.is_set():
                 self._awake.clear()
-                if monotonic() - self._renewed_at >= RENEW_SECONDS:
-                    await self._renew(connection, term)
-                may_have_more = await self._send_batch(connection, stop)
+                await upkeep.run_if_due()
+                may_have_more = await self._send_batch(connection, stop, upkeep.send_until)
                 self.health.succeeded()
                 if not may_have_more:
                     await _wait(POLL_SECONDS, self._awake)
@@ -98,14 +93,15 @@ class Relay:
             waking.cancel()
             connection.terminate()
 
-    async def _send_batch(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:
+    async def _send_batch(self, connection: asyncpg.Connection, stop: asyncio.Event, deadline: float) -> bool:
         """Sends the next rows and marks them. Returns True if more rows may be waiting."""
         rows = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES)
         if not rows:
             return False
         messages = await self._frame(rows)
-        deadline = self._renewed_at + SEND_SECONDS
         outcome = await asyncio.to_thread(self._producer.send, messages, stop, deadline)
+        if outcome.suspects and not outcome.failure:
+            await asyncio.to_thread(send_one_by_one, self._producer, messages, outcome, stop, deadline)
         if outcome.sent:
             columns = zip(*((row.id, row.partition, row.offset) for row in outcome.sent), strict=True)
             await connection.execute(MARK_SENT, *columns)
@@ -131,17 +127,6 @@ class Relay:
             return await self._registry.schema_id(EVENT_TYPES[type_name], version)
         except SchemaNotRegistered as error:
             return error
-
-    async def _renew(self, connection: asyncpg.Connection, term: int) -> None:
-        """Renews the term, measures the backlog, and retries rows that were set aside. Raises TermIsOver."""
-        now = monotonic()
-        await renew(connection, term)
-        self._renewed_at = now
-        backlog = await measure(connection)
-        self.health.measured(backlog)
-        if backlog.set_aside and now - self._retried_at > RETRY_ROWS_SECONDS:
-            self._retried_at = now
-            await retry_rows(connection, self._producer)
 
     async def _wake_on(self, stop: asyncio.Event) -> None:
         await stop.wait()

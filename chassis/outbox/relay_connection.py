@@ -1,4 +1,4 @@
-"""The relay's own connection to Postgres: every statement has a deadline, and a dead session ends by itself."""
+"""Opens the relay's own connection to Postgres, on which statements time out and dead sessions end by themselves."""
 
 import asyncpg
 from sqlalchemy.engine import make_url
@@ -7,14 +7,14 @@ CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 10.0
 
 SETTINGS = {
-    # Every statement looks rows up by key; without this, a planner that has no statistics yet reads the whole table.
+    # The statements look rows up by key; without this, a planner without statistics scans the whole table.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
-    # A lost mark means that a row is sent again, which is harmless; so no turn waits for the disk.
+    # No batch waits for the disk: if a mark is lost in a crash, its row is sent again, which is harmless.
     "synchronous_commit": "off",
-    # What a frozen relay, or one that was cut off, leaves behind in Postgres. An idle relay asks every second.
+    # End the session of a relay that is frozen or cut off. An idle relay sends a statement every second.
     "idle_session_timeout": "25s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -24,7 +24,7 @@ SETTINGS = {
 
 
 async def connect(database_url: str, service: str) -> asyncpg.Connection:
-    """`database_url` is SQLAlchemy's."""
+    """Connects; `database_url` is a URL of SQLAlchemy."""
     dsn = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     settings = SETTINGS | {"application_name": f"{service}-relay"}
     return await asyncpg.connect(

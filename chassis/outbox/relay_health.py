@@ -24,7 +24,7 @@ class Backlog:
 
 
 class RelayHealth:
-    """Is told by a relay how each attempt ended, and answers health checks and metrics."""
+    """The state of a relay for health checks and metrics, from the outcome of its last attempts."""
 
     def __init__(self, service: str) -> None:
         self._service = service

@@ -61,6 +61,19 @@ outbox = Table(
     Index("outbox_set_aside_key", "key", postgresql_where=text(REFUSED), postgresql_using="hash"),
 )
 
+WRITTEN_COLUMNS = (
+    "event_id",
+    "topic",
+    "type",
+    "aggregate_id",
+    "aggregate_version",
+    "key",
+    "payload",
+    "schema_version",
+    "headers",
+)
+"""The columns that are set when a row is written; the relay sets the others."""
+
 
 def dump_headers(headers: Headers) -> str:
     """Returns headers as JSON text for the column `headers`; latin-1 maps each byte to one character."""

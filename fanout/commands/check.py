@@ -1,4 +1,4 @@
-"""`fanout check`: do the migrations lead to the tables the code declares? Asked of a Postgres of its own."""
+"""`fanout check`: compares what the migrations create with the tables in the code, on a temporary Postgres."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ from fanout.local.stack_directory import StackDirectory
 from fanout.provision.databases import superuser
 from fanout.repository import services
 
-PASSWORD = "only-for-a-moment"
+PASSWORD = "temporary"
 PATIENCE_SECONDS = 30
 
 
@@ -45,7 +45,7 @@ async def differences(ports: Ports) -> list[tuple[str, object]]:
     from chassis.service import load
 
     found: list[tuple[str, object]] = []
-    await until_ready(ports)
+    await _until_ready(ports)
     async with superuser(ports.postgres, PASSWORD) as db:
         for name in services():
             await db.execute(f"CREATE DATABASE {name}")
@@ -58,7 +58,9 @@ async def differences(ports: Ports) -> list[tuple[str, object]]:
 @contextmanager
 def temporary_postgres() -> Iterator[Ports]:
     with tempfile.TemporaryDirectory(prefix="fanout-check-", ignore_cleanup_errors=True) as folder:
-        directory, ports = StackDirectory(Path(folder)), Ports(_free_port() - Ports(0).postgres)
+        with socket.create_server((HOST, 0)) as free:
+            ports = Ports(free.getsockname()[1] - Ports(0).postgres)
+        directory = StackDirectory(Path(folder))
         directory.logs.mkdir()
         postgres.prepare(directory, PASSWORD)
         with (directory.logs / "postgres.log").open("w") as log:
@@ -71,7 +73,7 @@ def temporary_postgres() -> Iterator[Ports]:
             stop.wipe(directory)
 
 
-async def until_ready(ports: Ports) -> None:
+async def _until_ready(ports: Ports) -> None:
     deadline = monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -81,10 +83,3 @@ async def until_ready(ports: Ports) -> None:
             if monotonic() > deadline:
                 raise ProcessFailed("postgres", f"did not become ready: {error}") from error
         await asyncio.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

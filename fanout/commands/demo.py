@@ -1,4 +1,4 @@
-"""`fanout demo`: start everything, sell, kill fraud, mend a message, and show that nothing was lost or doubled."""
+"""`fanout demo`: starts everything, places orders, kills fraud, corrects a message, and shows that nothing was lost."""
 
 import asyncio
 from time import monotonic
@@ -8,21 +8,14 @@ from uuid import UUID
 import typer
 from rich.console import Console
 
-from fanout.commands import up
-from fanout.demo.mending import mend_one
-from fanout.demo.outage import Outage, outage
-from fanout.demo.outcomes import outcomes
-from fanout.demo.scenario import Played, play
-from fanout.demo.ticker import Ticker
+from fanout.commands import order, up, verify
+from fanout.console import progress
 from fanout.errors import NotRunning
 from fanout.running import Addresses, running
-from fanout.timeline import table as timeline
-from fanout.timeline.history import history
-from fanout.verify import table as ledger
-from fanout.verify.audit import settle
-from fanout.verify.checkfile import discover
-from fanout.verify.report import Report
-from fanout.verify.snapshot import stated
+from fanout.scenario import Outage, Played, correct_one, outage, outcomes, play
+from fanout.verify.invariants import discover
+from fanout.verify.report import Report, settle
+from fanout.verify.snapshot import read_facts
 
 SETTLE_SECONDS = 90.0
 
@@ -31,14 +24,18 @@ Rate = Annotated[float, typer.Option(min=1, max=500, help="Orders per second.")]
 
 
 def command(orders: Orders = 1_000, rate: Rate = 100.0) -> None:
-    """Start everything, place orders, kill the fraud worker in the middle, mend a message, show what became of it all.
+    """Start everything, place orders, kill the fraud worker meanwhile, correct a truncated message, show the ledger.
 
     Leaves the system running. Exit code 0 only if the ledger holds.
 
     Example: fanout demo
     """
     began = monotonic()
-    addresses = _brought_up()
+    try:
+        addresses = running()
+    except NotRunning:
+        up.command()
+        addresses = running()
     console = Console(highlight=False, soft_wrap=True)
     holds = asyncio.run(_demo(addresses, orders, rate, console))
     console.print(
@@ -48,55 +45,17 @@ def command(orders: Orders = 1_000, rate: Rate = 100.0) -> None:
         raise typer.Exit(1)
 
 
-def _brought_up() -> Addresses:
-    try:
-        return running()
-    except NotRunning:
-        up.command()
-        return running()
-
-
 async def _demo(addresses: Addresses, orders: int, rate: float, console: Console) -> bool:
     console.print(f"{orders} customers order, {rate:g} a second; fraud is killed in the middle")
-    with Ticker(console) as ticker:
-        played = await play(addresses, orders, rate, ticker.tell)
-        await settle(addresses.databases, SETTLE_SECONDS, lambda now: ticker.tell(_waiting(now)))
-    silence = await outage(addresses.databases, played.killed_at)
-    await _show(addresses, played, silence, console)
-    console.print("\n[bold]a message that nobody can read[/]")
-    for line in (await mend_one(addresses)).lines():
+    with progress(console) as tell:
+        played = await play(addresses, orders, rate, tell)
+        await settle(addresses.databases, SETTLE_SECONDS, lambda now: tell(_in_flight(now)))
+    await _show(addresses, played, await outage(addresses.databases, played.killed_at), console)
+    console.print("\n[bold]a message that cannot be decoded[/]")
+    for line in await correct_one(addresses):
         console.print(line)
     report = await settle(addresses.databases, SETTLE_SECONDS)
-    ledger.show(report, console, checks=False)
-    _show_next_steps(addresses, console)
-    return report.holds and report.settled and played.load.complete
-
-
-def _waiting(report: Report) -> str:
-    late = [
-        f"{account.consumer} {len(account.on_the_way)}" for account in report.accounts if account.on_the_way
-    ]
-    return f"on the way: {', '.join(late)}"
-
-
-async def _show(addresses: Addresses, played: Played, silence: Outage | None, console: Console) -> None:
-    for line in played.load.lines():
-        console.print(line)
-    facts = await stated(addresses.databases, discover())
-    console.print("\n[bold]orders by outcome[/]")
-    for line in outcomes(played.load.order_ids, facts).lines():
-        console.print(line)
-    console.print(f"\n[bold]{silence or 'fraud has received nothing since it was killed'}[/]\n")
-    if example := _example(played, silence):
-        timeline.show(example, await history(addresses.databases, UUID(example)), console)
-
-
-def _example(played: Played, silence: Outage | None) -> str | None:
-    """An order that was confirmed without fraud tells the story best."""
-    return next(iter([*sorted(silence.unassessed if silence else ()), *played.load.order_ids]), None)
-
-
-def _show_next_steps(addresses: Addresses, console: Console) -> None:
+    verify.show(report, console, checks=False)
     console.print("\n[bold]look at it[/]")
     for service, url in addresses.apis.items():
         console.print(f"  {url}/docs  the API of {service}")
@@ -105,3 +64,26 @@ def _show_next_steps(addresses: Addresses, console: Console) -> None:
     console.print(
         "  fanout poison | kill WORKER | stop PROCESS | load --rate 100 --seconds 30s, then fanout verify --wait 60s"
     )
+    return report.holds and report.settled and played.load.complete
+
+
+def _in_flight(report: Report) -> str:
+    behind = [
+        f"{account.consumer} {len(account.in_flight)}" for account in report.accounts if account.in_flight
+    ]
+    return f"in flight: {', '.join(behind)}"
+
+
+async def _show(addresses: Addresses, played: Played, gap: Outage | None, console: Console) -> None:
+    for line in played.load.lines():
+        console.print(line)
+    facts = await read_facts(addresses.databases, discover())
+    console.print("\n[bold]orders by outcome[/]")
+    for outcome, count in outcomes(played.load.order_ids, facts).items():
+        if count:
+            console.print(f"{count:>6}  {outcome}")
+    console.print(f"\n[bold]{gap or 'fraud has received nothing since it was killed'}[/]\n")
+    # An order that was confirmed while fraud was dead tells the story best.
+    examples = [*sorted(gap.unassessed if gap else ()), *played.load.order_ids]
+    if examples:
+        order.show(examples[0], await order.timeline(addresses.databases, UUID(examples[0])), console)

@@ -1,20 +1,19 @@
-"""`fanout down`: stop everything; no process is left."""
+"""`fanout down`: stops every process of the stack."""
 
 from typing import Annotated
 
 import typer
 
 from fanout.console import say
+from fanout.local import stop
+from fanout.local.stack_directory import current
 
 
-def command(wipe: Annotated[bool, typer.Option("--wipe", help="Delete all data too.")] = False) -> None:
-    """Stop everything and wait until it is gone. Data stays, unless --wipe is given.
+def command(wipe: Annotated[bool, typer.Option("--wipe", help="Delete all data as well.")] = False) -> None:
+    """Stop every process and wait until all have ended. Data is kept, unless --wipe is given.
 
     Example: fanout down --wipe
     """
-    from fanout.local import stop
-    from fanout.local.stack_directory import current
-
     directory = current()
     if not directory.path.exists():
         say("nothing was running")

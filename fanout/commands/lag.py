@@ -1,29 +1,40 @@
-"""`fanout lag`: messages and seconds behind, per group and topic, and what each relay has still to send."""
+"""`fanout lag`: messages and seconds behind, per group and topic, and the rows that each relay has still to send."""
 
 import asyncio
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from itertools import groupby
-from time import time
-from typing import Annotated, Any
+from time import monotonic, time
+from typing import Any, NamedTuple
 
-import typer
-from confluent_kafka import KafkaException
-from rich import box
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from rich.console import Console
-from rich.table import Table
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.config import Broker
+from chassis.outbox.table import REFUSED
+from fanout.console import Json, print_json, table
+from fanout.databases import Databases, held_partitions, read_each
 from fanout.errors import Unreachable
-from fanout.held import held_partitions
-from fanout.kafka_reader import reader
-from fanout.lag.backlog import Backlog, backlogs
-from fanout.lag.broker import Gap, Place, gaps
-from fanout.lag.oldest import oldest
+from fanout.kafka_admin import Partition, admin_of, committed
+from fanout.kafka_reader import TIMEOUT, reader, record_ends
 from fanout.running import running
 
-Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+
+class Place(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+
+
+class Gap(NamedTuple):
+    """A group is `messages` behind in one partition; the first of them is at `first`."""
+
+    group: str
+    first: Place
+    messages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +49,21 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """`unreadable` are the records that groups stand at and whose headers cannot be read."""
+    """`unreadable` are the places of records at the head of a group's gap whose headers cannot be read."""
 
     lags: Sequence[Lag] = ()
     unreadable: Collection[Place] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Outbox rows that are not yet in Kafka, with the age of the oldest (None if there are none)."""
+
+    service: str
+    rows: int
+    seconds: float | None
+    set_aside: int
+    """Rows that cannot be sent."""
 
 
 def command(json_output: Json = False) -> None:
@@ -50,93 +72,174 @@ def command(json_output: Json = False) -> None:
     Example: fanout lag --json
     """
     addresses = running()
-    relays = asyncio.run(backlogs(addresses.databases))
+    relays, listening = asyncio.run(backlogs(addresses.databases))
     held = asyncio.run(held_partitions(addresses.databases))
-    measured, silence = _ask_kafka(addresses.broker, relays)
-    if json_output:
-        typer.echo(json.dumps(_as_json(measured, relays) | {"held_partitions": held}, indent=2))
-    else:
-        _show(measured, relays, Console())
-        for sentence in held:
-            typer.echo(sentence)
-    if silence is not None:
-        raise silence
-
-
-def _ask_kafka(kafka: Broker, relays: Iterable[Backlog]) -> tuple[Measurement, Unreachable | None]:
-    """What the databases say is shown also while Kafka is away."""
+    measured, unreachable = Measurement(), None
     try:
-        return measure(kafka, {pair for relay in relays for pair in relay.listening}), None
-    except Unreachable as error:
-        return Measurement(), error
+        measured = measure(addresses.broker, listening)
+    except Unreachable as error:  # what the databases say is shown all the same
+        unreachable = error
+    if json_output:
+        print_json(_as_json(measured, relays) | {"held_partitions": held})
+    else:
+        _show(measured, relays)
+        for sentence in held:
+            print(sentence)
+    if unreachable:
+        raise unreachable
 
 
 def measure(kafka: Broker, listening: Iterable[tuple[str, str]]) -> Measurement:
+    """`listening`: pairs of group and topic."""
     try:
         with reader(kafka) as consumer:
-            found = gaps(kafka, consumer, listening)
-            first = oldest(consumer, found)
-            return Measurement(summed(found, first.made, time()), first.unreadable)
+            found = _gaps(kafka, consumer, sorted(listening))
+            made, unreadable = _oldest(consumer, found)
+            return Measurement(summed(found, made, time()), unreadable)
     except KafkaException as error:
         raise Unreachable("Kafka", kafka.address) from error
 
 
+def _gaps(kafka: Broker, consumer: Consumer, listening: Sequence[tuple[str, str]]) -> list[Gap]:
+    """Returns the gap of each group in each partition of its topics."""
+    known = consumer.list_topics(timeout=TIMEOUT).topics
+    spans = {
+        (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT)
+        for topic in {topic for _, topic in listening} & known.keys()
+        for number in known[topic].partitions
+    }
+    positions = {group: committed(admin_of(kafka), group) for group in {group for group, _ in listening}}
+    found = [
+        gap(group, partition, positions[group].get(partition), *spans[partition])
+        for group, topic in listening
+        for partition in sorted(spans)
+        if partition[0] == topic
+    ]
+    return _without_control_records(consumer, found)
+
+
+def gap(group: str, partition: Partition, committed: int | None, start: int, end: int) -> Gap:
+    """A group that never committed is at the start. What lay before `start` was deleted by retention."""
+    position = start if committed is None else max(committed, start)
+    return Gap(group, Place(*partition, position), max(end - position, 0))
+
+
+def _without_control_records(consumer: Consumer, found: Sequence[Gap]) -> list[Gap]:
+    spans: dict[Partition, tuple[int, int]] = {}
+    for _, first, messages in found:
+        partition, end = (first.topic, first.partition), first.offset + messages
+        start, _ = spans.get(partition, (first.offset, end))
+        spans[partition] = min(start, first.offset), end
+    ends = record_ends(consumer, spans)
+    return [
+        Gap(group, first, max(ends[first.topic, first.partition] - first.offset, 0))
+        for group, first, _ in found
+    ]
+
+
+def _oldest(consumer: Consumer, gaps: Iterable[Gap]) -> tuple[Mapping[Place, float], Collection[Place]]:
+    """Returns the Unix time of each gap's first record, and those whose headers cannot be read.
+
+    Leaves out records that Kafka does not deliver in time.
+    """
+    made, unreadable = {}, []
+    for places in _rounds(gaps):
+        for place, message in _read(consumer, places):
+            try:
+                headers = message.headers() or []
+            except (SystemError, UnicodeDecodeError):  # raised by the client if a header name is not UTF-8
+                headers = None
+                unreadable.append(place)
+            made[place] = made_at(headers, message.timestamp()[1])
+    return made, unreadable
+
+
+def _rounds(gaps: Iterable[Gap]) -> list[set[Place]]:
+    """A consumer has one position in a partition, so each round asks for one offset of each."""
+    rounds: list[dict[Partition, Place]] = []
+    for place in sorted({gap.first for gap in gaps if gap.messages}):
+        where = place.topic, place.partition
+        free = next((chosen for chosen in rounds if where not in chosen), None)
+        if free is None:
+            rounds.append(free := {})
+        free[where] = place
+    return [set(chosen.values()) for chosen in rounds]
+
+
+def _read(consumer: Consumer, places: Collection[Place]) -> Iterator[tuple[Place, Message]]:
+    consumer.assign([TopicPartition(*place) for place in places])
+    asked = {(place.topic, place.partition): place for place in places}
+    deadline = monotonic() + TIMEOUT
+    while asked and monotonic() < deadline:
+        message = consumer.poll(0.2)
+        place = asked.pop((message.topic() or "", message.partition() or 0), None) if message else None
+        if message and place and not message.error():
+            yield place, message
+
+
+def made_at(headers: object, timestamp_ms: int) -> float:
+    """Returns the Unix time of `ce_time` (RFC 3339), or of the record if that is missing or no such time."""
+    ce_time = dict(headers).get("ce_time", b"") if isinstance(headers, list) else b""
+    try:
+        return datetime.fromisoformat((ce_time or b"").decode()).timestamp()
+    except ValueError:
+        return timestamp_ms / 1000
+
+
 def summed(found: Sequence[Gap], made: Mapping[Place, float], now: float) -> list[Lag]:
-    """One line per group and topic; `found` is sorted by them."""
-    lines = groupby(found, key=lambda gap: (gap.group, gap.first.topic))
-    return [_line(group, topic, list(of), made, now) for (group, topic), of in lines]
+    """Returns one lag per group and topic; `found` is sorted by them."""
+    lags = []
+    for (group, topic), gaps in groupby(found, key=lambda gap: (gap.group, gap.first.topic)):
+        behind = [gap for gap in gaps if gap.messages]
+        oldest = min((made[gap.first] for gap in behind if gap.first in made), default=None)
+        seconds = None if oldest is None else max(now - oldest, 0.0)
+        lags.append(Lag(group, topic, sum(gap.messages for gap in behind), seconds))
+    return lags
 
 
-def _line(group: str, topic: str, of: Sequence[Gap], made: Mapping[Place, float], now: float) -> Lag:
-    oldest = min((made[gap.first] for gap in of if gap.messages and gap.first in made), default=None)
-    return Lag(
-        group, topic, sum(gap.messages for gap in of), None if oldest is None else max(now - oldest, 0.0)
-    )
+async def backlogs(databases: Databases) -> tuple[list[Backlog], set[tuple[str, str]]]:
+    """Returns the backlog of every relay, and all pairs of group and topic."""
+    listening: set[tuple[str, str]] = set()
+
+    async def backlog(service: str, db: AsyncConnection) -> Backlog:
+        rows, seconds = (await db.execute(_UNSENT)).one()
+        listening.update((consumer, topic) for consumer, topic in await db.execute(_LISTENING))
+        return Backlog(service, rows, seconds, (await db.execute(_SET_ASIDE)).scalar_one())
+
+    return await read_each(databases, backlog), listening
 
 
 def _as_json(measured: Measurement, relays: Iterable[Backlog]) -> dict[str, Any]:
     return {
-        "groups": [
-            {"group": lag.group, "topic": lag.topic, "messages": lag.messages, "seconds": lag.seconds}
-            for lag in measured.lags
-        ],
+        "groups": [asdict(lag) for lag in measured.lags],
         "unreadable": [place._asdict() for place in measured.unreadable],
-        "relays": [
-            {
-                "service": relay.service,
-                "rows": relay.rows,
-                "seconds": relay.seconds,
-                "set_aside": relay.set_aside,
-            }
-            for relay in relays
-        ],
+        "relays": [asdict(relay) for relay in relays],
     }
 
 
-def _show(measured: Measurement, relays: Iterable[Backlog], console: Console) -> None:
-    groups = _table("group", "topic", "messages behind", "seconds behind")
-    for lag in measured.lags:
-        groups.add_row(lag.group, lag.topic, str(lag.messages), _age(lag.seconds))
-    outboxes = _table("relay", "", "rows not yet in Kafka", "age of the oldest", "cannot be sent")
-    for relay in relays:
-        outboxes.add_row(relay.service, "outbox", str(relay.rows), _age(relay.seconds), str(relay.set_aside))
-    for table in (groups, outboxes):
-        if table.row_count:
-            console.print(table)
+def _show(measured: Measurement, relays: Sequence[Backlog]) -> None:
+    console = Console()
+    if measured.lags:
+        rows = [(lag.group, lag.topic, lag.messages, _age(lag.seconds)) for lag in measured.lags]
+        console.print(table(("group", "topic", ">messages behind", ">seconds behind"), rows))
+    if relays:
+        headings = ("relay", ">rows not yet in Kafka", ">age of the oldest", ">cannot be sent")
+        lines = [(relay.service, relay.rows, _age(relay.seconds), relay.set_aside) for relay in relays]
+        console.print(table(headings, lines))
     for place in measured.unreadable:
-        console.print(
+        print(
             f"{place.topic}, partition {place.partition}: the headers of the record at offset {place.offset} "
-            "cannot be read, a consumer may be held up by it",
-            soft_wrap=True,
+            "cannot be read, a consumer may be held up by it"
         )
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number > 1 else "left")
-    return table
 
 
 def _age(seconds: float | None) -> str:
     return "0" if seconds is None else f"{seconds:.1f}"
+
+
+_LISTENING = text("SELECT DISTINCT consumer, topic FROM subscriptions")
+_UNSENT = text("""
+    SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float
+    FROM outbox WHERE published_at IS NULL AND set_aside_at IS NULL
+""")
+_SET_ASIDE = text(f"SELECT count(*) FROM outbox WHERE {REFUSED}")

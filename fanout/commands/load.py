@@ -1,16 +1,15 @@
-"""`fanout load`: customers for a running system."""
+"""`fanout load`: places orders on a running system at a steady rate."""
 
-import json
 from itertools import islice
 from typing import Annotated
 
 import typer
 import uvloop
 
+from fanout.console import Json, print_json
 from fanout.durations import seconds
 from fanout.errors import BadUsage
-from fanout.load.customers import PATIENCE, place_orders
-from fanout.load.mix import purchases
+from fanout.load import PATIENCE, place_orders, purchases
 from fanout.running import running
 
 Orders = Annotated[
@@ -18,17 +17,16 @@ Orders = Annotated[
 ]
 Rate = Annotated[float, typer.Option(min=0.1, max=2_000, help="Orders per second.")]
 Span = Annotated[
-    float | None, typer.Option("--seconds", parser=seconds, metavar="SPAN", help="Go on so long.")
+    float | None, typer.Option("--seconds", parser=seconds, metavar="SPAN", help="Place orders for so long.")
 ]
 Patient = Annotated[
     bool,
     typer.Option(
         "--patient",
-        help="Ask again, with the same Idempotency-Key, what is refused or gets no good answer: "
-        f"a refusal after its Retry-After, for {PATIENCE:.0f} s.",
+        help="Repeat refused and failed requests with the same Idempotency-Key, a refused one after its "
+        f"Retry-After, for {PATIENCE:.0f} s.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 Seed = Annotated[int, typer.Option(help="The same seed buys the same things.")]
 
 
@@ -49,14 +47,13 @@ def command(
     Example: fanout load --rate 100 --seconds 30s --patient
     """
     if orders is not None and span is not None:
-        raise BadUsage("--orders and --seconds exclude each other")
+        raise BadUsage("--orders and --seconds exclude each other: give one of them")
     count = orders or (300 if span is None else max(round(span * rate), 1))
     wanted = list(islice(purchases(seed), count))
     report = uvloop.run(place_orders(running().apis, wanted, rate, patient=patient))
     if json_output:
-        typer.echo(json.dumps(report.as_json(), indent=2))
+        print_json(report.as_json())
     else:
-        for line in report.lines():
-            typer.echo(line)
+        print(*report.lines(), sep="\n")
     if not report.complete:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`fanout logs`: what the processes wrote."""
+"""`fanout logs`: the last lines that processes wrote, and new ones as they are written."""
 
 import time
 from pathlib import Path
@@ -17,10 +17,10 @@ def command(
     service: Annotated[
         str, typer.Argument(help="A process (fraud-worker) or a service (fraud); default: all.")
     ] = "",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what is written.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing new lines.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 20,
 ) -> None:
-    """Print the last lines of the logs; they stay when the stack is stopped.
+    """Print the last lines of the logs; logs are kept when the stack is stopped.
 
     Example: fanout logs orders -f
     """
@@ -37,14 +37,11 @@ def _names(directory: StackDirectory, service: str) -> list[str]:
     known = sorted(file.stem for file in directory.logs.glob("*.log"))
     if not known:
         raise NotRunning
-    wanted = [name for name in known if not service or _belongs(name, service)]
+    own = (service, f"{service}-api")
+    wanted = [name for name in known if not service or name in own or name.startswith(f"{service}-worker")]
     if not wanted:
         raise UnknownProcess(service, known)
     return wanted
-
-
-def _belongs(name: str, service: str) -> bool:
-    return name in (service, f"{service}-api") or name.startswith(f"{service}-worker")
 
 
 def _follow(directory: StackDirectory, names: list[str], width: int) -> None:
@@ -58,7 +55,7 @@ def _follow(directory: StackDirectory, names: list[str], width: int) -> None:
 
 
 def read_from(file: Path, position: int) -> tuple[str, int]:
-    """Whole lines only; a file that became shorter was rotated and is read from its start."""
+    """Returns whole lines and the position after them; a file that became shorter is read from its start."""
     if not file.exists():
         return "", 0
     start = position if file.stat().st_size >= position else 0

@@ -1,27 +1,56 @@
-"""`fanout mailbox`: what arrived at the local mail server, and how slow that server is told to be."""
+"""`fanout mailbox`: the e-mails that arrived at the local mail server, read from its Maildir, and its delay."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from email.header import decode_header, make_header
+from email.message import Message
+from email.parser import BytesParser
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fanout.console import say
+from fanout.console import Json, counted, print_json, say
 from fanout.durations import seconds
 from fanout.errors import NotRunning
 from fanout.local.smtp_server import delay_seconds
 from fanout.local.stack_directory import StackDirectory, current, write_private
-from fanout.mailbox.arrivals import Mail, arrivals
 
-Order = Annotated[str | None, typer.Option("--order", metavar="ID", help="Only what is about this order.")]
-Customer = Annotated[str | None, typer.Option("--to", metavar="CUSTOMER", help="Only what went to them.")]
+Order = Annotated[str | None, typer.Option("--order", metavar="ID", help="Only e-mails about this order.")]
+Customer = Annotated[
+    str | None, typer.Option("--to", metavar="CUSTOMER", help="Only e-mails to this customer.")
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Show the newest so many.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")]
 Delay = Annotated[
     float | None,
-    typer.Option("--delay", parser=seconds, metavar="SPAN", help="Take so long for each mail; 0 ends it."),
+    typer.Option(
+        "--delay", parser=seconds, metavar="SPAN", help="Let the server take so long for each; 0 ends it."
+    ),
 ]
+
+# https://cr.yp.to/proto/maildir.html: seconds, microseconds, process and its counter name a file.
+_NAME = re.compile(r"(\d+)\.M(\d+)P\d+Q(\d+)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """`is_repeat`: another e-mail with this Message-ID had arrived before."""
+
+    arrived_at: datetime
+    to: str
+    subject: str
+    message_id: str
+    order_id: str
+    is_repeat: bool
+
+    def __str__(self) -> str:
+        """One line, however long, so that it can be searched."""
+        mark = "  (repeat)" if self.is_repeat else ""
+        return (
+            f"{self.arrived_at:%Y-%m-%d %H:%M:%S}  {self.to:<30}  {self.subject:<26}  {self.message_id}{mark}"
+        )
 
 
 def command(
@@ -36,50 +65,71 @@ def command(
     Example: fanout mailbox --to customer-001
     Example: fanout mailbox --delay 750ms
     """
+    directory = current()
     if delay is not None:
-        set_delay(current(), delay)
+        set_delay(directory, delay)
         return
-    found = [mail for mail in arrivals(current().mail) if mail.is_about(order) and mail.is_to(to)]
+    found = [
+        mail
+        for mail in arrivals(directory.mail)
+        if order in (None, mail.order_id) and to in (None, mail.to, mail.to.rpartition("@")[0])
+    ]
+    shown, repeated = found[-limit:], sum(mail.is_repeat for mail in found)
     if json_output:
-        print(json.dumps(_as_json(found, limit), indent=2))
+        print_json({"messages": list(map(asdict, shown)), "count": len(found), "repeated": repeated})
         return
-    if slow := delay_seconds(current().mail_delay):
+    if slow := delay_seconds(directory.mail_delay):
         say(f"the mail server takes {slow * 1000:.0f} ms for each mail: fanout mailbox --delay 0")
-    for mail in found[-limit:]:
-        print(_line(mail))
-    print(summary(found, limit, is_filtered=bool(order or to)))
+    for mail in shown:
+        print(mail)
+    if found:
+        older = f", the newest {limit} are shown" if len(found) > limit else ""
+        print(f"{counted(len(found), 'message')}, {repeated} repeated{older}")
+    else:
+        print("no such message has arrived" if order or to else "no message has arrived")
 
 
-def set_delay(home: StackDirectory, delay: float) -> None:
-    """Takes effect with the next mail."""
-    if not home.path.exists():
+def set_delay(directory: StackDirectory, delay: float) -> None:
+    """Takes effect with the next e-mail."""
+    if not directory.path.exists():
         raise NotRunning
     if delay == 0:
-        home.mail_delay.unlink(missing_ok=True)
-        say("the mail server takes mails at once")
+        directory.mail_delay.unlink(missing_ok=True)
+        say("the mail server takes each mail at once")
         return
-    write_private(home.mail_delay, f"{delay * 1000:.0f}\n")
+    write_private(directory.mail_delay, f"{delay * 1000:.0f}\n")
     say(f"the mail server takes {delay * 1000:.0f} ms for each mail")
 
 
-def summary(found: Sequence[Mail], limit: int, is_filtered: bool) -> str:
-    if not found:
-        return "nothing like that has arrived" if is_filtered else "nothing has arrived"
-    older = f", the newest {limit} are shown" if len(found) > limit else ""
-    word = "message" if len(found) == 1 else "messages"
-    return f"{len(found)} {word}, {_repeats(found)} repeated{older}"
+def arrivals(folder: Path) -> list[Mail]:
+    """Returns the e-mails of a Maildir, oldest first; none if the folder does not exist."""
+    files = sorted((folder / "new").glob("*"), key=_arrival)
+    return list(_mails(files))
 
 
-def _as_json(found: Sequence[Mail], limit: int) -> dict[str, object]:
-    shown = [asdict(mail) | {"arrived_at": mail.arrived_at.isoformat()} for mail in found[-limit:]]
-    return {"messages": shown, "count": len(found), "repeated": _repeats(found)}
+def _arrival(file: Path) -> tuple[int, ...]:
+    found = _NAME.match(file.name)
+    return tuple(map(int, found.groups())) if found else (0, 0, 0)
 
 
-def _repeats(found: Sequence[Mail]) -> int:
-    return sum(mail.is_repeat for mail in found)
+def _mails(files: Sequence[Path]) -> Iterator[Mail]:
+    seen: set[str] = set()
+    for file in files:
+        with file.open("rb") as opened:
+            headers = BytesParser().parse(opened, headersonly=True)
+        seconds, microseconds, _ = _arrival(file)
+        message_id = _text(headers, "Message-ID")
+        yield Mail(
+            arrived_at=datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds),
+            to=_text(headers, "To"),
+            subject=str(make_header(decode_header(_text(headers, "Subject")))),
+            message_id=message_id,
+            order_id=_text(headers, "X-Order-ID"),
+            is_repeat=bool(message_id) and message_id in seen,
+        )
+        seen.add(message_id)
 
 
-def _line(mail: Mail) -> str:
-    """One mail, one line, however long, so that it can be searched."""
-    mark = "  (repeat)" if mail.is_repeat else ""
-    return f"{mail.arrived_at:%Y-%m-%d %H:%M:%S}  {mail.to:<30}  {mail.subject:<26}  {mail.message_id}{mark}"
+def _text(headers: Message, name: str) -> str:
+    """Returns a header's value on one line, "" if there is none."""
+    return " ".join(str(headers.get(name, "")).split())

@@ -1,27 +1,23 @@
-"""`fanout outbox`: the outbox rows that cannot be sent: look at them, have them tried again, or discard them."""
+"""`fanout outbox`: list and show outbox rows that cannot be sent, send them again, or discard them."""
 
 import asyncio
 import getpass
-import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-from sqlalchemy import Row, text
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.outbox.table import REFUSED, load_headers
-from fanout.databases import session, snapshot
-from fanout.dlq.report import printable
+from fanout.console import Json, counted, print_json, printable, table
+from fanout.databases import Databases, read_each, session, snapshot
 from fanout.errors import BadUsage, FanoutError, UnknownService
 from fanout.running import running
 
 command = typer.Typer(
-    no_args_is_help=True, help="Deal with outbox rows that cannot be sent: look, try again, or discard."
+    no_args_is_help=True, help="List, show, send again or discard outbox rows that cannot be sent."
 )
 
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Whose outbox.", show_default=False)]
@@ -31,7 +27,6 @@ Ids = Annotated[
 All = Annotated[bool, typer.Option("--all", help="Every row of this outbox that cannot be sent.")]
 Why = Annotated[str, typer.Option("--why", help="The reason; it is kept.", show_default=False)]
 Who = Annotated[str | None, typer.Option("--who", help="Who decides that; default: you.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 COLUMNS = (
     "id, event_id, topic, type, aggregate_id, created_at, published_at, set_aside_at, error_type, error_message, "
@@ -59,9 +54,10 @@ def ls(
     """
     found = asyncio.run(_listed(_databases(service)))
     if json_output:
-        print(json.dumps({"rows": found}, indent=2))
+        print_json({"rows": found})
     elif found:
-        Console(highlight=False).print(_table(found))
+        headings = ("service", ">id", "topic", "what", "set aside (UTC)", "reason")
+        Console(highlight=False).print(table(headings, map(_cells, found), unbroken=("id",)))
     else:
         print("every row can be sent")
 
@@ -78,7 +74,7 @@ def show(
     """
     row = asyncio.run(_shown(service, row_id))
     if json_output:
-        print(json.dumps(row, indent=2))
+        print_json(row)
         return
     for name, value in row.items():
         print(printable(f"{name}: {'-' if value is None else value}"))
@@ -86,26 +82,26 @@ def show(
 
 @command.command()
 def retry(service: Service, ids: Ids = None, everything: All = False) -> None:
-    """Have rows sent after all, once the cause is mended. What still cannot be sent is set aside again.
+    """Send rows again, once the cause is removed. Rows that still cannot be sent are set aside again.
 
     Example: fanout outbox retry orders 1042
     """
     done = asyncio.run(_decide(service, RETRY, ids, everything, {}))
-    print(f"handed to the relay again: {_counted(done)}")
+    print(f"handed to the relay again: {counted(len(done), 'row')}")
 
 
 @command.command()
 def discard(service: Service, ids: Ids = None, *, why: Why, who: Who = None, everything: All = False) -> None:
-    """Give rows up: no consumer ever hears of them, later events of the same key are sent, your reason is kept.
+    """Discard rows: no consumer receives them, later events of the same key are sent, your reason is kept.
 
     Example: fanout outbox discard orders 1042 --why "a test order of 3 MB"
     """
-    decided = {"who": who or getpass.getuser(), "why": why}
-    done = asyncio.run(_decide(service, DISCARD, ids, everything, decided))
-    print(f"discarded: {_counted(done)}")
+    reason = {"who": who or getpass.getuser(), "why": why}
+    done = asyncio.run(_decide(service, DISCARD, ids, everything, reason))
+    print(f"discarded: {counted(len(done), 'row')}")
 
 
-def _databases(service: str | None) -> Mapping[str, str]:
+def _databases(service: str | None) -> Databases:
     databases = running().databases
     if service is None:
         return databases
@@ -114,12 +110,11 @@ def _databases(service: str | None) -> Mapping[str, str]:
     return {service: databases[service]}
 
 
-async def _listed(databases: Mapping[str, str]) -> list[dict[str, Any]]:
-    found = []
-    for service, url in databases.items():
-        async with snapshot(service, url) as db:
-            found += [{"service": service} | _plain(row) for row in await db.execute(LIST)]
-    return found
+async def _listed(databases: Databases) -> list[dict[str, Any]]:
+    async def rows(service: str, db: AsyncConnection) -> list[dict[str, Any]]:
+        return [{"service": service, **row._mapping} for row in await db.execute(LIST)]
+
+    return [row for found in await read_each(databases, rows) for row in found]
 
 
 async def _shown(service: str, row_id: int) -> dict[str, Any]:
@@ -128,17 +123,21 @@ async def _shown(service: str, row_id: int) -> dict[str, Any]:
         row = (await db.execute(SHOW, {"id": row_id})).one_or_none()
     if row is None:
         raise FanoutError(f"the outbox of {service} has no row {row_id}: fanout outbox ls {service}")
-    return {"service": service} | _plain(row) | {"headers": _headers(row.headers)}
+    return {"service": service, **row._mapping, "headers": _headers(row.headers)}
 
 
 async def _decide(
-    service: str, statement: Any, ids: Sequence[int] | None, everything: bool, decided: Mapping[str, str]
+    service: str,
+    statement: TextClause,
+    ids: Sequence[int] | None,
+    everything: bool,
+    reason: Mapping[str, str],
 ) -> list[int]:
-    """All rows or none: nothing is decided about any if one of them is not set aside."""
+    """Changes all rows or none: none if one of them is not set aside."""
     if bool(ids) == everything:
         raise BadUsage("which rows? give their ids, or --all for every row that cannot be sent")
     [(_, url)] = _databases(service).items()
-    values = {"ids": list(ids or ()), "everything": everything, **decided}
+    values = {"ids": list(ids or ()), "everything": everything, **reason}
     async with session(service, url) as db, db.begin():
         done = sorted((await db.execute(statement, values)).scalars())
         if missing := sorted(set(ids or ()) - set(done)):
@@ -147,16 +146,6 @@ async def _decide(
                 f"fanout outbox ls {service}"
             )
     return done
-
-
-def _plain(row: Row[Any]) -> dict[str, Any]:
-    return {name: _json(value) for name, value in row._mapping.items()}
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value if value is None or isinstance(value, int) else str(value)
 
 
 def _headers(stored: str) -> Any:
@@ -168,28 +157,14 @@ def _headers(stored: str) -> Any:
         return stored
 
 
-def _table(found: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("service")
-    table.add_column("id", justify="right", no_wrap=True)
-    for heading in ("topic", "what", "set aside (UTC)", "reason"):
-        table.add_column(heading)
-    for row in found:
-        what = (
-            f"{row['type']} of {row['aggregate_id']}" if row["aggregate_id"] else row["type"] or "a message"
-        )
-        reason = f"{row['error_type']}: {row['error_message']}"
-        cells = (
-            row["service"],
-            row["id"],
-            row["topic"],
-            what,
-            row["set_aside_at"][:19].replace("T", " "),
-            reason,
-        )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    return table
-
-
-def _counted(done: Sequence[int]) -> str:
-    return f"{len(done)} {'row' if len(done) == 1 else 'rows'}"
+def _cells(row: Mapping[str, Any]) -> Iterable[object]:
+    what = f"{row['type']} of {row['aggregate_id']}" if row["aggregate_id"] else row["type"] or "a message"
+    set_aside = f"{row['set_aside_at']:%Y-%m-%d %H:%M:%S}"
+    return (
+        row["service"],
+        row["id"],
+        row["topic"],
+        what,
+        set_aside,
+        f"{row['error_type']}: {row['error_message']}",
+    )

@@ -1,41 +1,98 @@
-"""`fanout poison`: an order whose reservation orders cannot read, for you to find and mend."""
+"""`fanout poison`: a bug makes inventory publish one truncated message; orders parks it as a dead letter."""
 
 import asyncio
-import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Any
 
-from fanout.console import say
-from fanout.errors import FanoutError
-from fanout.load.customers import place_orders
-from fanout.load.mix import purchases
-from fanout.poison.cut import cut_in_half
-from fanout.running import Addresses, running
+import asyncpg
+from fastavro import schemaless_reader
+from sqlalchemy.engine import make_url
 
-CUT_SECONDS = 30
+from fanout.console import print_json, say
+from fanout.errors import FanoutError, Unreachable
+from fanout.load import place_orders, purchases
+from fanout.running import Addresses, running
+from schemas import StockReserved
+from schemas.files import parsed_schema
+
+TRUNCATION_SECONDS = 30
+CHANNEL = "truncated"
 
 
 def command() -> None:
-    """Cut one message of inventory in half, as a producer with a bug would: orders parks it, and one order waits.
+    """Truncate one message of inventory, as a producer with a bug would: orders parks it, and one order waits.
 
-    The message as it should have been goes to standard output; that is what mends it.
+    Prints the whole message on standard output: it is the correction.
 
     Example: fanout poison > whole.json && fanout dlq ls
     """
     whole = asyncio.run(poison(running()))
-    print(json.dumps(whole, indent=2))
-    say(f"order {whole['order_id']} waits for a StockReserved that was cut in half: fanout dlq ls")
+    print_json(whole)
+    say(f"order {whole['order_id']} waits for a StockReserved that was truncated: fanout dlq ls")
 
 
 async def poison(addresses: Addresses) -> dict[str, Any]:
-    """The message that was cut, as it should have been. It is an order of our own, unless others order just now."""
+    """Places an order and returns the message that was truncated: its own, or one of an order placed just then."""
     one_mug = next(purchase for purchase in purchases(seed=2) if purchase.kind == "card")
-    async with cut_in_half(addresses.databases["inventory"]) as whole:
+    async with _truncation(addresses.databases["inventory"]) as whole:
         placed = await place_orders(addresses.apis, [one_mug], rate=1, patient=True)
         if not placed.complete:
             raise FanoutError(f"no order could be placed to poison: {'; '.join(placed.lines())}")
         try:
-            return await asyncio.wait_for(whole, CUT_SECONDS)
+            return await asyncio.wait_for(whole, TRUNCATION_SECONDS)
         except TimeoutError:
             raise FanoutError(
-                f"inventory has reserved nothing for {CUT_SECONDS} s, so nothing was cut: fanout status"
+                f"inventory reserved nothing for {TRUNCATION_SECONDS} s, so nothing was truncated: fanout status"
             ) from None
+
+
+@asynccontextmanager
+async def _truncation(inventory_url: str) -> AsyncIterator[asyncio.Future[dict[str, Any]]]:
+    """Truncates the next StockReserved that inventory writes to its outbox; the future is the whole message."""
+    place = make_url(inventory_url).set(drivername="postgresql")
+    try:
+        db = await asyncpg.connect(
+            place.render_as_string(hide_password=False), timeout=5, server_settings=TIMEOUTS
+        )
+    except OSError as error:
+        raise Unreachable("the database of inventory", f"{place.host}:{place.port}") from error
+    whole: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    def receive(_: object, __: int, ___: str, payload: object) -> None:
+        if not whole.done():
+            schema = parsed_schema(StockReserved)
+            record: Any = schemaless_reader(BytesIO(bytes.fromhex(str(payload))), schema, None)
+            whole.set_result(dict(record))
+
+    await db.add_listener(CHANNEL, receive)
+    try:
+        await db.execute(ARM)
+        yield whole
+    finally:
+        await db.execute(DISARM)
+        await db.close()
+
+
+# The trigger sends the whole payload to the channel, in the transaction that truncates it.
+ARM = f"""
+    DROP SEQUENCE IF EXISTS truncations;
+    CREATE SEQUENCE truncations;
+    CREATE OR REPLACE FUNCTION {CHANNEL}() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF nextval('truncations') = 1 THEN
+            PERFORM pg_notify('{CHANNEL}', encode(NEW.payload, 'hex'));
+            NEW.payload := substring(NEW.payload FROM 1 FOR length(NEW.payload) / 2);
+        END IF;
+        RETURN NEW;
+    END $$;
+    CREATE OR REPLACE TRIGGER {CHANNEL} BEFORE INSERT ON outbox
+        FOR EACH ROW WHEN (NEW.type = '{StockReserved.NAME}') EXECUTE FUNCTION {CHANNEL}();
+"""
+DISARM = f"""
+    DROP TRIGGER IF EXISTS {CHANNEL} ON outbox;
+    DROP FUNCTION IF EXISTS {CHANNEL}();
+    DROP SEQUENCE IF EXISTS truncations;
+"""
+TIMEOUTS = {"lock_timeout": "60s", "statement_timeout": "60s"}

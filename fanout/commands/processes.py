@@ -1,16 +1,17 @@
-"""`fanout stop`, `start` and `kill`: break one process of the running stack, and mend it."""
+"""`fanout stop`, `start` and `kill`: stop, start or kill single processes of the running stack."""
 
 import os
 import signal
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fanout.console import say
 from fanout.errors import BadUsage, FanoutError, UnknownProcess
-
-if TYPE_CHECKING:
-    from fanout.local.supervisor import Supervisor
+from fanout.local.stack_directory import current
+from fanout.local.start import probe_of
+from fanout.local.supervisor import Supervisor
+from fanout.local.topology import StackSpec
 
 Names = Annotated[
     list[str], typer.Argument(help="Processes as fanout status names them.", show_default=False)
@@ -31,9 +32,6 @@ def start(names: Names) -> None:
 
     Example: fanout start kafka
     """
-    from fanout.local.start import probe_of
-    from fanout.local.topology import StackSpec
-
     supervisor, spec = _supervisor(names), StackSpec.of_running()
     for name in names:
         supervisor.start(name)
@@ -46,7 +44,7 @@ def kill(
     name: Annotated[str, typer.Argument(help="A process as fanout status names it.", show_default=False)],
     signal_name: Annotated[str, typer.Option("--signal", help="KILL, TERM, STOP, CONT, ...")] = "KILL",
 ) -> None:
-    """Send a signal to a process; one that ends by it is started again by its supervisor.
+    """Send a signal to a process; if that ends it, its supervisor starts it again.
 
     Example: fanout kill fraud-worker
     """
@@ -62,14 +60,11 @@ def signal_number(name: str) -> signal.Signals:
     try:
         return signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
     except KeyError:
-        raise BadUsage(f"no signal is called {name}") from None
+        raise BadUsage(f"no signal is called {name}: write KILL, TERM, STOP or CONT") from None
 
 
-def _supervisor(names: list[str]) -> "Supervisor":
-    """The running stack's, which knows all these processes."""
-    from fanout.local.stack_directory import current
-    from fanout.local.supervisor import Supervisor
-
+def _supervisor(names: list[str]) -> Supervisor:
+    """Returns the running stack's supervisor; raises UnknownProcess for a name that it does not know."""
     supervisor = Supervisor(current())
     known = [state.name for state in supervisor.states()]
     for name in names:

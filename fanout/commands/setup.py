@@ -1,14 +1,14 @@
-"""`fanout setup`: create what is missing in the running servers, or remove what is left over, and say what was."""
+"""`fanout setup`: creates what is missing in the running servers, or removes what belongs to no service."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fanout.console import say
 from fanout.errors import BadUsage
-
-if TYPE_CHECKING:
-    from fanout.local.topology import StackSpec
+from fanout.local.topology import StackSpec
+from fanout.provision import steps
+from fanout.provision.prune import remove_orphans
 
 
 def command(
@@ -23,22 +23,12 @@ def command(
 
     Example: fanout setup
     """
-    from fanout.local.topology import StackSpec
-
     if yes and not prune:
         raise BadUsage("--yes answers what --prune asks: fanout setup --prune --yes")
     spec = StackSpec.of_running()
     if prune:
-        from fanout.provision.prune import remove_orphans
-
         remove_orphans(spec, yes)
-    else:
-        _create(spec)
-
-
-def _create(spec: "StackSpec") -> None:
-    from fanout.provision import steps
-
+        return
     spec.write_addresses()
     all_steps = steps.make_databases, steps.migrate, steps.make_topics, steps.register_contracts
     changes = [change for step in all_steps for change in step(spec.servers())]

@@ -1,20 +1,16 @@
-"""`fanout status`: what runs, since when, how often it was restarted, and the memory it takes."""
+"""`fanout status`: the processes of the stack, their uptime, restarts and memory."""
 
-import json
 import time
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from datetime import timedelta
 
-import typer
 from rich.console import Console
-from rich.table import Table
 
+from fanout.console import Json, print_json, table
 from fanout.errors import NotRunning
 from fanout.local import memory
 from fanout.local.stack_directory import current
 from fanout.local.supervisor import State, Supervisor, starts
-
-MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -27,22 +23,30 @@ class Row:
     memory_bytes: int
 
 
-def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
+def command(json_output: Json = False) -> None:
     """Show each process with state, pid, uptime, restarts and memory, and the sum of the memory.
 
     Example: fanout status --json
     """
-    show(rows(), as_json)
-
-
-def show(found: list[Row], as_json: bool) -> None:
+    found = rows()
     total = sum(row.memory_bytes for row in found)
-    if as_json:
-        print(json.dumps({"processes": [asdict(row) for row in found], "memory_bytes": total}, indent=2))
+    if json_output:
+        print_json({"processes": [asdict(row) for row in found], "memory_bytes": total})
         return
-    Console(highlight=False).print(_table(found, total))
+    lines: list[tuple[object, ...]] = [
+        (
+            row.process,
+            row.state,
+            row.pid or "-",
+            timedelta(seconds=row.uptime_seconds),
+            row.restarts,
+            _mb(row.memory_bytes),
+        )
+        for row in found
+    ]
+    lines.append(("sum", "", "", "", sum(row.restarts for row in found), _mb(total)))
+    headings = ("process", "state", ">pid", ">uptime", ">restarts", ">memory")
+    Console(highlight=False).print(table(headings, lines, unbroken=("process",)))
 
 
 def rows() -> list[Row]:
@@ -52,49 +56,20 @@ def rows() -> list[Row]:
         raise NotRunning
     counts = starts(directory)
     pid = supervisor.pid()
-    itself = Row(
-        "supervisord",
-        "RUNNING",
-        pid,
-        _seconds_since(directory.supervisor_pid.stat().st_mtime),
-        0,
-        memory.of_one(pid),
-    )
+    uptime = _seconds_since(directory.supervisor_pid.stat().st_mtime)
+    itself = Row("supervisord", "RUNNING", pid, uptime, 0, memory.of_one(pid))
     return [*(_row(state, counts[state.name]) for state in supervisor.states()), itself]
 
 
-def _row(state: State, count: int) -> Row:
+def _row(state: State, starts: int) -> Row:
     uptime = _seconds_since(state.since) if state.is_alive else 0
     used = memory.of_tree(state.pid) if state.pid else 0
-    return Row(state.name, state.state, state.pid or None, uptime, max(count - 1, 0), used)
+    return Row(state.name, state.state, state.pid or None, uptime, max(starts - 1, 0), used)
 
 
-def _seconds_since(moment: float) -> int:
-    return max(int(time.time() - moment), 0)
-
-
-def _table(found: list[Row], total: int) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("process")
-    table.add_column("state")
-    for title in ("pid", "uptime", "restarts", "memory"):
-        table.add_column(title, justify="right")
-    for row in found:
-        table.add_row(
-            row.process,
-            row.state,
-            *map(str, (row.pid or "-", _duration(row.uptime_seconds), row.restarts)),
-            _mb(row.memory_bytes),
-        )
-    table.add_row("sum", "", "", "", str(sum(row.restarts for row in found)), _mb(total), style="bold")
-    return table
-
-
-def _duration(seconds: int) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+def _seconds_since(timestamp: float) -> int:
+    return max(int(time.time() - timestamp), 0)
 
 
 def _mb(size: int) -> str:
-    return f"{size / MEGABYTE:.0f} MB"
+    return f"{size / 1_000_000:.0f} MB"

@@ -1,4 +1,4 @@
-"""`fanout up`: start everything in the background and return when it is ready."""
+"""`fanout up`: starts the whole stack in the background and returns when it is ready."""
 
 import time
 from typing import Annotated
@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from fanout.console import say
+from fanout.local.stack_directory import current
+from fanout.local.start import bring_up
+from fanout.local.topology import StackSpec
 
 
 def command(
@@ -19,10 +22,6 @@ def command(
 
     Example: FANOUT_PORT_BASE=9000 fanout up
     """
-    from fanout.local.stack_directory import current
-    from fanout.local.start import bring_up
-    from fanout.local.topology import StackSpec
-
     began = time.monotonic()
     with current().locked():
         bring_up(StackSpec.to_start(), owner_pid)

@@ -1,45 +1,129 @@
-"""`fanout verify`: is every published event applied, once, by everyone who listens?"""
+"""`fanout verify`: the ledger. Is every published event applied, once, by every consumer that subscribes to it?"""
 
 import asyncio
-import json
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
+from fanout.console import Json, print_json, some
+from fanout.databases import held_partitions
 from fanout.durations import seconds
-from fanout.held import held_partitions
 from fanout.running import running
-from fanout.verify.audit import audit, settle
-from fanout.verify.report import Report, as_json
-from fanout.verify.table import show
+from fanout.verify.invariants import Verdict
+from fanout.verify.reconcile import Account
+from fanout.verify.records import latest
+from fanout.verify.report import Report, as_json, audit, settle
 
 Wait = Annotated[
     float | None,
-    typer.Option(
-        parser=seconds, metavar="SPAN", help="Wait until nothing is on the way, at most so long: 60s, 2m."
-    ),
+    typer.Option(parser=seconds, metavar="SPAN", help="Wait until nothing is in flight, at most 60s, 2m."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the ledger as JSON.")]
 
 
 def command(wait: Wait = None, json_output: Json = False) -> None:
-    """Read the ledger from the databases; exit 1 if anything is lost, applied twice, violated or unreadable.
+    """Print the ledger, read from the databases; exit 1 if anything is lost, applied twice, violated or unreadable.
 
     Example: fanout verify --wait 60s
     """
-    report = asyncio.run(_report(wait))
-    held = asyncio.run(held_partitions(running().databases))
+    databases = running().databases
+    report = asyncio.run(audit(databases) if wait is None else settle(databases, wait))
+    held = asyncio.run(held_partitions(databases))
     if json_output:
-        typer.echo(json.dumps(as_json(report) | {"held_partitions": held}, indent=2))
+        print_json(as_json(report) | {"held_partitions": held})
     else:
         show(report, Console())
         for sentence in held:
-            typer.echo(sentence)
+            print(sentence)
     if held or not report.holds or (wait is not None and not report.settled):
         raise typer.Exit(1)
 
 
-async def _report(wait: float | None) -> Report:
-    databases = running().databases
-    return await audit(databases) if wait is None else await settle(databases, wait)
+def show(report: Report, console: Console, checks: bool = True) -> None:
+    """`checks` also lists the checks that hold, one a line."""
+    console.print(_accounts(report.accounts))
+    for line in _findings(report):
+        console.print(line, highlight=False, soft_wrap=True)
+    for verdict in report.verdicts:
+        if checks or verdict.offenders or verdict.pending:
+            console.print(_verdict(verdict), highlight=False, soft_wrap=True)
+    violated = sum(bool(verdict.offenders) for verdict in report.verdicts)
+    pending = sum(bool(verdict.pending and not verdict.offenders) for verdict in report.verdicts)
+    ok = len(report.verdicts) - violated - pending
+    console.print(
+        f"{len(report.verdicts)} checks: {ok} ok, {pending} pending, {violated} violated", highlight=False
+    )
+    calm = report.settled and not report.waits
+    colour = "red" if not report.holds else "green" if calm else "yellow"
+    console.print(report.conclusion, style=colour, highlight=False)
+
+
+def _accounts(accounts: Iterable[Account]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    table.add_column("consumer")
+    for heading in (
+        "published",
+        "=\napplied",
+        "+ in\nflight",
+        "+\nparked",
+        "lost",
+        "applied\ntwice",
+        "re-\ndelivered",
+        "unknown\nproducer\nparked",
+    ):
+        table.add_column(heading, justify="right")
+    for account in accounts:
+        figures = (
+            account.published,
+            account.applied,
+            len(account.in_flight),
+            account.parked,
+            len(account.lost) + max(-account.excess, 0),
+            max(account.excess, 0),
+            account.duplicates,
+            account.unknown_producer_parked,
+        )
+        table.add_row(account.consumer, *map(str, figures))
+    return table
+
+
+def _findings(report: Report) -> Iterable[str]:
+    if since := latest(account.since for account in report.accounts):
+        yield f"rows from before {since:%Y-%m-%d %H:%M:%S} UTC were deleted: such events are left out"
+    for account in report.accounts:
+        if account.lost:
+            events = [f"{event.type} of {event.order_id}" for event in account.lost]
+            yield f"[red]{account.consumer} lost {len(events)}:[/] {escape(some(events))}"
+        if account.excess < 0:
+            yield f"[red]{account.consumer} has {-account.excess} receipts without an application[/]"
+        if account.excess > 0:
+            yield f"[red]{account.consumer} applied {account.excess} more events than it has receipts for[/]"
+    for service, rows in report.unpublished.items():
+        if rows:
+            yield f"{service}: {rows} rows of its outbox are not yet in Kafka"
+    for row in report.set_aside:
+        yield f"[red]{row} cannot be sent:[/] {escape(row.error)}: fanout outbox show {row.service} {row.id}"
+    for row in report.refused:
+        if row.is_discarded:
+            yield f"{row} was discarded: no consumer receives it"
+    for what, consumers in report.waiting.items():
+        if consumers:
+            number = ", ".join(f"{consumer} {count}" for consumer, count in sorted(consumers.items()))
+            yield f"{what}: {number}"
+    if report.unfinished_orders:
+        yield f"orders that wait for a parked message: {escape(some(report.unfinished_orders))}"
+    if report.forwarded:
+        yield f"{report.forwarded} dead letters are in flight: not stored yet, or not yet back at their consumer"
+
+
+def _verdict(verdict: Verdict) -> str:
+    sentence = escape(verdict.sentence)
+    if verdict.offenders:
+        return f"[red]violated[/]  {sentence}: {len(verdict.offenders)}, {escape(some(verdict.offenders))}"
+    if verdict.pending:
+        return f"[yellow]pending[/]   {sentence}: {len(verdict.pending)}"
+    return f"[green]ok[/]        {sentence}"

@@ -15,7 +15,7 @@ from confluent_kafka.admin._scram import (
     UserScramCredentialUpsertion,
 )
 
-from chassis.events.topics import dead_letter_topic, retry_topic
+from chassis.events.topics import dead_letter_topic, redrive_topic
 from chassis.service import Service, load
 from fanout.compose.logins import OPERATOR, Process, apis, processes
 from fanout.errors import SetupFailed
@@ -53,7 +53,7 @@ def _of_worker(service: Service, all_services: list[Service]) -> Iterator[Right]
     if service.dead_letter_handler:
         pairs = [(topic, other.name) for other in all_services for topic in event_topics(other)]
         reads |= {dead_letter_topic(*pair) for pair in pairs}
-        writes |= {retry_topic(*pair) for pair in pairs}
+        writes |= {redrive_topic(*pair) for pair in pairs}
     yield from (Right(login, "read", "topic", name) for name in reads)
     yield from (Right(login, "write", "topic", name) for name in writes)
     if reads:
@@ -65,7 +65,7 @@ def _of_operator(services: list[Service]) -> Iterator[Right]:
     for service in services:
         yield Right(OPERATOR, "read", "group", service.name)
         for topic in event_topics(service):
-            for name in (topic, dead_letter_topic(topic, service.name), retry_topic(topic, service.name)):
+            for name in (topic, dead_letter_topic(topic, service.name), redrive_topic(topic, service.name)):
                 yield Right(OPERATOR, "read", "topic", name)
 
 

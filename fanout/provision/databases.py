@@ -67,20 +67,22 @@ def migrate(urls: dict[str, str]) -> list[str]:
         start_new_session=True,
     )
     if done.returncode != 0:
-        raise SetupFailed(f"the migrations failed: {done.stderr.strip()}")
+        raise SetupFailed(done.stderr.strip())
     return done.stdout.splitlines()
 
 
 async def _migrate_each(urls: dict[str, str]) -> None:
-    from chassis.migrations import migrate
+    from chassis.migrations import UnknownRevision, migrate
     from chassis.service import load
 
     for name, url in urls.items():
         try:
             for change in await migrate(load(name), url):
                 print(f"{name}: {change}")
+        except UnknownRevision as error:
+            sys.exit(str(error))
         except Exception as error:
-            sys.exit(f"{name}: {type(error).__name__}: {error}")
+            sys.exit(f"the migrations failed: {name}: {type(error).__name__}: {error}")
 
 
 async def subscriptions(urls: dict[str, str]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from chassis.events.topics import dead_letter_topic, retry_topic
+from chassis.events.topics import dead_letter_topic, redrive_topic
 from fanout.errors import BreakingSchema, SetupFailed
 
 PARTITIONS = 6
@@ -40,7 +40,7 @@ def wanted(event_topics: set[str], subscriptions: list[tuple[str, str]]) -> list
     beside = {
         name
         for consumer, topic in subscriptions
-        for name in (dead_letter_topic(topic, consumer), retry_topic(topic, consumer))
+        for name in (dead_letter_topic(topic, consumer), redrive_topic(topic, consumer))
     }
     events = EVERYWHERE | {"max.message.bytes": str(LARGEST_BYTES)}
     dead_letters = EVERYWHERE | {"max.message.bytes": str(LARGEST_DEAD_LETTER_BYTES)}

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from fanout import kafka_admin
 from fanout.compose import blocks
 from fanout.console import say
-from fanout.dlq.client import SERVICE, open_client
+from fanout.dead_letters_client import SERVICE, open_client
 from fanout.errors import BadUsage, FanoutError
 from fanout.local import ports
 from fanout.local.start import reshape

@@ -1,1 +1,1 @@
-"""`fanout replay`: reads a service's history again; rebuilds a read model, and does no harm to any other service."""
+"""`fanout replay`: rebuilds a read model from history, and lets any other service read it again without effect."""

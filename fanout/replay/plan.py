@@ -1,17 +1,27 @@
-"""From where to where a replay reads, decided before anything is touched; or why there can be none."""
+"""Plans from which offsets to which a replay reads, before anything is touched; and moves the group there."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from chassis.service import Service
-from fanout.errors import BadUsage
+from fanout.errors import BadUsage, FanoutError
+from fanout.kafka_admin import ANSWER_SECONDS, Offsets, Partition, committed, members
 from fanout.kafka_reader import record_ends
-from fanout.replay.history import Extent, Offsets, Place, committed, complete_since, extents, offsets_at
+from fanout.provision.kafka_and_registry import REPLAY_WINDOW_MS
+
+EMPTY_SECONDS = 60
+POLL_SECONDS = 0.2
+
+LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 
 
 class Group(NamedTuple):
@@ -23,7 +33,7 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """`since`: what a read model will then know of; None if everything."""
+    """`since`: the read model will know of events from then on only; None if of all."""
 
     starts: Offsets
     ends: Offsets
@@ -40,38 +50,53 @@ class Plan:
         )
 
 
+@dataclass(frozen=True)
+class Extent:
+    """The records of one partition: the first one's offset, the one after the last, and the first one's time."""
+
+    start: int
+    end: int
+    first_at: datetime | None
+
+
 def require_history(service: Service) -> None:
     if service.dead_letter_handler is not None:
         raise BadUsage(
-            f"{service.name} has nothing to replay: it files the dead letters of all topics, and people's decisions "
-            "on them, which no topic holds"
+            f"{service.name} has nothing to replay: it stores the dead letters of all topics and the decisions "
+            "on them, which are in no topic"
         )
     if not service.handlers:
-        raise BadUsage(f"{service.name} has nothing to replay: it listens to no event")
+        raise BadUsage(f"{service.name} has nothing to replay: it subscribes to no event")
 
 
 def of_read_model(
     admin: AdminClient, group: Group, asked: datetime | None = None, accept_gap: bool = False
 ) -> Plan:
-    """Refuses to rebuild from a history with a gap, unless that is accepted: then it begins after it, everywhere."""
+    """Plans from the beginning or from `asked`. With `accept_gap` from where the history is complete.
+
+    Raises BadUsage if Kafka has deleted events that are needed and the gap is not accepted.
+    """
     found = extents(admin, group.topics)
     complete = complete_since(found)
     since = asked
     if complete and (asked is None or asked < complete):
         if not accept_gap:
             raise BadUsage(
-                f"Kafka has forgotten what {group.name} would need: its history is complete since {told(complete)} "
-                "only; --yes rebuilds from there on"
+                f"Kafka has deleted events that {group.name} needs: its history is complete since "
+                f"{to_second(complete)} only; --yes rebuilds from there on"
             )
         since = complete
     starts = offsets_at(admin, found, since) if since else {place: of.start for place, of in found.items()}
-    return Plan(starts, _ends(found), since)
+    return Plan(starts, {place: extent.end for place, extent in found.items()}, since)
 
 
 def of_effects(
     admin: AdminClient, group: Group, asked: datetime | None = None, receipts_since: datetime | None = None
 ) -> Plan:
-    """Never moves a group forward. Refuses what the inbox no longer knows: it would be applied a second time."""
+    """Plans from the beginning or from `asked`, but never moves a group forward.
+
+    Raises BadUsage for events whose receipts were deleted from the inbox: they would be applied a second time.
+    """
     found = extents(admin, group.topics)
     reached = committed(admin, group.name)
     wanted = offsets_at(admin, found, asked) if asked else {}
@@ -80,26 +105,95 @@ def of_effects(
         for place, of in found.items()
     }
     if receipts_since:
-        forgotten = offsets_at(admin, found, receipts_since)
-        if any(start < min(forgotten[place], reached.get(place, 0)) for place, start in starts.items()):
+        covered = offsets_at(admin, found, receipts_since)
+        if any(start < min(covered[place], reached.get(place, 0)) for place, start in starts.items()):
             raise BadUsage(
-                f"{group.name} has forgotten its receipts from before {told(receipts_since)}, and Kafka still holds "
-                f"older events, which would be applied again: --from {told(receipts_since)} or later"
+                f"{group.name} has deleted its receipts from before {to_second(receipts_since)}, and Kafka still "
+                f"has older events, which would be applied again: --from {to_second(receipts_since)} or later"
             )
-    return Plan(starts, _ends(found))
+    return Plan(starts, {place: extent.end for place, extent in found.items()})
 
 
 def without_control_records(consumer: Consumer, plan: Plan) -> Plan:
-    """Ends every partition after its last record: a group never gets beyond it, and a replay would wait for ever."""
+    """Ends every partition after its last record: a group never gets beyond it, and a replay would never end."""
     spans = {place: (start, plan.ends[place]) for place, start in plan.starts.items()}
     return replace(plan, ends=record_ends(consumer, spans))
 
 
-def told(moment: datetime) -> str:
-    """To the second, not earlier than the moment, as `--from` takes it."""
-    whole = moment.astimezone(UTC) + timedelta(microseconds=999_999)
+def extents(admin: AdminClient, topics: Iterable[str]) -> dict[Partition, Extent]:
+    known = admin.list_topics(timeout=ANSWER_SECONDS).topics
+    places = [(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
+    ends, starts = _list_offsets(admin, places, LATEST), _list_offsets(admin, places, EARLIEST)
+    firsts = _list_offsets(admin, places, OffsetSpec.for_timestamp(0))
+    times = {
+        place: datetime.fromtimestamp(timestamp_ms / 1000, UTC) if timestamp_ms >= 0 else None
+        for place, (_, timestamp_ms) in firsts.items()
+    }
+    return {place: Extent(starts[place][0], ends[place][0], times[place]) for place in places}
+
+
+def complete_since(found: Mapping[Partition, Extent]) -> datetime | None:
+    """Returns since when Kafka has every event; None if it has not deleted any.
+
+    What was deleted from a partition that is empty now was older than the retention time of all topics.
+    """
+    oldest_kept = datetime.now(UTC) - timedelta(milliseconds=REPLAY_WINDOW_MS)
+    truncated = [extent for extent in found.values() if extent.start > 0]
+    return max((extent.first_at or oldest_kept for extent in truncated), default=None)
+
+
+def offsets_at(
+    admin: AdminClient, found: Mapping[Partition, Extent], timestamp: datetime
+) -> dict[Partition, int]:
+    """Returns the offset of the first record made then or later; the end where there is none."""
+    spec = OffsetSpec.for_timestamp(round(timestamp.timestamp() * 1000))
+    asked = _list_offsets(admin, found, spec)
+    return {place: at if at >= 0 else found[place].end for place, (at, _) in asked.items()}
+
+
+def to_second(timestamp: datetime) -> str:
+    """Formats a timestamp for `--from`, rounded up to the second."""
+    whole = timestamp.astimezone(UTC) + timedelta(microseconds=999_999)
     return whole.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _ends(found: Mapping[Place, Extent]) -> Offsets:
-    return {place: extent.end for place, extent in found.items()}
+async def until_empty(admin: AdminClient, group: str) -> None:
+    """Waits until the group has no member; one that was killed is one until its session times out."""
+    deadline = time.monotonic() + EMPTY_SECONDS
+    while found := members(admin, group):
+        if time.monotonic() > deadline:
+            raise FanoutError(
+                f"group {group} still has {', '.join(found)}, not of this stack: stop them, then try again"
+            )
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def move(admin: AdminClient, group: str, offsets: Offsets) -> None:
+    """Commits these offsets for the group; Kafka refuses that while it has members."""
+    places = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+    asked = admin.alter_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(group, places)], request_timeout=ANSWER_SECONDS
+    )
+    try:
+        refused = [at.error for at in asked[group].result().topic_partitions if at.error]
+    except KafkaException as error:
+        refused = [error.args[0]]
+    if refused:
+        raise FanoutError(f"Kafka does not move group {group}, nothing was changed: {refused[0].str()}")
+
+
+def require_untouched(admin: AdminClient, group: str, offsets: Offsets) -> None:
+    reached = committed(admin, group)
+    if members(admin, group) or any(reached.get(place) != at for place, at in offsets.items()):
+        raise FanoutError(f"a worker of {group} was started in the middle: fanout replay {group} once more")
+
+
+def _list_offsets(
+    admin: AdminClient, places: Iterable[Partition], which: OffsetSpec
+) -> dict[Partition, tuple[int, int]]:
+    """Returns offset and timestamp (ms), -1 each where there is no such record."""
+    asked = admin.list_offsets(
+        {TopicPartition(*place): which for place in places}, request_timeout=ANSWER_SECONDS
+    )
+    answers = {(at.topic, at.partition): answer.result() for at, answer in asked.items()}
+    return {place: (answer.offset, answer.timestamp) for place, answer in answers.items()}

@@ -1,1 +1,1 @@
-"""`fanout new-consumer`: the folder of a service that reacts to events, ready to run and made to be edited."""
+"""Writes the folder of a new consumer, ready to run and made to be edited, from the templates beside this file."""

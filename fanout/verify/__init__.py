@@ -1,1 +1,1 @@
-"""The ledger: what became of every published event, read from the databases and from nothing else."""
+"""Reconciles every published event with every consumer, using only what the services' databases say."""

@@ -1,44 +1,109 @@
-"""Per consumer: published = applied + on the way + parked + lost, and how often more than once."""
+"""Reconciles consumers: published = applied + in flight + parked + lost, and what was applied more than once."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from fanout.verify.horizon import Hides, hides, latest
-from fanout.verify.records import Partition, Published, Receipts, Subscription
+from fanout.verify.records import ConsumerState, Facts, Partition, Published, Subscription, before, latest
 
-Place = Literal["applied", "parked", "lost", "on_the_way"]
+Place = Literal["applied", "parked", "lost", "in_flight"]
 Topics = Mapping[Subscription, Sequence[Published]]
+
+ONCE = frozenset(
+    {
+        "OrderPlaced",
+        "OrderConfirmed",
+        "OrderCancelled",
+        "PaymentProcessed",
+        "PaymentRefunded",
+        "StockReserved",
+        "StockRejected",
+        "StockReleased",
+        "OrderShipped",
+    }
+)
+"""An order has at most one event of each of these types. Of FraudAssessed it has one per version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What one consumer did with the events it listens to.
-
-    `surplus` is what the inbox's unique key cannot guarantee: the events handed to handlers, counted inside
-    each batch's transaction, beyond the receipts for them. Less than none means receipts without an effect.
-    """
+    """What one consumer did with the events it subscribes to."""
 
     consumer: str
     applied: int
     parked: int
-    on_the_way: tuple[Published, ...]
+    in_flight: tuple[Published, ...]
     lost: tuple[Published, ...]
     duplicates: int
-    surplus: int
-    foreign_parked: int
-    unfounded: tuple[UUID, ...]
-    """Applied though no outbox has them and nobody sent them back: effects of a fact that never was."""
+    excess: int
+    """Events handed to handlers beyond the receipts for them: effects that the inbox's unique key did not guard.
+    Negative: receipts without an effect."""
+    unknown_producer_parked: int
+    orphaned: tuple[UUID, ...]
+    """Applied, but in no outbox and not redriven: effects without an event."""
     open_orders: set[str]
-    """Orders of which this consumer has still to hear, or has parked, something."""
+    """Orders with events that this consumer has not received yet or has parked."""
     since: datetime | None = None
     """Older events are left out: their rows may have been deleted."""
 
     @property
     def published(self) -> int:
-        return self.applied + len(self.on_the_way) + self.parked + len(self.lost)
+        return self.applied + len(self.in_flight) + self.parked + len(self.lost)
+
+
+def account(
+    state: ConsumerState,
+    topics: Topics,
+    known: set[UUID],
+    redriven: Set[UUID] = frozenset(),
+    outboxes_since: datetime | None = None,
+) -> Account:
+    """`known`: ids of all events in all outboxes. `redriven`: event ids of redriven dead letters.
+
+    No outbox row of an event created after `outboxes_since` was deleted.
+    """
+    since = latest((state.complete_since, outboxes_since))
+    is_left_out = before(since)
+    places: dict[Place, list[Published]] = {"applied": [], "parked": [], "lost": [], "in_flight": []}
+    for subscription in state.subscriptions:
+        for event in topics.get(subscription, ()):
+            if not is_left_out(event.event_id):
+                places[place(event, state)].append(event)
+    waiting = {event.order_id for event in (*places["in_flight"], *places["parked"])}
+    parked = {message.order_id for message in state.parked_messages if message.event_id in state.parked}
+    return Account(
+        consumer=state.consumer,
+        applied=len(places["applied"]),
+        parked=len(places["parked"]),
+        in_flight=tuple(places["in_flight"]),
+        lost=tuple(places["lost"]),
+        duplicates=state.duplicates,
+        excess=state.applications - len(state.applied) - state.purged,
+        unknown_producer_parked=sum(
+            message.event_id is None or (message.event_id not in known and not is_left_out(message.event_id))
+            for message in state.parked_messages
+        ),
+        orphaned=tuple(
+            event_id for event_id in state.applied - known - redriven if not is_left_out(event_id)
+        ),
+        open_orders=waiting | parked,
+        since=since,
+    )
+
+
+def place(event: Published, state: ConsumerState) -> Place:
+    """An event is lost if the consumer's offset lies behind it and the consumer has no receipt."""
+    if event.event_id in state.applied:
+        return "applied"
+    if event.event_id in state.parked:
+        return "parked"
+    if event.partition is None or event.offset is None:
+        return "in_flight"
+    next_offset = state.next_offsets.get(Partition(event.topic, event.partition), 0)
+    return "lost" if event.offset < next_offset else "in_flight"
 
 
 def by_subscription(outbox: Sequence[Published]) -> Topics:
@@ -48,62 +113,24 @@ def by_subscription(outbox: Sequence[Published]) -> Topics:
     return topics
 
 
-def account(
-    receipts: Receipts,
-    topics: Topics,
-    known: set[UUID],
-    vouched: Set[UUID] = frozenset(),
-    outboxes_since: datetime | None = None,
-) -> Account:
-    """`known` holds the id of every event in any outbox, `vouched` those of letters that were sent back.
+@dataclass(frozen=True, slots=True)
+class Double:
+    """What happened to one order more than once, in rows that no inbox key guards: a fact or an event type."""
 
-    The outboxes lack no event made after `outboxes_since`.
-    """
-    since = latest((receipts.complete_since, outboxes_since))
-    is_hidden = hides(since)
-    places = _places(receipts, topics, is_hidden)
-    waiting = places["on_the_way"] + places["parked"]
-    aside = [message for message in receipts.parked_messages if message.event_id in receipts.parked]
-    return Account(
-        consumer=receipts.consumer,
-        applied=len(places["applied"]),
-        parked=len(places["parked"]),
-        on_the_way=tuple(places["on_the_way"]),
-        lost=tuple(places["lost"]),
-        duplicates=receipts.duplicates,
-        surplus=receipts.applications - len(receipts.applied) - receipts.forgotten,
-        foreign_parked=sum(
-            event_id is None or (event_id not in known and not is_hidden(event_id))
-            for event_id in (message.event_id for message in receipts.parked_messages)
-        ),
-        unfounded=tuple(
-            event_id for event_id in receipts.applied - known - vouched if not is_hidden(event_id)
-        ),
-        open_orders={event.order_id for event in waiting} | {message.order_id for message in aside},
-        since=since,
-    )
+    service: str
+    what: str
+    order_id: str
+    times: int
+
+    def __str__(self) -> str:
+        return f"{self.order_id} ({self.what} {self.times} times)"
 
 
-def _places(receipts: Receipts, topics: Topics, is_hidden: Hides) -> Mapping[Place, list[Published]]:
-    places: dict[Place, list[Published]] = {"applied": [], "parked": [], "lost": [], "on_the_way": []}
-    for subscription in receipts.subscriptions:
-        for event in topics.get(subscription, ()):
-            if is_hidden(event.event_id):
-                continue
-            places[place(event, receipts)].append(event)
-    return places
-
-
-def place(event: Published, receipts: Receipts) -> Place:
-    """Lost is what lies behind the consumer, who has no receipt for it."""
-    if event.event_id in receipts.applied:
-        return "applied"
-    if event.event_id in receipts.parked:
-        return "parked"
-    return "lost" if _was_passed(event, receipts) else "on_the_way"
-
-
-def _was_passed(event: Published, receipts: Receipts) -> bool:
-    if event.partition is None or event.offset is None:
-        return False
-    return event.offset < receipts.next_offsets.get(Partition(event.topic, event.partition), 0)
+def doubles(facts: Facts, outbox: Sequence[Published]) -> list[Double]:
+    """Returns facts that occur twice for one order, and events published twice under two event ids."""
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for name, orders in facts.items():
+        service, _, fact = name.partition(".")
+        counted.update({(service, fact, order): times for order, times in orders.items()})
+    counted.update((event.producer, event.type, event.order_id) for event in outbox if event.type in ONCE)
+    return [Double(*what, times) for what, times in counted.items() if times > 1]

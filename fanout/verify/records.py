@@ -1,7 +1,7 @@
-"""What was read of the system: every published event, every consumer's receipts, every service's facts."""
+"""What the two passes over all databases found: published events, the state of each consumer, facts of services."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -31,19 +31,16 @@ class Published(NamedTuple):
 
 
 class Forwarded(NamedTuple):
-    """Where the relay put a message that is nobody's fact: a dead letter, or one that was sent back.
-
-    `vouched_for` is the event id of the latter: somebody decided that it is to be applied, published or not.
-    """
+    """Where the relay put a dead letter or a redriven message; `redriven` is the event id of the latter."""
 
     topic: str
     partition: int
     offset: int
-    vouched_for: UUID | None = None
+    redriven: UUID | None = None
 
 
 class RefusedRow(NamedTuple):
-    """An outbox row that cannot be sent, or that somebody discarded for that reason; `type` is an event's."""
+    """An outbox row that Kafka refused and that was set aside, perhaps discarded since."""
 
     service: str
     id: int
@@ -60,15 +57,12 @@ class RefusedRow(NamedTuple):
 
 class ParkedMessage(NamedTuple):
     event_id: UUID | None
-    topic: str
-    partition: int
-    offset: int
     order_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Receipts:
-    """One consumer's state, all of it from one snapshot of its database.
+class ConsumerState:
+    """One consumer's receipts and counters, all from one snapshot of its database.
 
     `next_offsets`, `applications` and `duplicates` come from `consumer_offsets`, which each batch updates in its own
     transaction; `applications` counts the events that were handed to handlers.
@@ -82,32 +76,47 @@ class Receipts:
     applied: set[UUID]
     parked: set[UUID]
     parked_messages: Sequence[ParkedMessage] = ()
-    forgotten: int = 0
-    """Receipts of applied events that were deleted."""
+    purged: int = 0
+    """How many receipts of applied events were deleted after the retention time."""
     complete_since: datetime | None = None
-    """No receipt of an event made after that was deleted."""
+    """No receipt of an event created later was deleted."""
 
 
 Facts = Mapping[str, Counter[str]]
 """`service.fact` -> how often each order id occurs in it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reading:
-    """The whole system as two passes over its databases found it (see `reading`)."""
+    """The whole system as the two passes of `snapshot.read` found it."""
 
-    receipts: Sequence[Receipts]
-    outbox: Sequence[Published]
-    unpublished: Mapping[str, int]
-    early: Facts
-    late: Facts
-    offenders: Mapping[str, Sequence[str]]
+    consumers: list[ConsumerState] = field(default_factory=list)
+    outbox: list[Published] = field(default_factory=list)
+    unpublished: dict[str, int] = field(default_factory=dict)
+    early: dict[str, Counter[str]] = field(default_factory=dict)
+    late: dict[str, Counter[str]] = field(default_factory=dict)
+    offenders: dict[str, Sequence[str]] = field(default_factory=dict)
     """`service: sentence` of each check -> the ids its SQL returned."""
-    forwarded: Sequence[Forwarded] = ()
-    reached: Mapping[Partition, int] = field(default_factory=dict)
-    """The next offset of the one group that reads a topic beside a topic, of each of its partitions."""
-    refused: Sequence[RefusedRow] = ()
+    forwarded: list[Forwarded] = field(default_factory=list)
+    reached: dict[Partition, int] = field(default_factory=dict)
+    """The next offset of the one group that reads a dead-letter or redrive topic, by partition."""
+    refused: list[RefusedRow] = field(default_factory=list)
     complete_since: datetime | None = None
-    """No outbox has lost a row of an event made after that."""
-    waiting: Facts = field(default_factory=dict)
-    """What waits for a person -> how much of it there is, by consumer."""
+    """No outbox row of an event created later was deleted."""
+    waiting: dict[str, Counter[str]] = field(default_factory=dict)
+    """What waits for an operator -> how much of it, by consumer."""
+
+
+def latest(timestamps: Iterable[datetime | None]) -> datetime | None:
+    return max((timestamp for timestamp in timestamps if timestamp), default=None)
+
+
+def before(cutoff: datetime | None) -> Callable[[UUID], bool]:
+    """Returns a test for events created before the retention cutoff, which are left out on all sides.
+
+    A UUIDv7 says when it was made (RFC 9562); ids of other versions carry no time and are never left out.
+    """
+    if cutoff is None:
+        return lambda event_id: False
+    first = int(cutoff.timestamp() * 1000)
+    return lambda event_id: event_id.int >> 80 < first and event_id.version == 7

@@ -1,14 +1,62 @@
-"""The verdict on the whole system: accounts, doubles and checks, and whether they hold."""
+"""Assesses the whole system: every consumer's account, doubles and checks, and whether all of it holds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
-from chassis.events.topics import RETRY, retry_topic
-from fanout.verify.doubles import Double, doubled_events, doubled_facts
-from fanout.verify.invariants import RULES, Verdict, judge
-from fanout.verify.reconcile import Account, account, by_subscription
+from chassis.events.topics import REDRIVE, redrive_topic
+from fanout.databases import Databases
+from fanout.errors import Unreachable
+from fanout.verify.invariants import RULES, Query, Verdict, discover, judge
+from fanout.verify.reconcile import Account, Double, account, by_subscription, doubles
 from fanout.verify.records import Facts, Forwarded, Partition, Reading, RefusedRow
+from fanout.verify.snapshot import read
+
+POLL_SECONDS = 0.5
+
+
+async def audit(databases: Databases, queries: Sequence[Query] | None = None) -> "Report":
+    """Reads the databases once and assesses them, with the checks of all services unless others are given."""
+    return assess(await read(databases, discover() if queries is None else queries))
+
+
+async def settle(
+    databases: Databases, seconds: float, progress: Callable[["Report"], None] = lambda report: None
+) -> "Report":
+    """Audits until nothing is in flight or the time is over; a database may be unreachable in between."""
+    deadline = monotonic() + seconds
+    while True:
+        try:
+            report = await audit(databases)
+        except Unreachable:
+            if monotonic() >= deadline:
+                raise
+        else:
+            if report.settled or monotonic() >= deadline:
+                return report
+            progress(report)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def assess(reading: Reading) -> "Report":
+    known = {event.event_id for event in reading.outbox}
+    redriven = {message.redriven for message in reading.forwarded if message.redriven}
+    topics = by_subscription(reading.outbox)
+    accounts = [
+        account(state, topics, known, redriven, reading.complete_since) for state in reading.consumers
+    ]
+    doubled = doubles(reading.late, reading.outbox)
+    return Report(
+        accounts,
+        doubled,
+        list(_verdicts(reading, accounts, doubled)),
+        reading.unpublished,
+        reading.refused,
+        len(list(_not_received(reading))),
+        reading.waiting,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,37 +68,39 @@ class Report:
     refused: Sequence[RefusedRow] = ()
     """Outbox rows that cannot be sent, and those that were discarded."""
     forwarded: int = 0
-    """Dead letters that are not filed yet, and letters sent back that their consumer has not received."""
+    """Dead letters that are not stored yet, and redriven ones that their consumer has not received."""
     waiting: Facts = field(default_factory=dict)
-    """What waits for a person, by consumer. It is accounted for, so it breaks nothing."""
+    """What waits for an operator, by consumer. It is accounted for, so the report holds."""
 
     @property
     def lost(self) -> int:
         """Events that a consumer passed without a receipt, and receipts without an application."""
-        return sum(len(account.lost) + max(-account.surplus, 0) for account in self.accounts)
+        return sum(len(account.lost) + max(-account.excess, 0) for account in self.accounts)
 
     @property
     def applied_twice(self) -> int:
-        """A double can show as a surplus, in a fact and in an event: within a service it counts once."""
-        surplus = {account.consumer: max(account.surplus, 0) for account in self.accounts}
-        return sum(
-            max(surplus.get(service, 0), len(self._doubled_orders(service))) for service in self._services()
-        )
+        """A double can show as an excess, in a fact and in an event: within a service it counts once."""
+        excess = {account.consumer: max(account.excess, 0) for account in self.accounts}
+        orders: dict[str, set[str]] = {}
+        for double in self.doubles:
+            orders.setdefault(double.service, set()).add(double.order_id)
+        services = excess.keys() | orders.keys()
+        return sum(max(excess.get(service, 0), len(orders.get(service, ()))) for service in services)
 
     @property
     def set_aside(self) -> Sequence[RefusedRow]:
-        """Outbox rows that cannot be sent, and of which nobody has decided what is to become of them."""
+        """Outbox rows that cannot be sent and wait for an operator's decision."""
         return [row for row in self.refused if not row.is_discarded]
 
     @property
-    def on_the_way(self) -> int:
+    def in_flight(self) -> int:
         """Deliveries that are still to come; if there are none, rows that the relay has still to send."""
-        expected = sum(len(account.on_the_way) for account in self.accounts) + self.forwarded
+        expected = sum(len(account.in_flight) for account in self.accounts) + self.forwarded
         return expected or sum(self.unpublished.values())
 
     @property
     def settled(self) -> bool:
-        return self.on_the_way == 0
+        return self.in_flight == 0
 
     @property
     def holds(self) -> bool:
@@ -59,7 +109,7 @@ class Report:
 
     @property
     def unfinished_orders(self) -> Sequence[str]:
-        """Orders that cannot go on although nothing is on the way: a consumer has parked what they need."""
+        """Orders that cannot go on although nothing is in flight: a consumer has parked what they need."""
         pending = {order for verdict in self.verdicts for order in verdict.pending}
         return sorted(pending) if self.settled else []
 
@@ -71,92 +121,71 @@ class Report:
 
     @property
     def conclusion(self) -> str:
-        rest = [] if self.settled else [f"on the way {self.on_the_way}"]
+        rest = [] if self.settled else [f"in flight {self.in_flight}"]
         aside = [f"cannot be sent {len(self.set_aside)}"] if self.set_aside else []
         return ", ".join(
             [f"lost {self.lost}", f"applied twice {self.applied_twice}", *rest, *aside, *self.waits]
         )
 
-    def _services(self) -> set[str]:
-        return {account.consumer for account in self.accounts} | {double.service for double in self.doubles}
 
-    def _doubled_orders(self, service: str) -> set[str]:
-        return {double.order_id for double in self.doubles if double.service == service}
-
-
-def assess(reading: Reading) -> Report:
-    known = {event.event_id for event in reading.outbox}
-    vouched = {message.vouched_for for message in reading.forwarded if message.vouched_for}
-    topics = by_subscription(reading.outbox)
-    since = reading.complete_since
-    accounts = [account(receipts, topics, known, vouched, since) for receipts in reading.receipts]
-    doubles = [*doubled_facts(reading.late), *doubled_events(reading.outbox)]
-    verdicts = list(_verdicts(reading, accounts, doubles))
-    forwarded = len(list(_not_received(reading)))
-    return Report(
-        accounts, doubles, verdicts, reading.unpublished, reading.refused, forwarded, reading.waiting
+def _verdicts(reading: Reading, accounts: Sequence[Account], doubled: Sequence[Double]) -> Iterator[Verdict]:
+    yield Verdict("nothing happened twice to one order", [str(double) for double in doubled])
+    yield Verdict(
+        "every effect has a published event",
+        [f"{event_id} ({account.consumer})" for account in accounts for event_id in account.orphaned],
     )
+    yield from (Verdict(sentence, ids) for sentence, ids in reading.offenders.items())
+    open_orders = {order for account in accounts for order in account.open_orders}
+    open_orders |= {row.order_id for row in reading.refused if row.order_id}
+    yield from (judge(rule, reading.early, reading.late, open_orders) for rule in RULES)
 
 
 def _not_received(reading: Reading) -> Iterator[Forwarded]:
-    """What goes back to a consumer whose books are elsewhere, or gone, is nothing to wait for."""
-    known = {retry_topic("", receipts.consumer) for receipts in reading.receipts}
+    """Leaves out what was redriven to a consumer whose database is not among those that were read."""
+    known = tuple({redrive_topic("", state.consumer) for state in reading.consumers})
     for message in reading.forwarded:
-        is_known = not message.topic.endswith(RETRY) or message.topic.endswith(tuple(known))
+        is_known = not message.topic.endswith(REDRIVE) or message.topic.endswith(known)
         if is_known and message.offset >= reading.reached.get(Partition(message.topic, message.partition), 0):
             yield message
-
-
-def _verdicts(reading: Reading, accounts: Sequence[Account], doubles: Sequence[Double]) -> Iterator[Verdict]:
-    yield Verdict("nothing happened twice to one order", [str(double) for double in doubles])
-    yield Verdict(
-        "every effect has a published event",
-        [f"{event_id} ({books.consumer})" for books in accounts for event_id in books.unfounded],
-    )
-    yield from (Verdict(sentence, ids) for sentence, ids in reading.offenders.items())
-    waiting = _open_orders(accounts) | {row.order_id for row in reading.refused if row.order_id}
-    yield from (judge(rule, reading.early, reading.late, waiting) for rule in RULES)
-
-
-def _open_orders(accounts: Sequence[Account]) -> set[str]:
-    return {order for books in accounts for order in books.open_orders}
 
 
 def as_json(report: Report) -> dict[str, Any]:
     return {
         "lost": report.lost,
         "applied_twice": report.applied_twice,
-        "on_the_way": report.on_the_way,
+        "in_flight": report.in_flight,
         "settled": report.settled,
         "holds": report.holds,
-        "unpublished": dict(report.unpublished),
+        "unpublished": report.unpublished,
         "forwarded": report.forwarded,
         "refused": [row._asdict() for row in report.refused],
-        "waiting": {what: dict(consumers) for what, consumers in report.waiting.items()},
-        "unfinished_orders": list(report.unfinished_orders),
-        "consumers": [_account_json(account) for account in report.accounts],
+        "waiting": report.waiting,
+        "unfinished_orders": report.unfinished_orders,
+        "consumers": [
+            {
+                "consumer": account.consumer,
+                "since": account.since,
+                "published": account.published,
+                "applied": account.applied,
+                "in_flight": len(account.in_flight),
+                "parked": account.parked,
+                "lost": [
+                    {"type": event.type, "order_id": event.order_id, "event_id": event.event_id}
+                    for event in account.lost
+                ],
+                "excess_applications": account.excess,
+                "redelivered": account.duplicates,
+                "unknown_producer_parked": account.unknown_producer_parked,
+            }
+            for account in report.accounts
+        ],
         "checks": [
-            {"check": verdict.sentence, "holds": not verdict.offenders, "pending": len(verdict.pending)}
-            | {"offenders": list(verdict.offenders)}
+            {
+                "check": verdict.sentence,
+                "holds": not verdict.offenders,
+                "pending": len(verdict.pending),
+                "offenders": verdict.offenders,
+            }
             for verdict in report.verdicts
         ],
     }
-
-
-def _account_json(account: Account) -> dict[str, Any]:
-    return {
-        "consumer": account.consumer,
-        "since": account.since and account.since.isoformat(),
-        "published": account.published,
-        "applied": account.applied,
-        "on_the_way": len(account.on_the_way),
-        "parked": account.parked,
-        "lost": [_event_json(event.type, event.order_id, str(event.event_id)) for event in account.lost],
-        "surplus_applications": account.surplus,
-        "redelivered": account.duplicates,
-        "foreign_parked": account.foreign_parked,
-    }
-
-
-def _event_json(type: str, order_id: str, event_id: str) -> dict[str, str]:
-    return {"type": type, "order_id": order_id, "event_id": event_id}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from schemas.event import Event
-from schemas.numbers import int32, int64
+from schemas.numbers import Int32, Int64, int32, int64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,15 +20,15 @@ class FraudAssessed(Event):
 
     order_id: str
     """The order this fact is about; the message key."""
-    assessment_version: int
+    assessment_version: Int32
     """The assessment's version: 1, there is one per order."""
-    score: int
+    score: Int32
     """From 0, harmless, to 100."""
     suspicious: bool
     """Whether a person should look at the order."""
     rules: tuple[str, ...]
     """Names of the rules that raised the score; empty when none did."""
-    occurred_at: int
+    occurred_at: Int64
     """Milliseconds since 1970 UTC, event time: when the order was placed."""
 
     def to_record(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from schemas.event import Event
-from schemas.numbers import int32, int64
+from schemas.numbers import Int32, Int64, int32, int64
 
 CancelReason = Literal["payment_declined", "out_of_stock", "customer_request"]
 """Why an order was cancelled."""
@@ -23,13 +23,13 @@ class OrderCancelled(Event):
 
     order_id: str
     """The order this fact is about; the message key."""
-    order_version: int
+    order_version: Int32
     """The order's version: 2, after it was placed."""
     customer_id: str
     """The customer who placed the order."""
     reason: CancelReason
     """Why the order was cancelled."""
-    occurred_at: int
+    occurred_at: Int64
     """Milliseconds since 1970 UTC, event time: that of the refusal, or when the customer asked."""
 
     def to_record(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from schemas.event import Event
-from schemas.numbers import int32, int64
+from schemas.numbers import Int32, Int64, int32, int64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,15 +20,15 @@ class OrderConfirmed(Event):
 
     order_id: str
     """The order this fact is about; the message key."""
-    order_version: int
+    order_version: Int32
     """The order's version: 2, after it was placed."""
     customer_id: str
     """The customer who placed the order."""
-    total_cents: int
+    total_cents: Int64
     """What the customer owes, in minor units of the currency."""
     currency: str
     """ISO 4217 code of every amount in this event."""
-    occurred_at: int
+    occurred_at: Int64
     """Milliseconds since 1970 UTC, event time: that of the later of payment and reservation."""
 
     def to_record(self) -> dict[str, Any]:

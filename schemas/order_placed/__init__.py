@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from schemas.event import Event
-from schemas.numbers import int32, int64
+from schemas.numbers import Int32, Int64, int32, int64
 
 PaymentMethod = Literal["card", "invoice"]
 """How an order is paid: a card at once, an invoice later."""
@@ -17,9 +17,9 @@ class OrderLine:
 
     product_id: str
     """The product ordered."""
-    quantity: int
+    quantity: Int32
     """Units ordered, at least 1."""
-    unit_price_cents: int
+    unit_price_cents: Int64
     """Price of one unit, in minor units of the order's currency."""
 
     def to_record(self) -> dict[str, Any]:
@@ -50,13 +50,13 @@ class OrderPlaced(Event):
 
     order_id: str
     """The order this fact is about; the message key."""
-    order_version: int
+    order_version: Int32
     """The order's version: 1, the first fact of every order."""
     customer_id: str
     """The customer who placed the order."""
     currency: str
     """ISO 4217 code of every amount in this event."""
-    total_cents: int
+    total_cents: Int64
     """What the customer owes, in minor units of the currency."""
     payment_method: PaymentMethod
     """How the customer chose to pay."""
@@ -64,7 +64,7 @@ class OrderPlaced(Event):
     """Token of the card to authorize; null when the order is paid by invoice."""
     lines: tuple[OrderLine, ...]
     """What was ordered, one line per product."""
-    occurred_at: int
+    occurred_at: Int64
     """Milliseconds since 1970 UTC, event time: when the order was accepted."""
 
     def to_record(self) -> dict[str, Any]:

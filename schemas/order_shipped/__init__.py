@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from schemas.event import Event
-from schemas.numbers import int32, int64
+from schemas.numbers import Int32, Int64, int32, int64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +20,7 @@ class OrderShipped(Event):
 
     order_id: str
     """The order this fact is about; the message key."""
-    shipment_version: int
+    shipment_version: Int32
     """The shipment's version: 1, there is one per order."""
     shipment_id: str
     """The shipment."""
@@ -28,7 +28,7 @@ class OrderShipped(Event):
     """The customer who placed the order."""
     tracking_code: str
     """The code by which the carrier finds the parcel."""
-    occurred_at: int
+    occurred_at: Int64
     """Milliseconds since 1970 UTC, event time: that of the order's confirmation."""
 
     def to_record(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from schemas.event import Event
-from schemas.numbers import int32, int64
+from schemas.numbers import Int32, Int64, int32, int64
 from schemas.order_placed import PaymentMethod
 
 PaymentOutcome = Literal["authorized", "declined"]
@@ -24,7 +24,7 @@ class PaymentProcessed(Event):
 
     order_id: str
     """The order this fact is about; the message key."""
-    payment_version: int
+    payment_version: Int32
     """The payment's version: 1, the first fact of every payment."""
     payment_id: str
     """The payment; there is one per order."""
@@ -34,13 +34,13 @@ class PaymentProcessed(Event):
     """Whether the money is promised or refused."""
     payment_method: PaymentMethod
     """How the order was paid."""
-    amount_cents: int
+    amount_cents: Int64
     """The amount asked for, in minor units of the currency."""
     currency: str
     """ISO 4217 code of every amount in this event."""
     decline_reason: str | None = None
     """Why the payment was declined, as the card issuer put it; null when authorized."""
-    occurred_at: int
+    occurred_at: Int64
     """Milliseconds since 1970 UTC, event time: when the order was placed, or the invoice paid."""
 
     def to_record(self) -> dict[str, Any]:

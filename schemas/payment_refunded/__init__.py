@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from schemas.event import Event
-from schemas.numbers import int32, int64
+from schemas.numbers import Int32, Int64, int32, int64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,17 +20,17 @@ class PaymentRefunded(Event):
 
     order_id: str
     """The order this fact is about; the message key."""
-    payment_version: int
+    payment_version: Int32
     """The payment's version: 2, after it was processed."""
     payment_id: str
     """The payment given back."""
     customer_id: str
     """The customer who placed the order."""
-    amount_cents: int
+    amount_cents: Int64
     """The amount given back, in minor units of the currency."""
     currency: str
     """ISO 4217 code of every amount in this event."""
-    occurred_at: int
+    occurred_at: Int64
     """Milliseconds since 1970 UTC, event time: that of the later of payment and cancellation."""
 
     def to_record(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from schemas.event import Event
-from schemas.numbers import int32, int64
+from schemas.numbers import Int32, Int64, int32, int64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,9 +14,9 @@ class Shortage:
 
     product_id: str
     """The product that ran out."""
-    requested: int
+    requested: Int32
     """Units the order asked for."""
-    available: int
+    available: Int32
     """Units that were available."""
 
     def to_record(self) -> dict[str, Any]:
@@ -47,11 +47,11 @@ class StockRejected(Event):
 
     order_id: str
     """The order this fact is about; the message key."""
-    reservation_version: int
+    reservation_version: Int32
     """The reservation's version: 1, its first fact."""
     shortages: tuple[Shortage, ...]
     """The products that were short, at least one."""
-    occurred_at: int
+    occurred_at: Int64
     """Milliseconds since 1970 UTC, event time: when the order was placed."""
 
     def to_record(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from schemas.event import Event
-from schemas.numbers import int32, int64
+from schemas.numbers import Int32, Int64, int32, int64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +14,7 @@ class ReservedLine:
 
     product_id: str
     """The product held."""
-    quantity: int
+    quantity: Int32
     """Units held, at least 1."""
 
     def to_record(self) -> dict[str, Any]:
@@ -43,11 +43,11 @@ class StockReleased(Event):
 
     order_id: str
     """The order this fact is about; the message key."""
-    reservation_version: int
+    reservation_version: Int32
     """The reservation's version: 2, after it was reserved."""
     lines: tuple[ReservedLine, ...]
     """What was held, one line per product."""
-    occurred_at: int
+    occurred_at: Int64
     """Milliseconds since 1970 UTC, event time: that of the later of reservation and cancellation."""
 
     def to_record(self) -> dict[str, Any]:

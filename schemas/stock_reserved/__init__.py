@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from schemas.event import Event
-from schemas.numbers import int32, int64
+from schemas.numbers import Int32, Int64, int32, int64
 from schemas.stock_released import ReservedLine
 
 
@@ -21,11 +21,11 @@ class StockReserved(Event):
 
     order_id: str
     """The order this fact is about; the message key."""
-    reservation_version: int
+    reservation_version: Int32
     """The reservation's version: 1, its first fact."""
     lines: tuple[ReservedLine, ...]
     """What is held, one line per product."""
-    occurred_at: int
+    occurred_at: Int64
     """Milliseconds since 1970 UTC, event time: when the order was placed."""
 
     def to_record(self) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What sold, and how far orders got: between `since` (a day ago, unless said) and before `until`, in event time."""
+"""HTTP API of analytics: sales, and the progress of orders, from `since` (default: a day ago) to before `until`.
+
+Both are times of events, not of their processing.
+"""
 
 from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
@@ -9,69 +12,71 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
 from chassis.timestamps import Timestamp, now
-from services.analytics.models import Funnel, Minute, Product, Sales
+from services.analytics.models import FunnelResponse, MinuteResponse, ProductResponse, SalesResponse
 from services.analytics.service import service
 from services.analytics.tables import order_lines, sales, steps
 
 app = create_api(service)
 
-UNLESS_SAID = timedelta(days=1)
+DEFAULT_SPAN = timedelta(days=1)
 
 
 class Span(NamedTuple):
     since: datetime
     until: datetime | None
 
-    def holds(self, at: Column[datetime]) -> ColumnElement[bool]:
+    def contains(self, at: Column[datetime]) -> ColumnElement[bool]:
         return at >= self.since if self.until is None else (at >= self.since) & (at < self.until)
 
 
-async def span(since: Timestamp | None = None, until: Timestamp | None = None) -> Span:
-    began = since or (until or now()) - UNLESS_SAID
+async def span_of_query(since: Timestamp | None = None, until: Timestamp | None = None) -> Span:
+    began = since or (until or now()) - DEFAULT_SPAN
     if until and until <= began:
         raise Problem.of_field("until", "must be later than since")
     return Span(began, until)
 
 
-Asked = Annotated[Span, Depends(span)]
+SpanOfQuery = Annotated[Span, Depends(span_of_query)]
 
 
 @app.get("/sales")
-async def show_sales(asked: Asked, db: Db, top: Annotated[int, Query(ge=1, le=100)] = 10) -> Sales:
-    """Confirmed orders, by the minute of their confirmation; and the products that sold most units."""
-    minutes = await db.execute(per_minute(asked))
-    products = await db.execute(per_product(asked).limit(top))
-    return Sales(
-        **asked._asdict(),
-        minutes=[Minute.model_validate(row) for row in minutes.mappings()],
-        top_products=[Product.model_validate(row) for row in products.mappings()],
+async def show_sales(
+    span: SpanOfQuery, db: Db, top: Annotated[int, Query(ge=1, le=100)] = 10
+) -> SalesResponse:
+    """Returns the confirmed orders per minute of their confirmation, and the products with most units sold."""
+    minutes = await db.execute(per_minute(span))
+    products = await db.execute(per_product(span).limit(top))
+    return SalesResponse(
+        **span._asdict(),
+        minutes=[MinuteResponse.model_validate(row) for row in minutes.mappings()],
+        top_products=[ProductResponse.model_validate(row) for row in products.mappings()],
     )
 
 
 @app.get("/funnel")
-async def show_funnel(asked: Asked, db: Db) -> Funnel:
-    """How many of the orders placed in that time have come how far by now."""
-    return Funnel(**asked._asdict(), **await reached(asked, db))
+async def show_funnel(span: SpanOfQuery, db: Db) -> FunnelResponse:
+    """Returns how many of the orders placed in that time have reached each step by now."""
+    return FunnelResponse(**span._asdict(), **await reached(span, db))
 
 
-def per_minute(asked: Span) -> Select[tuple[datetime, str, int, int]]:
+def per_minute(span: Span) -> Select[tuple[datetime, str, int, int]]:
     minute = func.date_trunc(literal_column("'minute'"), sales.c.at)
     figures = func.count().label("orders"), func.sum(sales.c.revenue_cents).label("revenue_cents")
-    counted = select(minute.label("minute"), sales.c.currency, *figures).where(asked.holds(sales.c.at))
+    counted = select(minute.label("minute"), sales.c.currency, *figures).where(span.contains(sales.c.at))
     return counted.group_by(minute, sales.c.currency).order_by(minute, sales.c.currency)
 
 
-def per_product(asked: Span) -> Select[tuple[str, str, int, int]]:
+def per_product(span: Span) -> Select[tuple[str, str, int, int]]:
     line, units = order_lines.c, func.sum(order_lines.c.units)
     figures = units.label("units"), func.sum(line.revenue_cents).label("revenue_cents")
     sold = select(line.product_id, sales.c.currency, *figures).join(sales, sales.c.order_id == line.order_id)
-    each = sold.where(asked.holds(sales.c.at)).group_by(line.product_id, sales.c.currency)
+    each = sold.where(span.contains(sales.c.at)).group_by(line.product_id, sales.c.currency)
     return each.order_by(units.desc(), line.product_id, sales.c.currency)
 
 
-async def reached(asked: Span, db: AsyncConnection) -> dict[str, int]:
+async def reached(span: Span, db: AsyncConnection) -> dict[str, int]:
     begun = steps.alias("begun")
     of_these = steps.join(begun, (begun.c.order_id == steps.c.order_id) & (begun.c.step == "placed"))
-    counted = select(steps.c.step, func.count()).select_from(of_these).where(asked.holds(begun.c.at))
+    counted = select(steps.c.step, func.count()).select_from(of_these).where(span.contains(begun.c.at))
     found: dict[str, int] = dict((await db.execute(counted.group_by(steps.c.step))).all())
-    return {name: found.get(name, 0) for name in Funnel.model_fields.keys() - Span._fields}
+    return {name: found.get(name, 0) for name in FunnelResponse.model_fields.keys() - Span._fields}

@@ -3,7 +3,7 @@
 from sqlalchemy import CheckConstraint, Column, Index, MetaData, Table
 from sqlalchemy.types import BigInteger, DateTime, Integer, Text
 
-from chassis.statements import insert_rows
+from chassis.database import insert_rows
 
 metadata = MetaData()
 

@@ -1,4 +1,4 @@
-"""Dead letters over HTTP: found, looked at, sent back to their consumer, corrected if need be, or discarded."""
+"""Lists, shows, redrives (with a correction if need be) and discards dead letters over HTTP."""
 
 from typing import Annotated
 
@@ -8,36 +8,36 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.http.app import Db, Problem, create_api
 from chassis.http.idempotency import Idempotent
 from chassis.timestamps import Timestamp
-from schemas.fitting import Misfit
-from services.dead_letters import deeds
+from schemas.validation import ValidationError
+from services.dead_letters import actions
+from services.dead_letters.actions import NoConsumer, Reason
 from services.dead_letters.correction import corrected
-from services.dead_letters.deeds import NobodyReads, Reason
 from services.dead_letters.domain import Refused, Status
 from services.dead_letters.models import (
-    Deciding,
-    DecidingMany,
-    DiscardingMany,
-    Done,
-    LetterResponse,
+    ActionRequest,
+    BulkDiscardRequest,
+    BulkRequest,
+    BulkResponse,
+    DeadLetterPageResponse,
+    DeadLetterResponse,
     Name,
-    Page,
-    Redriving,
+    RedriveRequest,
 )
+from services.dead_letters.responses import read, summaries, summary
 from services.dead_letters.search import Filter, matching
 from services.dead_letters.service import service
-from services.dead_letters.shown import line, lines, read
-from services.dead_letters.tables import letters
+from services.dead_letters.tables import dead_letters
 
 app = create_api(service, limits_time=False)
 
-FAULTS_NAMED = 20
+MOST_ERRORS = 20
 
-LetterId = Annotated[int, Path(ge=1, lt=2**63)]
+DeadLetterId = Annotated[int, Path(ge=1, lt=2**63)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 After = Annotated[int, Query(ge=0, lt=2**63)]
 
 
-async def asked_for(
+async def filter_from_query(
     consumer: Name | None = None,
     topic: Name | None = None,
     reason: Name | None = None,
@@ -47,105 +47,116 @@ async def asked_for(
     return Filter(consumer, topic, reason, since, until)
 
 
-@app.get("/letters")
-async def list_letters(
+@app.get("/dead-letters")
+async def list_dead_letters(
     db: Db,
-    asked: Annotated[Filter, Depends(asked_for)],
+    filter: Annotated[Filter, Depends(filter_from_query)],
     status: Status | None = None,
     limit: Limit = 50,
     after: After = 0,
-) -> Page:
+) -> DeadLetterPageResponse:
     """Oldest first. The next page: `after` = `next_after` of this one."""
-    wanted = matching(lines(), asked).where(letters.c.letter_id > after)
+    wanted = matching(summaries(), filter).where(dead_letters.c.dead_letter_id > after)
     if status is not None:
-        wanted = wanted.where(letters.c.status == status)
-    page = [line(row) for row in await db.execute(wanted.order_by(letters.c.letter_id).limit(limit))]
-    return Page(letters=page, next_after=page[-1].letter_id if len(page) == limit else None)
+        wanted = wanted.where(dead_letters.c.status == status)
+    rows = await db.execute(wanted.order_by(dead_letters.c.dead_letter_id).limit(limit))
+    page = [summary(row) for row in rows]
+    return DeadLetterPageResponse(
+        dead_letters=page, next_after=page[-1].dead_letter_id if len(page) == limit else None
+    )
 
 
-@app.get("/letters/{letter_id}")
-async def show_letter(letter_id: LetterId, db: Db) -> LetterResponse:
-    return await show(letter_id, db)
+@app.get("/dead-letters/{dead_letter_id}")
+async def show_dead_letter(dead_letter_id: DeadLetterId, db: Db) -> DeadLetterResponse:
+    return await show(dead_letter_id, db)
 
 
-@app.post("/letters/{letter_id}/redrive", response_model=LetterResponse)
-async def redrive_letter(letter_id: LetterId, asked: Redriving, once: Idempotent) -> Response:
-    return await once(asked, lambda db: redrive(letter_id, asked, db))
+@app.post("/dead-letters/{dead_letter_id}/redrive", response_model=DeadLetterResponse)
+async def redrive_dead_letter(
+    dead_letter_id: DeadLetterId, body: RedriveRequest, request: Idempotent
+) -> Response:
+    return await request.run(body, redrive, dead_letter_id, body)
 
 
-@app.post("/letters/{letter_id}/discard", response_model=LetterResponse)
-async def discard_letter(letter_id: LetterId, asked: Deciding, once: Idempotent) -> Response:
-    return await once(asked, lambda db: discard(letter_id, asked, db))
+@app.post("/dead-letters/{dead_letter_id}/discard", response_model=DeadLetterResponse)
+async def discard_dead_letter(
+    dead_letter_id: DeadLetterId, body: ActionRequest, request: Idempotent
+) -> Response:
+    return await request.run(body, discard, dead_letter_id, body)
 
 
-@app.post("/letters/redrive")
-async def redrive_letters(asked: DecidingMany, request: Request) -> Done:
-    """Asking again after a time-out is safe without a key: only what is still parked is sent back."""
-    return await page_by_page(asked, deeds.redrive_page, request)
+@app.post("/dead-letters/redrive")
+async def redrive_many(body: BulkRequest, request: Request) -> BulkResponse:
+    """Repeating the request after a time-out is safe without a key: it redrives only what is still parked."""
+    return await page_by_page(body, actions.redrive_page, request)
 
 
-@app.post("/letters/discard")
-async def discard_letters(asked: DiscardingMany, request: Request) -> Done:
-    act = deeds.bury_page if asked.consumer_is_gone else deeds.discard_page
-    return await page_by_page(asked, act, request)
+@app.post("/dead-letters/discard")
+async def discard_many(body: BulkDiscardRequest, request: Request) -> BulkResponse:
+    if body.consumer_is_gone:
+        return await page_by_page(body, actions.discard_page_of_removed_consumer, request)
+    return await page_by_page(body, actions.discard_page, request)
 
 
-async def redrive(letter_id: int, asked: Redriving, db: AsyncConnection) -> LetterResponse:
-    if (letter := await deeds.lock(letter_id, db)) is None:
-        raise not_found(letter_id)
+async def redrive(db: AsyncConnection, dead_letter_id: int, body: RedriveRequest) -> DeadLetterResponse:
+    if (dead_letter := await actions.lock(dead_letter_id, db)) is None:
+        raise not_found(dead_letter_id)
     try:
         event = None
-        if asked.correction is not None and letter.status != "discarded":
-            event = corrected(letter, asked.type, asked.correction)
-        await deeds.redrive_one(letter, Reason(asked.who, asked.why), event, db)
-    except Misfit as misfit:
-        raise unfit(misfit) from misfit
-    except NobodyReads as nobody:
-        detail = f"No consumer parked letter {letter_id}: there is nobody to send it back to. Discard it."
-        raise Problem(409, "no way back", detail, letter_id=letter_id) from nobody
+        if body.correction is not None and dead_letter.status != "discarded":
+            event = corrected(dead_letter, body.type, body.correction)
+        await actions.redrive_one(dead_letter, Reason(body.who, body.why), event, db)
+    except ValidationError as invalid:
+        raise invalid_correction(invalid) from invalid
+    except NoConsumer as error:
+        detail = (
+            f"No consumer parked dead letter {dead_letter_id}, so there is none to redrive it to. Discard it."
+        )
+        raise Problem(409, "no consumer", detail, dead_letter_id=dead_letter_id) from error
     except Refused as refusal:
-        raise refused(letter_id, "sent back", refusal) from refusal
-    return await show(letter_id, db)
+        raise refused(dead_letter_id, "redriven", refusal) from refusal
+    return await show(dead_letter_id, db)
 
 
-async def discard(letter_id: int, asked: Deciding, db: AsyncConnection) -> LetterResponse:
-    if (letter := await deeds.lock(letter_id, db)) is None:
-        raise not_found(letter_id)
+async def discard(db: AsyncConnection, dead_letter_id: int, body: ActionRequest) -> DeadLetterResponse:
+    if (dead_letter := await actions.lock(dead_letter_id, db)) is None:
+        raise not_found(dead_letter_id)
     try:
-        await deeds.discard_one(letter, Reason(asked.who, asked.why), db)
+        await actions.discard_one(dead_letter, Reason(body.who, body.why), db)
     except Refused as refusal:
-        raise refused(letter_id, "discarded", refusal) from refusal
-    return await show(letter_id, db)
+        raise refused(dead_letter_id, "discarded", refusal) from refusal
+    return await show(dead_letter_id, db)
 
 
-async def page_by_page(asked: DecidingMany, act: deeds.Act, request: Request) -> Done:
-    """In transactions of bounded size. What was done is done, also if a later page fails."""
-    done, after, reason = 0, asked.after, Reason(asked.who, asked.why)
-    while asked.limit is None or done < asked.limit:
-        at_once = min(deeds.AT_ONCE, (asked.limit or done + deeds.AT_ONCE) - done)
+async def page_by_page(body: BulkRequest, act: actions.ActOnPage, request: Request) -> BulkResponse:
+    """Acts in transactions of bounded size; committed pages stay done if a later one fails."""
+    count, after, reason = 0, body.after, Reason(body.who, body.why)
+    while body.limit is None or count < body.limit:
+        size = min(actions.PAGE_SIZE, (body.limit or count + actions.PAGE_SIZE) - count)
         async with request.app.state.database.transaction() as db:
-            page = await act(asked.filter, deeds.Span(after, at_once), reason, db)
+            page = await act(body.filter, actions.Span(after, size), reason, db)
         if not page:
-            return Done(letters=done, next_after=None)
-        done, after = done + len(page), page[-1]
-    return Done(letters=done, next_after=after)
+            return BulkResponse(count=count, next_after=None)
+        count, after = count + len(page), page[-1]
+    return BulkResponse(count=count, next_after=after)
 
 
-async def show(letter_id: int, db: AsyncConnection) -> LetterResponse:
-    if (letter := await read(letter_id, db)) is None:
-        raise not_found(letter_id)
-    return letter
+async def show(dead_letter_id: int, db: AsyncConnection) -> DeadLetterResponse:
+    if (dead_letter := await read(dead_letter_id, db)) is None:
+        raise not_found(dead_letter_id)
+    return dead_letter
 
 
-def not_found(letter_id: int) -> Problem:
-    return Problem(404, "unknown letter", f"There is no letter {letter_id}.", letter_id=letter_id)
+def not_found(dead_letter_id: int) -> Problem:
+    detail = f"There is no dead letter {dead_letter_id}."
+    return Problem(404, "unknown dead letter", detail, dead_letter_id=dead_letter_id)
 
 
-def refused(letter_id: int, what: str, why: Refused) -> Problem:
-    detail = f"DeadLetter {letter_id} cannot be {what}: {why}."
-    return Problem(409, f"cannot be {what}", detail, letter_id=letter_id)
+def refused(dead_letter_id: int, action: str, why: Refused) -> Problem:
+    detail = f"Dead letter {dead_letter_id} cannot be {action}: {why}."
+    return Problem(409, f"cannot be {action}", detail, dead_letter_id=dead_letter_id)
 
 
-def unfit(misfit: Misfit) -> Problem:
-    errors = [{"field": field, "message": fault} for field, fault in misfit.faults[:FAULTS_NAMED]]
-    return Problem(422, "invalid correction", str(misfit)[:1000], errors=errors)
+def invalid_correction(invalid: ValidationError) -> Problem:
+    errors = [{"field": field, "message": message} for field, message in invalid.errors[:MOST_ERRORS]]
+    return Problem(422, "invalid correction", str(invalid)[:1000], errors=errors)

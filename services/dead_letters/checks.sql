@@ -1,16 +1,16 @@
--- check: a letter that was sent back or discarded says by whom and why
-SELECT letter_id AS id
-FROM letters
-LEFT JOIN actions AS done USING (letter_id, redrive)
+-- check: each redriven or discarded dead letter has an action that says by whom and why
+SELECT dead_letter_id AS id
+FROM dead_letters
+LEFT JOIN actions AS done USING (dead_letter_id, redrive)
 WHERE status <> 'parked'
-GROUP BY letter_id
+GROUP BY dead_letter_id
 HAVING count(*) FILTER (WHERE what = status) <> 1;
 
--- check: no letter was sent back after it was discarded
-SELECT letter_id AS id
+-- check: no dead letter was redriven after it was discarded
+SELECT dead_letter_id AS id
 FROM actions
-GROUP BY letter_id
+GROUP BY dead_letter_id
 HAVING min(action_id) FILTER (WHERE what = 'discarded') < max(action_id) FILTER (WHERE what = 'redriven');
 
 -- waiting: parked (fanout dlq ls)
-SELECT consumer AS id FROM letters WHERE status = 'parked';
+SELECT consumer AS id FROM dead_letters WHERE status = 'parked';

@@ -1,4 +1,4 @@
-"""A corrected payload: accepted only if it fits the contract, and is still about the same thing."""
+"""Validates a corrected payload: it must fit the event's schema and keep its aggregate id."""
 
 import json
 from collections.abc import Mapping
@@ -9,29 +9,32 @@ from sqlalchemy import Row
 from chassis.events.avro import YEAR_10000_MS
 from chassis.events.record import EVENT_TYPES
 from schemas import Event
-from schemas.fitting import Misfit, fit
+from schemas.validation import ValidationError, validate
 
 
-def corrected(letter: Row[Any], type_name: str | None, document: Mapping[str, Any]) -> Event:
-    """Raises Misfit, whose fields are those of the request."""
-    event_type = type_of(letter, type_name)
+def corrected(dead_letter: Row[Any], type_name: str | None, document: Mapping[str, Any]) -> Event:
+    """Returns the event to send instead. Raises ValidationError, whose fields are those of the request."""
+    event_type = type_of(dead_letter, type_name)
     try:
-        event = fit(event_type, document)
-    except Misfit as misfit:
-        raise Misfit([(f"correction.{field}", fault) for field, fault in misfit.faults]) from misfit
+        event = validate(event_type, document)
+    except ValidationError as invalid:
+        errors = [(f"correction.{field}".rstrip("."), message) for field, message in invalid.errors]
+        raise ValidationError(errors) from invalid
     if not 0 <= event.occurred_at < YEAR_10000_MS:
-        raise Misfit([("correction.occurred_at", "is not a time, in milliseconds since 1970")])
-    if letter.event and event.key != (was := json.loads(letter.event).get(event.KEY)):
-        raise Misfit([(f"correction.{event.KEY}", f"must stay {was}: it is sent under the same event id")])
+        raise ValidationError([("correction.occurred_at", "is not a time, in milliseconds since 1970")])
+    if dead_letter.event and event.key != (was := json.loads(dead_letter.event).get(event.KEY)):
+        raise ValidationError(
+            [(f"correction.{event.KEY}", f"must stay {was}: it is sent under the same event id")]
+        )
     return event
 
 
-def type_of(letter: Row[Any], named: str | None) -> type[Event]:
-    """The letter's own, if that is a type of its topic; else one that the request must name."""
-    carried = {name: it for name, it in EVENT_TYPES.items() if letter.topic == it.TOPIC}
-    own = carried.get(letter.type or "")
-    if own and named not in (None, own.NAME):
-        raise Misfit([("type", f"the letter is {own.NAME} and stays that")])
-    if found := own or carried.get(named or ""):
+def type_of(dead_letter: Row[Any], given: str | None) -> type[Event]:
+    """Returns the dead letter's own type if events of its topic have it, else the type that the request gives."""
+    of_topic = {name: it for name, it in EVENT_TYPES.items() if dead_letter.topic == it.TOPIC}
+    own = of_topic.get(dead_letter.type or "")
+    if own and given not in (None, own.NAME):
+        raise ValidationError([("type", f"must be {own.NAME}, the type of the dead letter")])
+    if found := own or of_topic.get(given or ""):
         return found
-    raise Misfit([("type", f"name what the letter should have been: {', '.join(carried)}")])
+    raise ValidationError([("type", f"name what the dead letter should have been: {', '.join(of_topic)}")])

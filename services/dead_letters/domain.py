@@ -1,59 +1,60 @@
-"""A dead letter is parked, then sent back or discarded for a reason; parked again if it fails again."""
+"""States of a dead letter: parked, then redriven or discarded for a reason; parked again if it fails again."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
 Status = Literal["parked", "redriven", "discarded"]
-Deed = Literal["redriven", "discarded"]
+Action = Literal["redriven", "discarded"]
 
-REDRIVES = 9_999
+MOST_REDRIVES = 9_999
 
 
 class Refused(Exception):
-    """The letter is in no state for that; the message says why, and what can be done."""
+    """The dead letter's state does not allow the action; the message says why, and what can be done."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """`redrive` counts how often it was sent back; it travels with it, so that its return can be told apart."""
+class State:
+    """`redrive` counts the redrives so far. The redriven record carries the count, so its return can be recognized."""
 
     status: Status
     redrive: int
 
 
-def redrive(letter: Standing) -> Standing:
-    """Also one that was sent back before: the consumer's inbox makes any number of times one effect."""
-    if letter.status == "discarded":
+def redrive(state: State) -> State:
+    """Allowed after an earlier redrive, too: the consumer's inbox applies the event once however often it arrives.
+
+    Raises Refused for a discarded dead letter, and after MOST_REDRIVES.
+    """
+    if state.status == "discarded":
         raise Refused("it was discarded, and that is final")
-    if letter.redrive >= REDRIVES:
-        raise Refused(
-            f"it was sent back {letter.redrive} times, which is all that can be counted: discard it"
-        )
-    return Standing("redriven", letter.redrive + 1)
+    if state.redrive >= MOST_REDRIVES:
+        raise Refused(f"it was redriven {state.redrive} times, which is the most that is counted: discard it")
+    return State("redriven", state.redrive + 1)
 
 
-def discard(letter: Standing) -> Standing:
-    """Again is not an error and changes nothing: the first reason stands."""
-    if letter.status == "redriven":
+def discard(state: State) -> State:
+    """Discarding again changes nothing. Raises Refused while the dead letter is redriven."""
+    if state.status == "redriven":
         raise Refused(
-            "it was sent back, and its consumer may have applied it by now: "
+            "it was redriven, and its consumer may have applied it by now: "
             "only if it fails again and is parked can it be discarded"
         )
-    return replace(letter, status="discarded")
+    return replace(state, status="discarded")
 
 
-def bury(letter: Standing) -> Standing:
-    """Its consumer is no more, so it cannot have been applied, and cannot come back."""
-    return replace(letter, status="discarded")
+def discard_of_removed_consumer(state: State) -> State:
+    """Discards also what was redriven: a consumer that no longer exists cannot apply it, nor park it again."""
+    return replace(state, status="discarded")
 
 
-def hear(letter: Standing, redrive: int) -> Standing:
-    """After a dead letter that was sent back `redrive` times arrived.
+def apply_arrival(state: State, redrive: int) -> State:
+    """Returns the state after a dead letter arrived that had been redriven `redrive` times.
 
-    It is news only if it is the last one sent. An older one, or the same once more after somebody has acted,
-    changes nothing. One sent later than we know of means that we were restored from a backup: it is believed.
+    The state changes only if that was the latest redrive. A redelivery, or an older one, changes nothing. A higher
+    count than the stored one means that this database was restored from a backup; then the count is taken over.
     """
-    is_back = letter.status == "redriven" and redrive == letter.redrive
-    if is_back or redrive > letter.redrive:
-        return Standing("parked", redrive)
-    return letter
+    failed_again = state.status == "redriven" and redrive == state.redrive
+    if failed_again or redrive > state.redrive:
+        return State("parked", redrive)
+    return state

@@ -1,6 +1,6 @@
--- What the API may do. The worker's rights are in chassis/grants.sql.
-GRANT SELECT ON letters TO dead_letters_api;
-GRANT UPDATE (status, redrive) ON letters TO dead_letters_api;
+-- The rights of the API. The rights of the worker are in chassis/grants.sql.
+GRANT SELECT ON dead_letters TO dead_letters_api;
+GRANT UPDATE (status, redrive) ON dead_letters TO dead_letters_api;
 GRANT SELECT, INSERT ON actions TO dead_letters_api;
 GRANT INSERT ON outbox TO dead_letters_api;
 GRANT SELECT (id) ON outbox TO dead_letters_api;

@@ -1,4 +1,4 @@
-"""What goes in and out over HTTP. Bytes go out as hex, and what is cut says so."""
+"""Requests and responses of the dead letters API. Bytes are hex; `truncated` names what is not complete."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -8,36 +8,36 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from pydantic_core import PydanticCustomError
 
 from chassis.timestamps import Timestamp
-from services.dead_letters.domain import Deed, Status
+from services.dead_letters.domain import Action, Status
 from services.dead_letters.search import Filter
 
-Words = Annotated[
+Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\x00]*$")
 ]
 Name = Annotated[str, Field(pattern=r"^[^\x00]{1,249}$")]
 
 
-class Deciding(BaseModel):
+class ActionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    who: Words
-    why: Words
+    who: Text
+    why: Text
 
 
-class Redriving(Deciding):
-    """`correction` takes the place of what the letter says; `type` is for a letter that does not say what it is."""
+class RedriveRequest(ActionRequest):
+    """`correction` replaces the dead letter's value; `type` is for a dead letter whose own type is unknown."""
 
     correction: dict[str, Any] | None = None
     type: Name | None = None
 
     @model_validator(mode="after")
-    def names_a_type_only_for_a_correction(self) -> "Redriving":
+    def has_a_type_only_with_a_correction(self) -> "RedriveRequest":
         if self.type is not None and self.correction is None:
             raise PydanticCustomError("type", "a type is for a correction, and there is none")
         return self
 
 
-class DecidingMany(Deciding):
-    """Everything parked that fits all filters. `all` must be said, when no filter is given."""
+class BulkRequest(ActionRequest):
+    """Means everything parked that matches all filters. Without a filter, `all` must be true."""
 
     consumer: Name | None = None
     topic: Name | None = None
@@ -53,34 +53,35 @@ class DecidingMany(Deciding):
         return Filter(self.consumer, self.topic, self.reason, self.since, self.until)
 
     @model_validator(mode="after")
-    def is_not_everything_by_oversight(self) -> "DecidingMany":
+    def is_not_everything_by_mistake(self) -> "BulkRequest":
         if self.all == (self.filter != Filter()):
             raise PydanticCustomError("all", "give a filter, or all: true for everything that is parked")
         return self
 
 
-class DiscardingMany(DecidingMany):
+class BulkDiscardRequest(BulkRequest):
+    """`consumer_is_gone` discards also what was redriven to a consumer that no longer exists."""
+
     consumer_is_gone: bool = False
-    """Then also what was sent back to it, which otherwise is its own by now."""
 
     @model_validator(mode="after")
-    def says_which_consumer_is_gone(self) -> "DiscardingMany":
+    def names_the_consumer_that_is_gone(self) -> "BulkDiscardRequest":
         if self.consumer_is_gone and self.consumer is None:
             raise PydanticCustomError("consumer_is_gone", "name the consumer that is gone")
         return self
 
 
-class Done(BaseModel):
-    """`next_after` goes on where this stopped; null when nothing is left that matches."""
+class BulkResponse(BaseModel):
+    """`count`: how many were changed. `next_after` continues from here; null when nothing more matches."""
 
-    letters: int
+    count: int
     next_after: int | None
 
 
-class Line(BaseModel):
-    """A letter in a list; `value` is the beginning of it."""
+class DeadLetterSummaryResponse(BaseModel):
+    """A dead letter in a list; `value` is its first bytes."""
 
-    letter_id: int
+    dead_letter_id: int
     consumer: str
     topic: str
     partition: int
@@ -101,8 +102,8 @@ class Line(BaseModel):
     value_bytes: int | None
 
 
-class Page(BaseModel):
-    letters: list[Line]
+class DeadLetterPageResponse(BaseModel):
+    dead_letters: list[DeadLetterSummaryResponse]
     next_after: int | None
 
 
@@ -114,16 +115,17 @@ class HeaderResponse(BaseModel):
 class ActionResponse(BaseModel):
     at: datetime
     who: str
-    what: Deed
+    what: Action
     why: str
     redrive: int
     correction: dict[str, Any] | None
 
 
-class LetterResponse(Line):
+class DeadLetterResponse(DeadLetterSummaryResponse):
+    """`truncated` names those of key, value and headers that are longer than what is returned."""
+
     record_at: datetime
     event: dict[str, Any] | None
     headers: list[HeaderResponse]
-    cut: list[str]
-    """Which of value, headers and key are longer than what is shown."""
+    truncated: list[str]
     actions: list[ActionResponse]

@@ -1,4 +1,4 @@
-"""Which letters are meant: by consumer, topic, reason and the time they failed last."""
+"""Selects dead letters by consumer, topic, reason, and the time of their last failure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,15 +7,15 @@ from typing import Any
 from sqlalchemy import Select, or_
 
 from schemas import EVENTS
-from services.dead_letters.tables import letters
+from services.dead_letters.tables import dead_letters
 
 TOPICS = frozenset(event_type.TOPIC for event_type in EVENTS)
-"""Letters from elsewhere were parked by nobody, and have no topic to come back through."""
+"""Topics of events. A dead letter from another topic was parked by none of our consumers and cannot be redriven."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """`reason` is a failure's class, such as permanent, or the type of the error; `until` is not included."""
+    """`reason` is a failure class, such as permanent, or the type of the error; `until` is exclusive."""
 
     consumer: str | None = None
     topic: str | None = None
@@ -24,16 +24,16 @@ class Filter:
     until: datetime | None = None
 
 
-def matching(wanted: Select[Any], asked: Filter) -> Select[Any]:
-    row = letters.c
-    if asked.consumer is not None:
-        wanted = wanted.where(row.consumer == asked.consumer)
-    if asked.topic is not None:
-        wanted = wanted.where(row.topic == asked.topic)
-    if asked.reason is not None:
-        wanted = wanted.where(or_(row.failure == asked.reason, row.error_type == asked.reason))
-    if asked.since is not None:
-        wanted = wanted.where(row.last_failed_at >= asked.since)
-    if asked.until is not None:
-        wanted = wanted.where(row.last_failed_at < asked.until)
+def matching(wanted: Select[Any], filter: Filter) -> Select[Any]:
+    row = dead_letters.c
+    if filter.consumer is not None:
+        wanted = wanted.where(row.consumer == filter.consumer)
+    if filter.topic is not None:
+        wanted = wanted.where(row.topic == filter.topic)
+    if filter.reason is not None:
+        wanted = wanted.where(or_(row.failure == filter.reason, row.error_type == filter.reason))
+    if filter.since is not None:
+        wanted = wanted.where(row.last_failed_at >= filter.since)
+    if filter.until is not None:
+        wanted = wanted.where(row.last_failed_at < filter.until)
     return wanted

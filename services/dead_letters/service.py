@@ -1,18 +1,18 @@
-"""Keeps every dead letter once, with the reason, and with what operators did about it."""
+"""Stores every dead letter once, with the reason, and what operators did about it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, bindparam, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.dead_letters.reader import DeadLetter
+from chassis.events.dead_letter import DeadLetter
 from chassis.outbox.table import dump_headers
 from chassis.service import Service
-from services.dead_letters.domain import Standing, hear
-from services.dead_letters.tables import PLACE, letters, metadata
+from services.dead_letters.domain import State, apply_arrival
+from services.dead_letters.tables import PLACE, dead_letters, metadata
 
 service = Service("dead_letters", metadata)
 
@@ -20,64 +20,69 @@ Place = tuple[str, str, int, int]
 
 
 @service.on_dead_letters
-async def file(arrived: Sequence[DeadLetter], db: AsyncConnection) -> None:
-    """A letter is what it was when it first came; when it comes back, only its failure and standing are new."""
-    in_turn = sorted(arrived, key=lambda letter: letter.origin.redrive)
-    newest = {place(letter): letter for letter in in_turn}
-    first = {place(letter): letter for letter in reversed(in_turn)}
-    known = await lock(newest, db)
-    fresh = [content(first[at]) | failing(newest[at]) for at in newest if at not in known]
-    if fresh:
-        await db.execute(insert(letters).on_conflict_do_nothing(), fresh)
-    back = [
-        failing(newest[at]) | {"id": row.letter_id}
-        for at, row in known.items()
-        if hear(standing(row), newest[at].origin.redrive) != standing(row)
+async def store(arrived: Sequence[DeadLetter], db: AsyncConnection) -> None:
+    """Inserts dead letters of records not stored yet; one that failed again after a redrive updates its row.
+
+    The stored record stays as it first arrived; a failed redrive changes only the failure and the state.
+    """
+    by_redrive = sorted(arrived, key=lambda dead_letter: dead_letter.origin.redrive)
+    newest = {place(dead_letter): dead_letter for dead_letter in by_redrive}
+    first = {place(dead_letter): dead_letter for dead_letter in reversed(by_redrive)}
+    stored = await lock(newest, db)
+    new = [record_columns(first[at]) | failure_columns(newest[at]) for at in newest if at not in stored]
+    if new:
+        await db.execute(insert(dead_letters).on_conflict_do_nothing(), new)
+    failed_again = [
+        failure_columns(newest[at]) | {"id": row.dead_letter_id}
+        for at, row in stored.items()
+        if apply_arrival(state(row), newest[at].origin.redrive) != state(row)
     ]
-    if back:
-        await db.execute(update(letters).where(letters.c.letter_id == bindparam("id")), back)
+    if failed_again:
+        by_id = dead_letters.c.dead_letter_id == bindparam("id")
+        await db.execute(update(dead_letters).where(by_id), failed_again)
 
 
-async def lock(places: dict[Place, DeadLetter], db: AsyncConnection) -> dict[Place, Row[Any]]:
-    """In the order of their ids, like everybody who locks letters."""
-    wanted: Select[Any] = select(letters.c.letter_id, letters.c.status, letters.c.redrive, *PLACE)
+async def lock(places: Iterable[Place], db: AsyncConnection) -> dict[Place, Row[Any]]:
+    """Returns the stored dead letters and locks their rows, by id as every transaction does, to avoid deadlocks."""
+    row = dead_letters.c
+    wanted: Select[Any] = select(row.dead_letter_id, row.status, row.redrive, *PLACE)
     of_these = wanted.where(tuple_(*PLACE).in_(list(places)))
-    rows = await db.execute(of_these.order_by(letters.c.letter_id).with_for_update())
+    rows = await db.execute(of_these.order_by(row.dead_letter_id).with_for_update())
     return {(row.consumer, row.topic, row.partition, row.kafka_offset): row for row in rows}
 
 
-def place(letter: DeadLetter) -> Place:
-    origin = letter.origin
-    return letter.consumer, origin.topic, origin.partition, origin.kafka_offset
+def place(dead_letter: DeadLetter) -> Place:
+    origin = dead_letter.origin
+    return dead_letter.consumer, origin.topic, origin.partition, origin.kafka_offset
 
 
-def standing(row: Row[Any]) -> Standing:
-    return Standing(row.status, row.redrive)
+def state(row: Row[Any]) -> State:
+    return State(row.status, row.redrive)
 
 
-def content(letter: DeadLetter) -> dict[str, Any]:
-    event = None if letter.event is None else letter.event.to_record()
+def record_columns(dead_letter: DeadLetter) -> dict[str, Any]:
+    event = None if dead_letter.event is None else dead_letter.event.to_record()
     return {
-        **dict(zip((column.name for column in PLACE), place(letter), strict=True)),
-        "record_at": letter.origin.record_at,
-        "event_id": letter.event_id,
-        "type": letter.type or None,
-        "key": letter.key,
-        "value": letter.value,
-        "headers": dump_headers(letter.headers),
+        **dict(zip((column.name for column in PLACE), place(dead_letter), strict=True)),
+        "record_at": dead_letter.origin.record_at,
+        "event_id": dead_letter.event_id,
+        "type": dead_letter.type or None,
+        "key": dead_letter.key,
+        "value": dead_letter.value,
+        "headers": dump_headers(dead_letter.headers),
         "event": None if event is None else json.dumps(event, default=bytes.hex),
-        "decode_error": letter.decode_error,
-        "first_failed_at": letter.origin.first_failed_at or letter.last_failed_at,
+        "decode_error": dead_letter.decode_error,
+        "first_failed_at": dead_letter.origin.first_failed_at or dead_letter.last_failed_at,
     }
 
 
-def failing(letter: DeadLetter) -> dict[str, Any]:
+def failure_columns(dead_letter: DeadLetter) -> dict[str, Any]:
     return {
-        "failure": letter.failure,
-        "error_type": letter.error_type,
-        "error_message": letter.error_message,
-        "attempts": letter.origin.attempts,
-        "last_failed_at": letter.last_failed_at,
+        "failure": dead_letter.failure,
+        "error_type": dead_letter.error_type,
+        "error_message": dead_letter.error_message,
+        "attempts": dead_letter.origin.attempts,
+        "last_failed_at": dead_letter.last_failed_at,
         "status": "parked",
-        "redrive": letter.origin.redrive,
+        "redrive": dead_letter.origin.redrive,
     }

@@ -16,10 +16,10 @@ from sqlalchemy.types import BigInteger, DateTime, Integer, LargeBinary, Text, U
 
 metadata = MetaData()
 
-letters = Table(
-    "letters",
+dead_letters = Table(
+    "dead_letters",
     metadata,
-    Column("letter_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("dead_letter_id", BigInteger, Identity(always=True), primary_key=True),
     Column("consumer", Text, nullable=False),
     Column("topic", Text, nullable=False),
     Column("partition", Integer, nullable=False),
@@ -40,26 +40,26 @@ letters = Table(
     Column("last_failed_at", DateTime(timezone=True), nullable=False),
     Column("status", Text, nullable=False),
     Column("redrive", Integer, nullable=False),
-    UniqueConstraint("consumer", "topic", "partition", "kafka_offset", name="letters_once_per_record"),
+    UniqueConstraint("consumer", "topic", "partition", "kafka_offset", name="dead_letters_once_per_record"),
     CheckConstraint("status IN ('parked', 'redriven', 'discarded')", name="status_is_known"),
-    Index("letters_parked", "letter_id", postgresql_where=text("status = 'parked'")),
+    Index("dead_letters_parked", "dead_letter_id", postgresql_where=text("status = 'parked'")),
 )
 
 actions = Table(
     "actions",
     metadata,
     Column("action_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("letter_id", BigInteger, ForeignKey("letters.letter_id"), nullable=False),
+    Column("dead_letter_id", BigInteger, ForeignKey("dead_letters.dead_letter_id"), nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("who", Text, nullable=False),
     Column("what", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("redrive", Integer, nullable=False),
     Column("correction", Text),
-    CheckConstraint("what IN ('redriven', 'discarded')", name="deed_is_known"),
-    CheckConstraint("who <> '' AND why <> ''", name="somebody_had_a_reason"),
-    Index("actions_letter_id", "letter_id"),
+    CheckConstraint("what IN ('redriven', 'discarded')", name="action_is_known"),
+    CheckConstraint("who <> '' AND why <> ''", name="who_and_why_are_given"),
+    Index("actions_dead_letter_id", "dead_letter_id"),
 )
 
-PLACE = (letters.c.consumer, letters.c.topic, letters.c.partition, letters.c.kafka_offset)
-"""Columns that tell where a record was read: unique for each dead letter."""
+PLACE = (dead_letters.c.consumer, dead_letters.c.topic, dead_letters.c.partition, dead_letters.c.kafka_offset)
+"""Columns that say where its consumer read the record: unique for each dead letter."""

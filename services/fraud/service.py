@@ -13,7 +13,7 @@ from chassis.service import Service
 from chassis.timestamps import milliseconds
 from schemas import FraudAssessed, OrderPlaced
 from services.fraud.domain import MANY_ORDERS, WINDOW, Verdict, judge, revise
-from services.fraud.tables import STORE_ORDERS, assessments, metadata, sightings
+from services.fraud.tables import STORE_ORDERS, assessments, metadata, orders_seen
 
 service = Service("fraud", metadata, topic="fraud", gather_ms=250)
 
@@ -50,11 +50,11 @@ async def affected(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> dict[s
 
     `recent` is how many their customer placed in the window before; it stops counting where the rule does.
     """
-    batch = sightings.c.order_id.in_([order.order_id for order in orders])
-    first, last = func.min(sightings.c.placed_at), func.max(sightings.c.placed_at)
-    spans = select(sightings.c.customer_id, first.label("first"), last.label("last")).where(batch)
-    span = spans.group_by(sightings.c.customer_id).subquery()
-    this, other = sightings.alias("this"), sightings.alias("other")
+    batch = orders_seen.c.order_id.in_([order.order_id for order in orders])
+    first, last = func.min(orders_seen.c.placed_at), func.max(orders_seen.c.placed_at)
+    spans = select(orders_seen.c.customer_id, first.label("first"), last.label("last")).where(batch)
+    span = spans.group_by(orders_seen.c.customer_id).subquery()
+    this, other = orders_seen.alias("this"), orders_seen.alias("other")
     earlier = (
         select(other.c.order_id)
         .where(other.c.customer_id == this.c.customer_id, other.c.placed_at >= this.c.placed_at - WINDOW)

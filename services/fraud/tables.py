@@ -8,13 +8,13 @@ metadata = MetaData()
 customers = Table("customers", metadata, Column("customer_id", Text, primary_key=True))
 """One row per customer, locked while orders of that customer are assessed."""
 
-sightings = Table(
-    "sightings",
+orders_seen = Table(
+    "orders_seen",
     metadata,
     Column("order_id", Text, primary_key=True),
     Column("customer_id", Text, nullable=False),
     Column("placed_at", DateTime(timezone=True), nullable=False),
-    Index("sightings_by_customer", "customer_id", "placed_at", "order_id"),
+    Index("orders_seen_by_customer", "customer_id", "placed_at", "order_id"),
 )
 
 assessments = Table(
@@ -33,7 +33,7 @@ STORE_ORDERS = text("""
         INSERT INTO customers (customer_id) SELECT unnest(:customers)
         ON CONFLICT (customer_id) DO UPDATE SET customer_id = excluded.customer_id
     )
-    INSERT INTO sightings (order_id, customer_id, placed_at)
+    INSERT INTO orders_seen (order_id, customer_id, placed_at)
     SELECT * FROM unnest(:order_ids, :customer_ids, :placed_at)
 """).bindparams(
     bindparam("customers", type_=ARRAY(Text)),

@@ -4,7 +4,7 @@ from sqlalchemy import Column, MetaData, Table, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import JSON, DateTime, Text
 
-from chassis.statements import Statement, arrays
+from chassis.database import Statement, arrays
 
 metadata = MetaData()
 

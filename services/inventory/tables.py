@@ -4,7 +4,7 @@ from sqlalchemy import CheckConstraint, Column, ForeignKey, MetaData, Table, any
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.types import DateTime, Integer, Text
 
-from chassis.statements import Statement, arrays, ids, insert_rows
+from chassis.database import Statement, arrays, ids, insert_rows
 
 metadata = MetaData()
 

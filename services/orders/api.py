@@ -1,72 +1,65 @@
-"""Takes orders over HTTP: checked, priced from our own list, stored and announced in one transaction."""
+"""HTTP API of orders. `POST /orders` stores the order and publishes OrderPlaced in one transaction."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Query, Request, Response
-from sqlalchemy import Select, select
+from fastapi import Depends, Query, Response
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
-from chassis.http.idempotency import Idempotent, in_group
+from chassis.http.idempotency import Idempotent, share_transactions
 from chassis.outbox.publish import publish
-from chassis.statements import insert_rows
 from chassis.timestamps import now
-from services.orders.domain import AlreadyDecided, Status, cancel
-from services.orders.models import Line, NewOrder, OrderPage, OrderResponse, Product
-from services.orders.placing import PlacedOrder, PriceList, PriceReader, place
+from services.orders import domain
+from services.orders.domain import AlreadyDecided, Status
+from services.orders.models import NewOrder, OrderPageResponse, OrderResponse, ProductResponse
+from services.orders.placing import PlacedOrder, PriceList, place, price_list
+from services.orders.responses import read
 from services.orders.service import UnknownOrder, lock, save, service
-from services.orders.tables import STATE, order_lines, orders, products
+from services.orders.tables import INSERT_LINES, INSERT_ORDERS, orders, products
 
 app = create_api(service)
-
-INSERT_ORDERS = insert_rows(orders, *STATE, "payment_method", "placed_at")
-INSERT_LINES = insert_rows(order_lines)
-
-
-async def price_list(request: Request) -> PriceList:
-    """Returns the price list of this app's database, at most a second old."""
-    state = request.app.state
-    if getattr(state, "prices_of", None) is not state.database:
-        state.prices_of, state.prices = state.database, PriceReader(state.database)
-    prices: PriceList = await state.prices.read()
-    return prices
-
 
 Prices = Annotated[PriceList, Depends(price_list)]
 
 
-@app.get("/products")
-async def list_products(db: Db) -> list[Product]:
-    rows = await db.execute(select(products).order_by(products.c.product_id))
-    return [Product.model_validate(row) for row in rows.mappings()]
-
-
 @app.post("/orders", status_code=201, response_model=OrderResponse)
-async def place_order(new: NewOrder, once: Idempotent, prices: Prices) -> Response:
+async def place_order(new: NewOrder, request: Idempotent, prices: Prices) -> Response:
     order = place(new, prices)
-    return await once.in_group(placements, new, order, about=order.event.order_id, answer=order.shown())
+    return await request.run_in_group(placed_orders, new, order, order.event.order_id, order.response())
 
 
 async def store(placed: Sequence[PlacedOrder], db: AsyncConnection) -> None:
-    """Writes orders that were placed at the same time, and publishes that they were."""
+    """Stores the orders of all requests that share this transaction, and publishes that they were placed."""
     await INSERT_ORDERS.of_rows(db, [order.row() for order in placed])
     await INSERT_LINES.of_rows(db, [line for order in placed for line in order.lines()])
     await publish(db, [order.event for order in placed])
 
 
-placements = in_group(app, store)
+placed_orders = share_transactions(app, store)
 
 
 @app.post("/orders/{order_id}/cancel", response_model=OrderResponse)
-async def cancel_order(order_id: UUID, once: Idempotent) -> Response:
-    return await once(None, lambda db: call_off(str(order_id), db))
+async def cancel_order(order_id: UUID, request: Idempotent) -> Response:
+    return await request.run(None, cancel, str(order_id))
+
+
+async def cancel(db: AsyncConnection, order_id: str) -> OrderResponse:
+    try:
+        before = await lock(db, [order_id])
+        await save(db, before, {order_id: domain.cancel(before[order_id], "customer_request", now())})
+    except UnknownOrder as unknown:
+        raise not_found(order_id) from unknown
+    except AlreadyDecided as decided:
+        raise Problem(409, "too late to cancel", f"{decided}", order_id=order_id) from decided
+    return await show(db, order_id)
 
 
 @app.get("/orders/{order_id}")
 async def show_order(order_id: UUID, db: Db) -> OrderResponse:
-    return await show(str(order_id), db)
+    return await show(db, str(order_id))
 
 
 @app.get("/orders")
@@ -76,43 +69,28 @@ async def list_orders(
     status: Status | None = None,
     before: UUID | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> OrderPage:
+) -> OrderPageResponse:
     """Newest first. The next page: `before` = `next_before` of this one."""
-    row = orders.c
-    filters = {row.flagged: flagged, row.status: status}
+    filters = {orders.c.flagged: flagged, orders.c.status: status}
     wanted = select(orders).where(
         *(column == value for column, value in filters.items() if value is not None)
     )
     if before is not None:
-        wanted = wanted.where(row.order_id < str(before))
-    page = await read(wanted.order_by(row.order_id.desc()).limit(limit), db)
-    return OrderPage(orders=page, next_before=page[-1].order_id if len(page) == limit else None)
+        wanted = wanted.where(orders.c.order_id < str(before))
+    page = await read(db, wanted.order_by(orders.c.order_id.desc()).limit(limit))
+    return OrderPageResponse(orders=page, next_before=page[-1].order_id if len(page) == limit else None)
 
 
-async def call_off(order_id: str, db: AsyncConnection) -> OrderResponse:
-    try:
-        before = await lock(db, [order_id])
-        await save(db, before, {order_id: cancel(before[order_id], "customer_request", now())})
-    except UnknownOrder as unknown:
-        raise not_found(order_id) from unknown
-    except AlreadyDecided as decided:
-        raise Problem(409, "too late to cancel", f"{decided}", order_id=order_id) from decided
-    return await show(order_id, db)
+@app.get("/products")
+async def list_products(db: Db) -> list[ProductResponse]:
+    rows = await db.execute(select(products).order_by(products.c.product_id))
+    return [ProductResponse.model_validate(row) for row in rows.mappings()]
 
 
-async def show(order_id: str, db: AsyncConnection) -> OrderResponse:
-    if found := await read(select(orders).where(orders.c.order_id == order_id), db):
+async def show(db: AsyncConnection, order_id: str) -> OrderResponse:
+    if found := await read(db, select(orders).where(orders.c.order_id == order_id)):
         return found[0]
     raise not_found(order_id)
-
-
-async def read(wanted: Select[Any], db: AsyncConnection) -> list[OrderResponse]:
-    rows = (await db.execute(wanted)).mappings().all()
-    of_these = select(order_lines).where(order_lines.c.order_id.in_([row["order_id"] for row in rows]))
-    lines: dict[str, list[Line]] = {row["order_id"]: [] for row in rows}
-    for line in (await db.execute(of_these.order_by(order_lines.c.product_id))).mappings():
-        lines[line["order_id"]].append(Line.model_validate(line))
-    return [OrderResponse.model_validate({**row, "lines": lines[row["order_id"]]}) for row in rows]
 
 
 def not_found(order_id: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Places an order: checked against the price list and priced from it, before anything is written."""
+"""Checks a new order against the price list and prices it, before anything is written."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any
 
 from sqlalchemy import Row, select
+from starlette.requests import Request
 from uuid_utils.compat import uuid7
 
 from chassis.database import Database
@@ -17,14 +18,14 @@ from services.orders.models import NewOrder, OrderResponse
 from services.orders.tables import products
 
 PRICES_SECONDS = 1.0
-"""How old a price may be: the list is read once a second at most, not once an order."""
+"""The greatest age of a price: the list is read at most once a second instead of once per order."""
 
 PriceList = Mapping[str, Row[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedOrder:
-    """An order as it will be stored, published and answered."""
+    """A priced order: as table rows, as an event and as a response."""
 
     order: Order
     event: OrderPlaced
@@ -42,12 +43,12 @@ class PlacedOrder:
                 "unit_price_cents": line.unit_price_cents,
             }
 
-    def shown(self) -> OrderResponse:
+    def response(self) -> OrderResponse:
         return OrderResponse.model_validate(self.row() | {"lines": list(self.lines())})
 
 
 def place(new: NewOrder, prices: PriceList) -> PlacedOrder:
-    """Prices an order by the list. Raises Problem for a product that is not on it, or is sold in another currency."""
+    """Prices an order. Raises Problem for a product that is not on the list, or is sold in another currency."""
     for position, line in enumerate(new.lines):
         product = prices.get(line.product_id)
         if product is None:
@@ -79,8 +80,17 @@ def place(new: NewOrder, prices: PriceList) -> PlacedOrder:
     return PlacedOrder(order, event)
 
 
+async def price_list(request: Request) -> PriceList:
+    """Returns the price list of this app's database, at most a second old."""
+    state = request.app.state
+    if getattr(state, "prices_of", None) is not state.database:
+        state.prices_of, state.prices = state.database, PriceReader(state.database)
+    prices: PriceList = await state.prices.read()
+    return prices
+
+
 class PriceReader:
-    """Keeps the price list of a database for `PRICES_SECONDS`."""
+    """Caches the price list of a database for `PRICES_SECONDS`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -89,7 +99,7 @@ class PriceReader:
         self._is_reading = False
 
     async def read(self) -> PriceList:
-        """Returns the list; while one request reads it again, the others take the one that is there."""
+        """Returns the list. While one request reads it again, the others get the cached one."""
         is_old = monotonic() - self._read_at > PRICES_SECONDS
         if not self._list or (is_old and not self._is_reading):
             self._is_reading = True

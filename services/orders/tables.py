@@ -5,7 +5,7 @@ from dataclasses import fields
 from sqlalchemy import Column, ForeignKey, Index, MetaData, Table, any_, select, text, update
 from sqlalchemy.types import BigInteger, Boolean, DateTime, Integer, Text
 
-from chassis.statements import Statement, arrays, ids
+from chassis.database import Statement, arrays, ids, insert_rows
 from services.orders.domain import Order
 
 metadata = MetaData()
@@ -57,6 +57,8 @@ order_lines = Table(
 STATE = [field.name for field in fields(Order)]
 """Columns that make up the domain's Order."""
 
+INSERT_ORDERS = insert_rows(orders, *STATE, "payment_method", "placed_at")
+INSERT_LINES = insert_rows(order_lines)
 LOCK_ORDERS = Statement(
     select(*(orders.c[name] for name in STATE))
     .where(orders.c.order_id == any_(ids()))

@@ -1,4 +1,4 @@
-"""Invoices are paid here, and payments can be looked at."""
+"""HTTP API of payments: pays the invoice of an order, and shows payments."""
 
 from uuid import UUID
 
@@ -18,26 +18,16 @@ app = create_api(service)
 
 
 @app.post("/payments", status_code=201, response_model=PaymentResponse)
-async def pay_invoice(new: NewPayment, once: Idempotent) -> Response:
-    return await once(new, lambda db: settle_invoice(new, db))
+async def pay_invoice(new: NewPayment, request: Idempotent) -> Response:
+    return await request.run(new, settle_invoice, new)
 
 
-@app.get("/payments/{payment_or_order_id}")
-async def show_payment(payment_or_order_id: UUID, db: Db) -> PaymentResponse:
-    """By its own id or by its order's: there is one payment per order."""
-    asked, row = str(payment_or_order_id), payments.c
-    found = await db.execute(select(payments).where(or_(row.payment_id == asked, row.order_id == asked)))
-    if payment := found.mappings().first():
-        return PaymentResponse.model_validate(payment)
-    raise Problem(404, "unknown payment", f"There is no payment {asked}, and none of an order {asked}.")
-
-
-async def settle_invoice(new: NewPayment, db: AsyncConnection) -> PaymentResponse:
+async def settle_invoice(db: AsyncConnection, new: NewPayment) -> PaymentResponse:
     order_id = str(new.order_id)
     known = await lock(db, [order_id])
     if not known:
         raise Problem(
-            404, "unknown order", f"Payments has not heard of an order {order_id}.", order_id=order_id
+            404, "unknown order", f"There is no payment for an order {order_id}.", order_id=order_id
         )
     try:
         paid = pay(known[0], now())
@@ -49,3 +39,13 @@ async def settle_invoice(new: NewPayment, db: AsyncConnection) -> PaymentRespons
         raise Problem.of_field("currency", f"the invoice is in {paid.currency}")
     await save(db, [paid])
     return PaymentResponse.model_validate(paid, from_attributes=True)
+
+
+@app.get("/payments/{payment_or_order_id}")
+async def show_payment(payment_or_order_id: UUID, db: Db) -> PaymentResponse:
+    """Finds a payment by its own id or by its order's; there is one payment per order."""
+    id, row = str(payment_or_order_id), payments.c
+    found = await db.execute(select(payments).where(or_(row.payment_id == id, row.order_id == id)))
+    if payment := found.mappings().first():
+        return PaymentResponse.model_validate(payment)
+    raise Problem(404, "unknown payment", f"There is no payment {id}, and none of an order {id}.")

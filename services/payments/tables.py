@@ -6,7 +6,7 @@ from sqlalchemy import Column, Identity, Index, MetaData, Table, any_, select, u
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.types import BigInteger, DateTime, Text
 
-from chassis.statements import Statement, arrays, ids, insert_rows
+from chassis.database import Statement, arrays, ids, insert_rows
 from services.payments.domain import Payment
 
 metadata = MetaData()

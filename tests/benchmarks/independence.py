@@ -15,10 +15,9 @@ from sqlalchemy import text
 
 from fanout.commands import processes
 from fanout.databases import snapshot
-from fanout.load.customers import place_orders
-from fanout.load.mix import purchases
+from fanout.load import place_orders, purchases
 from fanout.running import Addresses, running
-from fanout.verify.audit import settle
+from fanout.verify.report import settle
 from tests.support.slow_fraud import slow_fraud
 
 SHIPPED = text("SELECT count(*) FROM shipments WHERE shipped_at IS NOT NULL AND order_id = ANY(:ids)")

@@ -15,12 +15,11 @@ from sqlalchemy import text
 from fanout.commands import processes
 from fanout.commands.mailbox import set_delay
 from fanout.databases import snapshot
-from fanout.load.customers import place_orders
-from fanout.load.mix import purchases
+from fanout.load import place_orders, purchases
 from fanout.local.stack_directory import current
 from fanout.local.topology import MAILBOX as NAME
 from fanout.running import Addresses, running
-from fanout.verify.audit import settle
+from fanout.verify.report import settle
 
 SLOW_SECONDS = 0.75
 UNSENT = text("SELECT count(*) FROM messages WHERE sent_at IS NULL AND refused_at IS NULL")

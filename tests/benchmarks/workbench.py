@@ -16,15 +16,15 @@ from sqlalchemy.engine import URL, make_url
 from uuid_utils.compat import uuid7
 
 from chassis.config import Settings
-from chassis.consumer.crash_loop import Partition
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.kafka import Consumer
+from chassis.consumer.offsets import Partition
 from chassis.consumer.positions import Positions
-from chassis.consumer.processing import Processor
 from chassis.database import Database
 from chassis.events.avro import encode, frame
 from chassis.events.record import Record
 from chassis.events.registry import Registry
-from chassis.events.topics import retry_topic
+from chassis.events.topics import redrive_topic
 from chassis.migrations import migrate
 from chassis.service import Service, load
 from fanout.local.stack_directory import current
@@ -60,11 +60,11 @@ class Workbench:
 
     async def forget_effects(self) -> None:
         async with self.database.transaction() as db:
-            await db.execute(text("TRUNCATE inbox, progress, parked, messages"))
+            await db.execute(text("TRUNCATE inbox, consumer_offsets, parked, messages"))
 
     async def consume_with_the_chassis(self) -> float:
         """Events per second, from the first record handed over to the last one committed."""
-        processor = Stopwatch(Processor(self.service, self.database, self.registry), len(self.events))
+        processor = Stopwatch(EventProcessor(self.service, self.database, self.registry), len(self.events))
         stop = asyncio.Event()
         consumer = Consumer(
             Positions(self.new_group(), self.database), [self.topic], processor, self.settings
@@ -77,9 +77,9 @@ class Workbench:
 
 
 class Stopwatch:
-    """A Processor that says when everything has gone through it."""
+    """A EventProcessor that says when everything has gone through it."""
 
-    def __init__(self, processor: Processor, expected: int) -> None:
+    def __init__(self, processor: EventProcessor, expected: int) -> None:
         self._processor = processor
         self._left = expected
         self._began: float | None = None
@@ -94,15 +94,15 @@ class Stopwatch:
             self.seconds = time.perf_counter() - self._began
             self.done.set()
 
-    async def leave(self, partitions: Sequence[Partition]) -> None:
-        await self._processor.leave(partitions)
+    async def release(self, partitions: Sequence[Partition]) -> None:
+        await self._processor.release(partitions)
 
 
 @asynccontextmanager
 async def prepared(count: int) -> AsyncIterator[Workbench]:
     """Leaves no database and no topic behind."""
     name = f"benchmark_{uuid4().hex[:8]}"
-    topic = retry_topic("orders", name)  # one on which events of `orders` may be
+    topic = redrive_topic("orders", name)  # one on which events of `orders` may be
     addresses, service = running(), load(SERVICE)
     password = current().passwords(["postgres"])["postgres"]
     server = make_url(addresses.databases[SERVICE]).set(

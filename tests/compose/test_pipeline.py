@@ -14,7 +14,7 @@ producer = Producer(settings.broker.for_librdkafka())
 producer.produce("orders", b"rubbish", b"nobody", partition=0)
 assert producer.flush(20) == 0
 """
-FILED = "SELECT 1 FROM letters WHERE consumer = 'notifications' AND status = 'parked' AND key = $1"
+FILED = "SELECT 1 FROM dead_letters WHERE consumer = 'notifications' AND status = 'parked' AND key = $1"
 WRITTEN = "SELECT 1 FROM messages WHERE order_id = $1"
 
 

@@ -51,7 +51,11 @@ APIS: dict[str, dict[str, tuple[set[str], set[str]]]] = {
     },
     "payments": {"payments": ({READ}, {"status", "changed_at"}), "movements": ({ADD}, set()), **KEYS},
     "analytics": {table: ({READ}, set()) for table in ("steps", "order_lines", "sales")},
-    "dead_letters": {"letters": ({READ}, {"status", "redrive"}), "actions": ({READ, ADD}, set()), **KEYS},
+    "dead_letters": {
+        "dead_letters": ({READ}, {"status", "redrive"}),
+        "actions": ({READ, ADD}, set()),
+        **KEYS,
+    },
 }
 COLUMNS = """
     SELECT table_name, column_name, is_identity = 'YES' AS is_identity, format_type(a.atttypid, a.atttypmod) AS type

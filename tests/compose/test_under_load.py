@@ -12,8 +12,7 @@ from uuid import uuid4
 
 import httpx
 
-from fanout.load.customers import order_body
-from fanout.load.mix import purchases
+from fanout.load import order_body, purchases
 from tests.support.containers import Containers
 from tests.support.system import System, until
 

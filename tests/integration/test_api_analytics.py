@@ -1,4 +1,4 @@
-"""Sales and the funnel over HTTP: by event time, in whatever order the events came."""
+"""Sales and the funnel are shown over HTTP by event time, whatever the order of arrival."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -80,7 +80,7 @@ async def test_an_order_that_is_not_confirmed_is_no_sale(
     assert (told["minutes"], told["top_products"]) == ([], [])
 
 
-async def test_only_the_asked_time_counts_its_end_excluded(
+async def test_only_sales_in_the_requested_span_count_without_its_end(
     database: Database, client: httpx.AsyncClient
 ) -> None:
     for order_id, second in (("before", -0.001), ("first", 0), ("last", 119.999), ("after", 120)):
@@ -91,7 +91,7 @@ async def test_only_the_asked_time_counts_its_end_excluded(
     assert (told["since"], told["until"]) == (at(0), at(2))
 
 
-async def test_times_of_another_zone_are_the_same_times(
+async def test_timestamps_in_another_zone_are_the_same_timestamps(
     database: Database, client: httpx.AsyncClient
 ) -> None:
     await sold(database, "a", {"mug": 1}, 10)
@@ -99,7 +99,7 @@ async def test_times_of_another_zone_are_the_same_times(
     assert (told["since"], len(told["minutes"])) == (at(0), 1)
 
 
-async def test_the_funnel_says_how_far_the_orders_of_that_time_came_by_now(
+async def test_the_funnel_counts_how_far_the_orders_of_that_span_came_by_now(
     database: Database, client: httpx.AsyncClient
 ) -> None:
     far_later = 86_400 * 3
@@ -129,7 +129,7 @@ async def test_a_step_before_its_order_waits_for_it(database: Database, client: 
     assert (told["placed"], told["paid"], told["shipped"], told["confirmed"]) == (1, 1, 1, 0)
 
 
-async def test_unless_said_it_is_the_last_day(client: httpx.AsyncClient) -> None:
+async def test_the_default_span_is_the_last_day(client: httpx.AsyncClient) -> None:
     told = (await client.get("/funnel")).json()
     age = datetime.now(UTC) - datetime.fromisoformat(told["since"])
     assert timedelta(days=1) <= age < timedelta(days=1, minutes=1) and told["until"] is None
@@ -149,7 +149,7 @@ async def test_unless_said_it_is_the_last_day(client: httpx.AsyncClient) -> None
         ({"since": at(5), "until": at(4)}, "until"),
     ],
 )
-async def test_bad_times_are_refused_by_the_name_of_the_field(
+async def test_an_invalid_timestamp_is_refused_with_the_name_of_the_field(
     client: httpx.AsyncClient, path: str, query: dict[str, str], field: str
 ) -> None:
     refusal = await client.get(path, params=query)
@@ -158,6 +158,6 @@ async def test_bad_times_are_refused_by_the_name_of_the_field(
 
 
 @pytest.mark.parametrize("top", ["0", "101", "-1", "many"])
-async def test_a_bad_number_of_products_is_refused(client: httpx.AsyncClient, top: str) -> None:
+async def test_an_invalid_number_of_products_is_refused(client: httpx.AsyncClient, top: str) -> None:
     refusal = await client.get("/sales", params={"top": top})
     assert (refusal.status_code, [error["field"] for error in refusal.json()["errors"]]) == (422, ["top"])

@@ -1,4 +1,4 @@
-"""What every API of ours does, whatever its business: problem details, limits, health, Idempotency-Key."""
+"""Every API has problem details, limits, health endpoints and the Idempotency-Key."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database
 from chassis.http.app import Problem, create_api
-from chassis.http.idempotency import Idempotent, idempotency_keys
+from chassis.http.idempotency import Idempotent
+from chassis.http.idempotency_keys import idempotency_keys
 from chassis.service import Service
 from tests.integration.conftest import NewDatabase
 
@@ -29,14 +30,14 @@ class Sale(BaseModel):
 
 
 @app.post("/sales", status_code=201)
-async def sell(sale: Sale, once: Idempotent) -> dict[str, Any]:
-    async def work(db: AsyncConnection) -> dict[str, Any]:
-        if sale.amount == 13:
-            raise Problem(409, "unlucky", "13 is not sold here.", amount=13)
-        sale_id = await db.scalar(insert(sales).values(amount=sale.amount).returning(sales.c.id))
-        return {"id": sale_id}
+async def sell(sale: Sale, request: Idempotent) -> dict[str, Any]:
+    return await request.run(sale, store, sale)  # type: ignore[return-value]  # FastAPI returns a response unchanged
 
-    return await once(sale, work)  # type: ignore[return-value]  # a response passes through FastAPI as it is
+
+async def store(db: AsyncConnection, sale: Sale) -> dict[str, Any]:
+    if sale.amount == 13:
+        raise Problem(409, "unlucky", "13 is not sold here.", amount=13)
+    return {"id": await db.scalar(insert(sales).values(amount=sale.amount).returning(sales.c.id))}
 
 
 @app.get("/bug")
@@ -99,7 +100,9 @@ async def test_the_same_key_with_another_body_is_refused(
     assert await count(database, sales) == 1
 
 
-async def test_a_refusal_is_not_remembered(client: httpx.AsyncClient, database: Database) -> None:
+async def test_a_refused_request_can_be_repeated_with_its_key(
+    client: httpx.AsyncClient, database: Database
+) -> None:
     answer = await client.post("/sales", json={"amount": 13}, headers={"Idempotency-Key": "k"})
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
@@ -107,14 +110,16 @@ async def test_a_refusal_is_not_remembered(client: httpx.AsyncClient, database: 
     assert await count(database, idempotency_keys) == 0
 
 
-async def test_without_a_key_every_request_counts(client: httpx.AsyncClient, database: Database) -> None:
+async def test_each_request_without_a_key_has_its_effect(
+    client: httpx.AsyncClient, database: Database
+) -> None:
     for _ in range(2):
         assert (await client.post("/sales", json={"amount": 5})).status_code == 201
     assert await count(database, sales) == 2
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-async def test_an_unusable_key_is_refused(client: httpx.AsyncClient, key: str) -> None:
+async def test_an_invalid_key_is_refused(client: httpx.AsyncClient, key: str) -> None:
     answer = await client.post("/sales", json={"amount": 5}, headers={"Idempotency-Key": key})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "idempotency-key"
@@ -164,14 +169,14 @@ async def test_the_docs_page_loads_nothing_from_elsewhere(client: httpx.AsyncCli
     assert (await client.get("/static-offline-docs/swagger-ui-bundle.js")).status_code == 200
 
 
-async def test_ready_says_whether_the_database_answers(client: httpx.AsyncClient) -> None:
+async def test_the_ready_endpoint_reports_whether_the_database_answers(client: httpx.AsyncClient) -> None:
     assert (await client.get("/health/ready")).status_code == 200
     app.state.database = Database("postgresql+asyncpg://nobody:x@127.0.0.1:1/none")
     assert (await client.get("/health/ready")).status_code == 503
     assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_database_that_is_away_is_a_503_that_says_to_try_again(client: httpx.AsyncClient) -> None:
+async def test_an_unavailable_database_is_a_503_with_retry_after(client: httpx.AsyncClient) -> None:
     app.state.database = Database("postgresql+asyncpg://nobody:x@127.0.0.1:1/none")
     answer = await client.post("/sales", json={"amount": 5})
     assert answer.status_code == 503

@@ -1,4 +1,4 @@
-"""What is no fault of a request is answered 503 with Retry-After, never 500: the database is locked or read-only."""
+"""Conditions of the database, such as a lock or read-only mode, are answered 503 with Retry-After, never 500."""
 
 from collections.abc import AsyncIterator
 
@@ -43,7 +43,7 @@ async def client(database: Database, postgres_url: URL) -> AsyncIterator[httpx.A
     ],
     ids=["locked", "missing table", "missing column"],
 )
-async def test_a_condition_of_the_database_is_a_503_that_says_when_to_try_again(
+async def test_a_condition_of_the_database_is_a_503_with_retry_after(
     client: httpx.AsyncClient, database: Database, condition: str, recovery: str
 ) -> None:
     async with database.transaction() as db:
@@ -68,7 +68,7 @@ async def test_a_read_only_database_is_a_503(
     assert (answer.status_code, answer.headers.get("retry-after")) == (503, "1"), answer.text
 
 
-async def test_an_altered_column_under_a_running_api_is_no_500(
+async def test_a_column_that_is_altered_under_a_running_api_causes_no_500(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     for _ in range(3):

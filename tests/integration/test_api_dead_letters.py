@@ -31,16 +31,16 @@ async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def ids(client: httpx.AsyncClient, **asked: Any) -> list[int]:
-    answer = await client.get("/letters", params=asked)
+    answer = await client.get("/dead-letters", params=asked)
     assert answer.status_code == 200, answer.text
-    return [letter["letter_id"] for letter in answer.json()["letters"]]
+    return [letter["dead_letter_id"] for letter in answer.json()["dead_letters"]]
 
 
 async def test_letters_are_found_by_consumer_topic_reason_status_and_time(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     await file(database, *many(3), parked(confirmed("order-9", 9), consumer="orders", error_type="Deadlock"))
-    await client.post("/letters/2/discard", json=WHY)
+    await client.post("/dead-letters/2/discard", json=WHY)
     later = (NOON + timedelta(minutes=1)).isoformat()
     assert await ids(client) == [1, 2, 3, 4]
     assert await ids(client, consumer="orders") == [4]
@@ -53,10 +53,16 @@ async def test_letters_are_found_by_consumer_topic_reason_status_and_time(
 
 async def test_a_list_comes_in_pages(client: httpx.AsyncClient, database: Database) -> None:
     await file(database, *many(5))
-    page = (await client.get("/letters?limit=3")).json()
-    assert ([letter["letter_id"] for letter in page["letters"]], page["next_after"]) == ([1, 2, 3], 3)
-    rest = (await client.get("/letters?limit=3&after=3")).json()
-    assert ([letter["letter_id"] for letter in rest["letters"]], rest["next_after"]) == ([4, 5], None)
+    page = (await client.get("/dead-letters?limit=3")).json()
+    assert ([letter["dead_letter_id"] for letter in page["dead_letters"]], page["next_after"]) == (
+        [1, 2, 3],
+        3,
+    )
+    rest = (await client.get("/dead-letters?limit=3&after=3")).json()
+    assert ([letter["dead_letter_id"] for letter in rest["dead_letters"]], rest["next_after"]) == (
+        [4, 5],
+        None,
+    )
 
 
 async def test_a_letter_is_shown_with_its_event_its_bytes_its_headers_and_its_audit(
@@ -64,10 +70,14 @@ async def test_a_letter_is_shown_with_its_event_its_bytes_its_headers_and_its_au
 ) -> None:
     original = confirmed("order-1", 7)
     await file(database, parked(original))
-    await client.post("/letters/1/redrive", json=WHY)
-    shown = (await client.get("/letters/1")).json()
+    await client.post("/dead-letters/1/redrive", json=WHY)
+    shown = (await client.get("/dead-letters/1")).json()
     assert shown["event"]["order_id"] == "order-1"
-    assert (shown["key"], bytes.fromhex(shown["value"]), shown["cut"]) == ("order-1", original.value, [])
+    assert (shown["key"], bytes.fromhex(shown["value"]), shown["truncated"]) == (
+        "order-1",
+        original.value,
+        [],
+    )
     assert {"name": "ce_type", "value": "OrderConfirmed"} in shown["headers"]
     [action] = shown["actions"]
     assert (action["what"], action["who"], action["why"]) == ("redriven", "ada", "the bug is fixed")
@@ -83,10 +93,10 @@ async def test_what_is_too_long_to_show_is_cut_and_says_so(
     )
     await file(database, long)
     shown, [listed] = (
-        (await client.get("/letters/1")).json(),
-        (await client.get("/letters")).json()["letters"],
+        (await client.get("/dead-letters/1")).json(),
+        (await client.get("/dead-letters")).json()["dead_letters"],
     )
-    assert shown["cut"] == ["key", "value", "headers"]
+    assert shown["truncated"] == ["key", "value", "headers"]
     assert (shown["value_bytes"], listed["value_bytes"]) == (1024 * 1024, 1024 * 1024)
     assert len(shown["value"]) == 2 * 64 * 1024 and len(listed["value"]) == 64
 
@@ -96,7 +106,7 @@ async def test_a_letter_is_sent_back_byte_for_byte_to_its_consumer_alone_with_it
 ) -> None:
     original = confirmed("order-1", 7)
     await file(database, parked(original, attempts=4))
-    answer = await client.post("/letters/1/redrive", json=WHY)
+    answer = await client.post("/dead-letters/1/redrive", json=WHY)
     assert (answer.status_code, answer.json()["status"], answer.json()["redrive"]) == (200, "redriven", 1)
     [(row, _, origin)] = await sent(database)
     assert (row.topic, row.key, row.payload, row.type) == (
@@ -113,7 +123,7 @@ async def test_one_sent_back_may_be_sent_again_with_a_higher_count(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     await file(database, parked(confirmed("order-1", 7)))
-    answers = await asyncio.gather(*(client.post("/letters/1/redrive", json=WHY) for _ in range(10)))
+    answers = await asyncio.gather(*(client.post("/dead-letters/1/redrive", json=WHY) for _ in range(10)))
     assert {answer.status_code for answer in answers} == {200}
     assert [origin.redrive for _, _, origin in await sent(database)] == list(range(1, 11))
     assert len(await kept(database, actions)) == 10
@@ -124,7 +134,7 @@ async def test_a_repeated_request_with_its_key_sends_once(
 ) -> None:
     await file(database, parked(confirmed("order-1", 7)))
     key = {"Idempotency-Key": "k-1"}
-    answers = [await client.post("/letters/1/redrive", json=WHY, headers=key) for _ in range(2)]
+    answers = [await client.post("/dead-letters/1/redrive", json=WHY, headers=key) for _ in range(2)]
     assert answers[0].text == answers[1].text
     assert len(await sent(database)) == 1
 
@@ -133,9 +143,9 @@ async def test_everything_that_matches_is_sent_back_in_order_and_nothing_else(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     await file(database, *many(250), parked(confirmed("order-1", 7), consumer="orders"))
-    await client.post("/letters/3/discard", json=WHY)
-    answer = await client.post("/letters/redrive", json=WHY | {"consumer": "fraud"})
-    assert answer.json() == {"letters": 249, "next_after": None}
+    await client.post("/dead-letters/3/discard", json=WHY)
+    answer = await client.post("/dead-letters/redrive", json=WHY | {"consumer": "fraud"})
+    assert answer.json() == {"count": 249, "next_after": None}
     offsets = [origin.kafka_offset for _, _, origin in await sent(database)]
     assert offsets == [n for n in range(250) if n != 2]
     assert await ids(client, status="parked") == [251]
@@ -145,8 +155,8 @@ async def test_redriving_and_discarding_at_the_same_moment_is_one_of_both(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     await file(database, *many(10))
-    for letter_id in range(1, 11):
-        paths = [f"/letters/{letter_id}/redrive", f"/letters/{letter_id}/discard"]
+    for dead_letter_id in range(1, 11):
+        paths = [f"/dead-letters/{dead_letter_id}/redrive", f"/dead-letters/{dead_letter_id}/discard"]
         answers = await asyncio.gather(*(client.post(path, json=WHY) for path in paths))
         assert sorted(answer.status_code for answer in answers) == [200, 409]
     done = await kept(database, actions)
@@ -157,7 +167,7 @@ async def test_discarding_again_changes_nothing_and_the_first_reason_stands(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     await file(database, *many(1))
-    await client.post("/letters/1/discard", json=WHY)
-    again = await client.post("/letters/1/discard", json={"who": "bob", "why": "me too"})
+    await client.post("/dead-letters/1/discard", json=WHY)
+    again = await client.post("/dead-letters/1/discard", json={"who": "bob", "why": "me too"})
     assert (again.status_code, again.json()["status"]) == (200, "discarded")
     assert [action["who"] for action in again.json()["actions"]] == ["ada"]

@@ -41,20 +41,20 @@ def fields(refusal: httpx.Response) -> list[str]:
 
 async def test_an_unknown_letter_is_404_and_a_malformed_id_422(client: httpx.AsyncClient) -> None:
     for deed in ("redrive", "discard"):
-        assert (await client.post(f"/letters/77/{deed}", json=WHY)).status_code == 404
-        assert fields(await client.post(f"/letters/x/{deed}", json=WHY)) == ["letter_id"]
-    assert (await client.get("/letters/77")).status_code == 404
-    assert fields(await client.get(f"/letters/{2**63}")) == ["letter_id"]
+        assert (await client.post(f"/dead-letters/77/{deed}", json=WHY)).status_code == 404
+        assert fields(await client.post(f"/dead-letters/x/{deed}", json=WHY)) == ["dead_letter_id"]
+    assert (await client.get("/dead-letters/77")).status_code == 404
+    assert fields(await client.get(f"/dead-letters/{2**63}")) == ["dead_letter_id"]
 
 
 async def test_what_was_discarded_is_not_sent_back_and_what_was_sent_back_not_discarded(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     await file(database, *many(2))
-    await client.post("/letters/1/discard", json=WHY)
-    await client.post("/letters/2/redrive", json=WHY)
-    redriven = await client.post("/letters/1/redrive", json=WHY | {"correction": {"no": "event"}})
-    discarded = await client.post("/letters/2/discard", json=WHY)
+    await client.post("/dead-letters/1/discard", json=WHY)
+    await client.post("/dead-letters/2/redrive", json=WHY)
+    redriven = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": {"no": "event"}})
+    discarded = await client.post("/dead-letters/2/discard", json=WHY)
     assert (redriven.status_code, discarded.status_code) == (409, 409)
     assert "discarded" in redriven.json()["detail"]
     assert "may have applied it" in discarded.json()["detail"]
@@ -63,9 +63,9 @@ async def test_what_was_discarded_is_not_sent_back_and_what_was_sent_back_not_di
 
 async def test_what_nobody_parked_has_no_way_back(client: httpx.AsyncClient, database: Database) -> None:
     await file(database, Record("orders.fraud.dlq", 0, 7, 0, None, b"", []))
-    refusal = await client.post("/letters/1/redrive", json=WHY)
+    refusal = await client.post("/dead-letters/1/redrive", json=WHY)
     assert (refusal.status_code, "nobody to send it back to" in refusal.json()["detail"]) == (409, True)
-    assert (await client.post("/letters/1/discard", json=WHY)).is_success
+    assert (await client.post("/dead-letters/1/discard", json=WHY)).is_success
 
 
 async def test_every_decision_needs_somebody_and_a_reason(
@@ -82,7 +82,7 @@ async def test_every_decision_needs_somebody_and_a_reason(
         ([], "body"),
     ]
     for body, field in bodies:
-        for path in ("/letters/1/redrive", "/letters/1/discard"):
+        for path in ("/dead-letters/1/redrive", "/dead-letters/1/discard"):
             assert fields(await client.post(path, json=body)) == [field]
     assert await kept(database, actions) == []
 
@@ -100,10 +100,10 @@ async def test_everything_at_once_must_be_said_and_filters_must_make_sense(clien
         ({"colour": "red"}, "colour"),
     ]
     for body, field in bodies:
-        for path in ("/letters/redrive", "/letters/discard"):
+        for path in ("/dead-letters/redrive", "/dead-letters/discard"):
             assert field in fields(await client.post(path, json=WHY | body))
     for query in ("limit=0", "limit=201", "after=-1", "status=lost", "since=x", "consumer=%00", "reason="):
-        assert fields(await client.get(f"/letters?{query}")) == [query.partition("=")[0]]
+        assert fields(await client.get(f"/dead-letters?{query}")) == [query.partition("=")[0]]
 
 
 MISFITS: list[tuple[dict[str, Any], list[str]]] = [
@@ -127,14 +127,14 @@ async def test_a_correction_that_does_not_fit_the_contract_is_refused_by_the_nam
 ) -> None:
     await file(database, *many(1))
     for wrong, named in MISFITS:
-        refusal = await client.post("/letters/1/redrive", json=WHY | {"correction": EVENT | wrong})
+        refusal = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": EVENT | wrong})
         assert (wrong, sorted(fields(refusal))) == (wrong, named)
     missing = {name: value for name, value in EVENT.items() if name != "currency"}
-    refusal = await client.post("/letters/1/redrive", json=WHY | {"correction": missing})
+    refusal = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": missing})
     assert fields(refusal) == ["correction.currency"]
     surrogate = json.dumps(WHY | {"correction": EVENT | {"customer_id": "?"}}).replace('"?"', '"\\ud800"')
     json_type = {"content-type": "application/json"}
-    assert fields(await client.post("/letters/1/redrive", content=surrogate, headers=json_type))
+    assert fields(await client.post("/dead-letters/1/redrive", content=surrogate, headers=json_type))
     assert (await kept(database, actions), await sent(database)) == ([], [])
 
 
@@ -143,7 +143,7 @@ async def test_a_correction_goes_in_the_place_of_the_value_under_the_same_event_
 ) -> None:
     original = confirmed("order-0", 7)
     await file(database, parked(original))
-    answer = await client.post("/letters/1/redrive", json=WHY | {"correction": EVENT})
+    answer = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": EVENT})
     assert answer.status_code == 200, answer.text
     assert answer.json()["actions"][0]["correction"] == EVENT
     [(row, headers, _)] = await sent(database)
@@ -161,16 +161,18 @@ async def test_a_letter_that_does_not_say_what_it_is_wants_a_type_of_its_topic(
 ) -> None:
     await file(database, parked(GARBAGE), *many(1))
     correction = WHY | {"correction": EVENT}
-    assert fields(await client.post("/letters/1/redrive", json=correction)) == ["type"]
+    assert fields(await client.post("/dead-letters/1/redrive", json=correction)) == ["type"]
     for no_type in ("FraudAssessed", "Nonsense", "a\0"):
-        assert fields(await client.post("/letters/1/redrive", json=correction | {"type": no_type})) == [
+        assert fields(await client.post("/dead-letters/1/redrive", json=correction | {"type": no_type})) == [
             "type"
         ]
-    assert fields(await client.post("/letters/2/redrive", json=correction | {"type": "OrderPlaced"})) == [
-        "type"
+    assert fields(
+        await client.post("/dead-letters/2/redrive", json=correction | {"type": "OrderPlaced"})
+    ) == ["type"]
+    assert fields(await client.post("/dead-letters/1/redrive", json=WHY | {"type": "OrderPlaced"})) == [
+        "body"
     ]
-    assert fields(await client.post("/letters/1/redrive", json=WHY | {"type": "OrderPlaced"})) == ["body"]
-    named = await client.post("/letters/1/redrive", json=correction | {"type": "OrderConfirmed"})
+    named = await client.post("/dead-letters/1/redrive", json=correction | {"type": "OrderConfirmed"})
     assert named.status_code == 200, named.text
     [(row, headers, _)] = await sent(database)
     assert (row.topic, row.key, headers["ce_type"]) == ("orders.fraud.retry", b"order-0", b"OrderConfirmed")

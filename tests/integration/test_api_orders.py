@@ -1,4 +1,4 @@
-"""Orders over HTTP: placed once, cancelled once or not at all, listed as they are."""
+"""Orders are placed, cancelled and listed over HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ async def place(client: httpx.AsyncClient, **changes: Any) -> dict[str, Any]:
     return placed
 
 
-async def test_an_order_is_priced_stored_and_announced(client: httpx.AsyncClient, database: Database) -> None:
+async def test_an_order_is_priced_stored_and_published(client: httpx.AsyncClient, database: Database) -> None:
     placed = await place(client)
     assert (placed["status"], placed["version"], placed["total_cents"]) == ("placed", 1, 2 * 14_90 + 3 * 1_20)
     assert (await client.get(f"/orders/{placed['order_id']}")).json() == placed

@@ -1,4 +1,4 @@
-"""What orders refuses over HTTP, and that a refusal says which field is wrong and leaves nothing behind."""
+"""Invalid requests to orders are refused with the name of the field, and have no effect."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -79,7 +79,7 @@ NOT_ORDERS: list[tuple[object, str]] = [
 ]
 
 
-async def test_a_body_that_is_no_order_is_refused_by_the_name_of_the_field(
+async def test_an_invalid_order_is_refused_with_the_name_of_the_field(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     for body, field in NOT_ORDERS:
@@ -89,7 +89,7 @@ async def test_a_body_that_is_no_order_is_refused_by_the_name_of_the_field(
     assert (await client.get("/orders")).json()["orders"] == []
 
 
-async def test_a_body_that_is_no_json_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_not_json_is_refused(client: httpx.AsyncClient) -> None:
     for content in (b"", b"{", b"\xff\xfe", b"nonsense"):
         refusal = await client.post("/orders", content=content, headers={"content-type": "application/json"})
         assert (content, refusal.status_code in (400, 422)) == (content, True)
@@ -113,7 +113,7 @@ async def test_an_unknown_order_is_404_and_a_malformed_id_422(
     assert (malformed.status_code, fields(malformed)) == (422, ["order_id"])
 
 
-async def test_a_question_that_makes_no_sense_is_refused(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_query_parameter_is_refused(client: httpx.AsyncClient) -> None:
     for query in ("limit=0", "limit=201", "limit=x", "status=lost", "flagged=maybe", "before=yesterday"):
         refusal = await client.get(f"/orders?{query}")
         assert (query, refusal.status_code, fields(refusal)) == (query, 422, [query.partition("=")[0]])

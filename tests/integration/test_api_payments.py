@@ -1,4 +1,4 @@
-"""Invoices over HTTP: paid once, in full, and only while there is something to pay."""
+"""Invoices are paid over HTTP: once, in full, and only while there is something to pay."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ def fields(refusal: httpx.Response) -> list[str]:
     return [error["field"] for error in refusal.json()["errors"]]
 
 
-async def test_an_invoice_is_paid_and_announced(
+async def test_an_invoice_is_paid_and_the_payment_published(
     order_id: str, client: httpx.AsyncClient, database: Database
 ) -> None:
     paid = await client.post("/payments", json=payment(order_id))
@@ -66,7 +66,7 @@ async def test_a_payment_is_found_by_its_own_id_and_by_its_orders(
     assert (await client.get(f"/payments/{by_order.json()['payment_id']}")).json() == by_order.json()
 
 
-async def test_a_payment_that_does_not_fit_the_invoice_is_refused_by_the_name_of_the_field(
+async def test_a_payment_that_differs_from_the_invoice_is_refused_with_the_name_of_the_field(
     order_id: str, client: httpx.AsyncClient, database: Database
 ) -> None:
     misfits: list[tuple[dict[str, Any], str]] = [
@@ -88,7 +88,7 @@ async def test_a_payment_that_does_not_fit_the_invoice_is_refused_by_the_name_of
     assert await sample_events.said(database) == []
 
 
-async def test_unknown_and_malformed_ids(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_id_is_a_404_and_a_malformed_one_a_422(client: httpx.AsyncClient) -> None:
     assert (await client.post("/payments", json=payment(str(uuid4())))).status_code == 404
     assert (await client.get(f"/payments/{uuid4()}")).status_code == 404
     assert (await client.get("/payments/p-1")).status_code == 422

@@ -1,4 +1,4 @@
-"""Conditions of a real Postgres that no message is to blame for: the consumer waits and recovers, nothing is parked."""
+"""The consumer waits for conditions of a real Postgres that no message has caused, and parks nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.engine import URL
 
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
-from chassis.consumer.retry import TRIES
+from chassis.consumer.retry import MAX_ATTEMPTS
 from chassis.database import Database
 from chassis.errors import FailureClass, classify
 from tests.support.databases import administer, named_url
 from tests.support.recording_service import RecordingService, Schemas, confirmed, noted, rows
 
-FAILURES = 2 * TRIES
+FAILURES = 2 * MAX_ATTEMPTS
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ async def quick(
     recorder: RecordingService, database: Database, postgres_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Database]:
     """Returns the same database through a login whose statements do not wait for a lock, and pause briefly."""
-    monkeypatch.setattr("chassis.consumer.outages.FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr("chassis.consumer.outages.HOLD_SECONDS", 0.02)
-    monkeypatch.setattr("chassis.consumer.retry.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("chassis.consumer.retry.FIRST_OUTAGE_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("chassis.consumer.retry.LONGEST_OUTAGE_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("chassis.consumer.retry.BACKOFF_SECONDS", 0.001)
     name = str(database.engine.url.database)
     await administer(postgres_url, f"ALTER DATABASE {name} SET lock_timeout = '20ms'")
     opened = Database(named_url(postgres_url, name))
@@ -78,7 +78,7 @@ async def changed(database: Database, change: str, back: str) -> AsyncIterator[N
 
 
 @pytest.mark.parametrize("condition", [table_lock, missing_table, missing_column, read_only])
-async def test_a_condition_of_the_database_is_waited_for_and_parks_nothing(
+async def test_the_consumer_waits_for_a_condition_of_the_database_and_parks_nothing(
     recorder: RecordingService,
     database: Database,
     quick: Database,
@@ -86,7 +86,7 @@ async def test_a_condition_of_the_database_is_waited_for_and_parks_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failed: list[str] = []
-    working = Failing(Processor(recorder.service, quick, Schemas()), failed, monkeypatch)  # type: ignore[arg-type]
+    working = Failing(EventProcessor(recorder.service, quick, Schemas()), failed, monkeypatch)  # type: ignore[arg-type]
     await working.process([confirmed("first", 0)], asyncio.Event())
     async with condition(database):
         process = asyncio.create_task(
@@ -103,8 +103,8 @@ async def test_a_condition_of_the_database_is_waited_for_and_parks_nothing(
 class Failing:
     """Notes what every failed transaction of a processor failed of."""
 
-    def __init__(self, processor: Processor, failed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        apply: Callable[..., Awaitable[None]] = processor._apply
+    def __init__(self, processor: EventProcessor, failed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        apply: Callable[..., Awaitable[None]] = processor._recovery._apply
 
         async def noting(*arguments: object, **named: object) -> None:
             try:
@@ -113,7 +113,7 @@ class Failing:
                 failed.append(str(error))
                 raise
 
-        monkeypatch.setattr(processor, "_apply", noting)
+        monkeypatch.setattr(processor._recovery, "_apply", noting)
         self.process = processor.process
 
 
@@ -125,14 +125,15 @@ async def test_two_transactions_that_deadlock_are_both_applied_and_none_is_parke
     class Deadlock(Exception):
         sqlstate = "40P01"
 
-    monkeypatch.setattr("chassis.consumer.outages.HOLD_SECONDS", 0.01)
-    recorder.failures["unlucky"] = [Deadlock()] * (2 * TRIES)
-    await Processor(recorder.service, database, Schemas()).process([confirmed("unlucky", 0)], asyncio.Event())  # type: ignore[arg-type]
+    monkeypatch.setattr("chassis.consumer.retry.LONGEST_OUTAGE_WAIT_SECONDS", 0.01)
+    recorder.failures["unlucky"] = [Deadlock()] * (2 * MAX_ATTEMPTS)
+    processor = EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
+    await processor.process([confirmed("unlucky", 0)], asyncio.Event())
     assert await rows(database, parked) == []
     assert await noted(recorder, database) == [("unlucky", "confirmed")]
 
 
-async def test_a_plan_from_before_an_alter_table_fails_once_and_is_no_bug(
+async def test_a_plan_from_before_an_alter_table_fails_once_and_parks_nothing(
     recorder: RecordingService, database: Database
 ) -> None:
     async def read() -> None:

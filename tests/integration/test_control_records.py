@@ -10,11 +10,11 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
 from chassis.config import Broker, Settings
-from chassis.consumer.membership import client_settings
+from chassis.consumer.kafka import client_settings
 from fanout.commands.lag import measure
 from fanout.kafka_reader import reader, record_ends
 from fanout.replay.plan import Group, of_effects, of_read_model, without_control_records
-from fanout.replay.progress import follow
+from fanout.replay.replay import follow
 from tests.integration.conftest import NewTopic
 from tests.support.raw_records import send_with_undecodable_header_name
 

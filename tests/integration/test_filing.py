@@ -8,7 +8,7 @@ from chassis.consumer.offsets import consumer_offsets
 from chassis.database import Database
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers
-from services.dead_letters.tables import letters
+from services.dead_letters.tables import dead_letters
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.dead_letter_service import NOON, WHY, come_back, file, kept, many, parked, sent, served
@@ -21,14 +21,14 @@ async def database(new_database: NewDatabase) -> Database:
 
 
 async def status(database: Database) -> tuple[str, int, int]:
-    [letter] = await kept(database, letters)
+    [letter] = await kept(database, dead_letters)
     return letter.status, letter.redrive, letter.attempts
 
 
 async def test_a_letter_is_filed_whole_with_its_origin_its_reason_and_its_event(database: Database) -> None:
     original = confirmed("order-1", 7)
     await file(database, parked(original))
-    [letter] = await kept(database, letters)
+    [letter] = await kept(database, dead_letters)
     assert (letter.key, letter.value) == (original.key, original.value)
     assert load_headers(letter.headers) == list(original.headers)
     assert (letter.consumer, letter.topic, letter.partition, letter.kafka_offset) == ("fraud", "orders", 0, 7)
@@ -45,23 +45,23 @@ async def test_what_killed_its_worker_is_filed_undecoded(
     async def read(*_: object) -> None:
         raise AssertionError("it kills whoever decodes it")
 
-    monkeypatch.setattr("chassis.dead_letters.reader.read", read)
+    monkeypatch.setattr("chassis.dead_letters.reader.decode_record", read)
     original = confirmed("order-1", 7)
     letter = parked(original)
     headers = [
-        (name, b"KilledItsWorker" if name == "dlq_error_type" else value) for name, value in letter.headers
+        (name, b"WorkerCrashed" if name == "dlq_error_type" else value) for name, value in letter.headers
     ]
     await file(database, replace(letter, headers=headers))
-    [filed] = await kept(database, letters)
-    assert (filed.value, filed.event, filed.error_type) == (original.value, None, "KilledItsWorker")
-    assert "killed" in filed.decode_error
+    [filed] = await kept(database, dead_letters)
+    assert (filed.value, filed.event, filed.error_type) == (original.value, None, "WorkerCrashed")
+    assert "crashed" in filed.decode_error
 
 
 async def test_letters_keep_the_order_in_which_they_were_parked_and_progress_is_noted(
     database: Database,
 ) -> None:
     await file(database, *many(20))
-    found = await kept(database, letters)
+    found = await kept(database, dead_letters)
     assert [letter.kafka_offset for letter in found] == list(range(20))
     [noted] = await kept(database, consumer_offsets)
     assert (noted.consumer, noted.topic, noted.next_offset) == ("dead_letters", "orders.fraud.dlq", 20)
@@ -81,7 +81,7 @@ async def test_a_letter_that_is_delivered_again_after_a_decision_does_not_revert
     letter = parked(confirmed("order-1", 7))
     await file(database, letter)
     async with served(database) as client:
-        assert (await client.post(f"/letters/1/{deed}", json=WHY)).is_success
+        assert (await client.post(f"/dead-letters/1/{deed}", json=WHY)).is_success
     await file(database, letter)
     assert await status(database) == (*becomes, 1)
     assert not await sample_events.broken_checks("dead_letters", database)
@@ -93,13 +93,13 @@ async def test_a_letter_that_fails_again_is_parked_again_with_its_attempts_and_i
     original = confirmed("order-1", 7)
     await file(database, parked(original))
     async with served(database) as client:
-        await client.post("/letters/1/redrive", json=WHY)
+        await client.post("/dead-letters/1/redrive", json=WHY)
         back = come_back(original, 1, error_type="OutOfLuck")
         await file(database, back)
-        [letter] = await kept(database, letters)
+        [letter] = await kept(database, dead_letters)
         assert (letter.status, letter.attempts, letter.redrive) == ("parked", 2, 1)
         assert (letter.error_type, letter.first_failed_at) == ("OutOfLuck", NOON)
-        await client.post("/letters/1/redrive", json=WHY)
+        await client.post("/dead-letters/1/redrive", json=WHY)
         await file(database, back)
     assert await status(database) == ("redriven", 2, 2)
     assert [origin.redrive for _, _, origin in await sent(database)] == [1, 2]
@@ -114,7 +114,7 @@ async def test_of_a_letter_sent_back_twice_the_first_failure_does_not_park_it_wh
     await file(database, parked(original))
     async with served(database) as client:
         for _ in range(2):
-            await client.post("/letters/1/redrive", json=WHY)
+            await client.post("/dead-letters/1/redrive", json=WHY)
     await file(database, come_back(original, 1))
     assert await status(database) == ("redriven", 2, 1)
     await file(database, come_back(original, 2))
@@ -127,7 +127,7 @@ async def test_what_an_emptied_database_reads_again_is_filed_as_it_was_first_and
     original = confirmed("order-1", 7)
     corrected = replace(confirmed("order-2", 7), headers=original.headers)
     await file(database, parked(original), come_back(original, 1), come_back(corrected, 2))
-    [letter] = await kept(database, letters)
+    [letter] = await kept(database, dead_letters)
     assert (letter.value, letter.redrive, letter.attempts) == (original.value, 2, 3)
     await file(database, come_back(original, 3))
     assert await status(database) == ("parked", 3, 4)
@@ -165,15 +165,15 @@ async def test_whatever_is_in_a_letter_it_is_filed_once_and_can_be_shown(
     await file(database, letter)
     assert (await status(database))[0] == "parked"
     async with served(database) as client:
-        shown = await client.get("/letters/1")
-        listed = await client.get("/letters")
+        shown = await client.get("/dead-letters/1")
+        listed = await client.get("/dead-letters")
     assert (shown.status_code, listed.status_code) == (200, 200)
     assert (shown.json()["event"] is None) == (shown.json()["decode_error"] is not None)
 
 
 async def test_a_letter_whose_labels_name_another_topic_was_parked_by_nobody(database: Database) -> None:
     await file(database, replace(parked(confirmed("order-1", 7)), topic="payments.orders.dlq"))
-    [letter] = await kept(database, letters)
+    [letter] = await kept(database, dead_letters)
     assert (letter.consumer, letter.topic, letter.error_type) == (
         "orders",
         "payments.orders.dlq",

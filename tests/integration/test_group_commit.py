@@ -1,4 +1,4 @@
-"""Requests that share a transaction: each gets its own answer, and no member harms another."""
+"""Requests share a transaction: each gets its own answer, and a failing member does not fail the others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.database import Database
 from chassis.http.app import create_api
 from chassis.http.group_commit import LARGEST_GROUP, GroupCommit, Overloaded
-from chassis.http.idempotency import Idempotent, idempotency_keys, in_group
+from chassis.http.idempotency import Idempotent, share_transactions
+from chassis.http.idempotency_keys import idempotency_keys
 from chassis.outbox.publish import publish
 from chassis.outbox.table import outbox
 from chassis.service import Service
@@ -55,12 +56,12 @@ async def write(written: Sequence[Note], db: AsyncConnection) -> None:
     )
 
 
-together = in_group(app, write)
+together = share_transactions(app, write)
 
 
 @app.post("/notes", status_code=201)
-async def add(note: Note, once: Idempotent) -> dict[str, Any]:
-    done = once.in_group(together, note, note, about=note.note_id, answer=note)
+async def add(note: Note, request: Idempotent) -> dict[str, Any]:
+    done = request.run_in_group(together, note, note, note.note_id, answer=note)
     return await done  # type: ignore[return-value]  # a response passes through FastAPI as it is
 
 
@@ -91,7 +92,7 @@ async def count(database: Database, table: Table) -> int:
         return await db.scalar(select(func.count()).select_from(table)) or 0
 
 
-async def test_requests_at_once_share_transactions_and_keep_their_order(
+async def test_concurrent_requests_share_transactions_and_keep_their_order(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     answers = await asyncio.gather(*(post(client, f"{number:03}") for number in range(150)))
@@ -210,7 +211,7 @@ async def test_each_member_continues_its_own_trace(client: httpx.AsyncClient, da
         assert traces[note_id][:36] in headers
 
 
-async def test_a_database_that_is_away_is_not_asked_again_for_each_member(database: Database) -> None:
+async def test_an_unavailable_database_is_not_tried_again_for_each_member(database: Database) -> None:
     tries = 0
 
     async def fail(db: AsyncConnection, items: Sequence[int]) -> Sequence[int]:
@@ -224,10 +225,10 @@ async def test_a_database_that_is_away_is_not_asked_again_for_each_member(databa
     assert tries <= 2
 
 
-async def test_who_waited_too_long_is_refused_and_nothing_of_it_is_done(
+async def test_a_request_that_waited_too_long_is_refused_and_has_no_effect(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.http.group_commit.GIVE_UP_SECONDS", 0.05)
+    monkeypatch.setattr("chassis.http.group_commit.LONGEST_WAIT_SECONDS", 0.05)
     written: list[str] = []
 
     async def slow(db: AsyncConnection, items: Sequence[str]) -> Sequence[str]:
@@ -247,7 +248,7 @@ async def test_who_waited_too_long_is_refused_and_nothing_of_it_is_done(
     assert await asyncio.gather(*first) == ["first", "second"] == written
 
 
-async def test_an_answer_that_never_arrived_is_given_again(
+async def test_a_repeated_request_gets_the_answer_that_never_arrived(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     key = "k"

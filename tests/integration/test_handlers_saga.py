@@ -11,7 +11,7 @@ from chassis.database import Database
 from chassis.http.app import Problem
 from chassis.service import load
 from schemas import Event
-from services.orders.api import call_off
+from services.orders import api as orders_api
 from services.orders.models import NewOrder
 from services.payments.api import settle_invoice
 from services.payments.models import NewPayment
@@ -132,7 +132,7 @@ async def place(
 
 async def cancel(system: Saga, order_id: str) -> None:
     async with system.databases["orders"].transaction() as db:
-        await call_off(order_id, db)
+        await orders_api.cancel(db, order_id)
 
 
 async def pay_as_soon_as_possible(system: Saga, order_id: str, random: Random) -> None:
@@ -141,7 +141,7 @@ async def pay_as_soon_as_possible(system: Saga, order_id: str, random: Random) -
         await system.run(random, steps=1)
         try:
             async with system.databases["payments"].transaction() as db:
-                await settle_invoice(invoice, db)
+                await settle_invoice(db, invoice)
             return
         except Problem as not_yet:
             assert not_yet.status == 404

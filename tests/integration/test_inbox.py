@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import func, select
 
-from chassis.consumer.inbox import claim, inbox, mark_parked
+from chassis.consumer.inbox import claim, inbox
+from chassis.consumer.parking import mark_parked
 from chassis.database import Database
 from tests.integration.conftest import NewDatabase
 

@@ -80,11 +80,11 @@ async def test_a_letter_without_its_value_is_sent_back_only_as_a_correction(
     arrived = Record(out.topic, 0, 0, 0, out.key, out.payload, load_headers(out.headers))
     await file(letters, arrived)
     async with served(letters) as client:
-        refusal = await client.post("/letters/1/redrive", json=WHY)
+        refusal = await client.post("/dead-letters/1/redrive", json=WHY)
         assert refusal.status_code == 409
         assert "left out" in refusal.json()["detail"] and "fraud's database" in refusal.json()["detail"]
-        assert (await client.post("/letters/redrive", json=WHY | {"all": True})).json()["letters"] == 0
-        corrected = await client.post("/letters/1/redrive", json=WHY | {"correction": event.to_record()})
+        assert (await client.post("/dead-letters/redrive", json=WHY | {"all": True})).json()["count"] == 0
+        corrected = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": event.to_record()})
         assert corrected.is_success, corrected.text
     [(message, headers, _)] = await sent(letters)
     assert message.type == "OrderConfirmed" and VALUE_OMITTED not in headers

@@ -21,7 +21,7 @@ async def test_an_honest_world_holds(copied: Broken) -> None:
     assert all(account.published == account.applied > 0 for account in report.accounts)
 
 
-async def test_every_check_has_a_plant_and_every_plant_a_check(copied: Broken) -> None:
+async def test_every_check_has_a_corruption_and_every_corruption_a_check(copied: Broken) -> None:
     report = await (await copied()).audit()
     assert {verdict.sentence for verdict in report.verdicts} == set(CORRUPTIONS)
 
@@ -43,7 +43,9 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
     await simulated.run(
         "fraud", f"DELETE FROM inbox WHERE event_id = '{await placed(simulated, honest.orders['shipped'])}'"
     )
-    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
+    await simulated.run(
+        "fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1"
+    )
     report = await simulated.audit()
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
     assert [event.order_id for event in of(report, "fraud").lost] == [honest.orders["shipped"]]
@@ -51,7 +53,9 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
 
 async def test_a_receipt_whose_event_no_handler_saw_is_lost(copied: Broken) -> None:
     simulated = await copied("fraud")
-    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, repeated = repeated + 1")
+    await simulated.run(
+        "fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1"
+    )
     assert (await simulated.audit()).lost == 1
 
 
@@ -62,7 +66,7 @@ async def test_a_handler_called_again_for_one_receipt_is_applied_twice(copied: B
         "UPDATE consumer_offsets SET applied = applied + 1, received = received + 1 WHERE topic = 'orders'",
     )
     report = await simulated.audit()
-    assert (report.holds, report.applied_twice, of(report, "inventory").surplus) == (False, 1, 1)
+    assert (report.holds, report.applied_twice, of(report, "inventory").excess) == (False, 1, 1)
 
 
 async def test_one_fact_published_twice_is_applied_twice(copied: Broken, honest: Honest) -> None:
@@ -77,12 +81,12 @@ async def test_one_fact_published_twice_is_applied_twice(copied: Broken, honest:
     assert f"{order} (OrderShipped 2 times)" in offenders(report)["nothing happened twice to one order"]
 
 
-async def test_undelivered_orders_are_on_the_way_and_wrong_in_nothing(copied: Broken) -> None:
+async def test_undelivered_orders_are_in_flight_and_wrong_in_nothing(copied: Broken) -> None:
     simulated = await copied("orders")
     await simulated.order()
     report = await simulated.audit()
     assert (report.holds, report.settled, report.unpublished["orders"]) == (True, False, 1)
-    assert report.conclusion == "lost 0, applied twice 0, on the way 6"
+    assert report.conclusion == "lost 0, applied twice 0, in flight 6"
 
 
 async def test_a_world_at_work_is_never_accused(copied: Broken, honest: Honest) -> None:
@@ -104,7 +108,7 @@ async def test_a_world_at_work_is_never_accused(copied: Broken, honest: Honest) 
     assert (await simulated.audit()).settled
 
 
-async def test_a_row_that_cannot_be_sent_is_named_until_somebody_decides(copied: Broken) -> None:
+async def test_a_row_that_cannot_be_sent_is_named_until_an_operator_decides(copied: Broken) -> None:
     simulated = await copied("orders")
     await simulated.order()
     refused = (
@@ -113,7 +117,7 @@ async def test_a_row_that_cannot_be_sent_is_named_until_somebody_decides(copied:
     await simulated.run("orders", refused)
     report = await simulated.audit()
     assert (report.holds, report.settled, len(report.set_aside)) == (False, False, 1)
-    assert report.conclusion == "lost 0, applied twice 0, on the way 6, cannot be sent 1"
+    assert report.conclusion == "lost 0, applied twice 0, in flight 6, cannot be sent 1"
     await simulated.run("orders", "UPDATE outbox SET discarded_at = now() WHERE set_aside_at IS NOT NULL")
     report = await simulated.audit()
     assert (report.holds, report.settled, len(report.set_aside)) == (True, True, 0)

@@ -1,11 +1,11 @@
-"""Every service's migrations, run on an empty database, lead to the tables its code declares."""
+"""Migrations: run on an empty database they lead to the declared tables; a database of another version is refused."""
 
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Integer, Table, text
 
-from chassis.migrations import differences, migrate
+from chassis.migrations import UnknownRevision, differences, migrate
 from chassis.service import load
 from tests.integration.conftest import NewDatabase
 
@@ -20,7 +20,7 @@ async def test_migrations_and_tables_agree(name: str, new_database: NewDatabase)
     assert await migrate(load(name), url) == [], "a second run changes nothing"
 
 
-async def test_a_table_that_no_migration_makes_is_noticed(new_database: NewDatabase) -> None:
+async def test_a_table_without_a_migration_is_reported(new_database: NewDatabase) -> None:
     database = await new_database("fraud")
     fraud = load("fraud")
     forgotten = Table("forgotten", fraud.metadata, Column("id", Integer, primary_key=True))
@@ -31,9 +31,27 @@ async def test_a_table_that_no_migration_makes_is_noticed(new_database: NewDatab
     assert any("forgotten" in str(difference) for difference in found)
 
 
-async def test_a_column_that_no_model_knows_is_noticed(new_database: NewDatabase) -> None:
+async def test_a_column_that_is_not_declared_is_reported(new_database: NewDatabase) -> None:
     database = await new_database("fraud")
     async with database.transaction() as db:
-        await db.execute(text("ALTER TABLE outbox ADD COLUMN surplus int"))
+        await db.execute(text("ALTER TABLE outbox ADD COLUMN undeclared int"))
     found = await differences(load("fraud"), database.engine.url.render_as_string(hide_password=False))
-    assert any("surplus" in str(difference) for difference in found)
+    assert any("undeclared" in str(difference) for difference in found)
+
+
+@pytest.mark.parametrize("version_table", ["chassis_version", "service_version"])
+async def test_a_database_of_another_version_is_refused_in_one_sentence_and_left_as_it_is(
+    version_table: str, new_database: NewDatabase
+) -> None:
+    database = await new_database("fraud")
+    async with database.transaction() as db:
+        await db.execute(text(f"UPDATE {version_table} SET version_num = '0006'"))
+    with pytest.raises(UnknownRevision) as refusal:
+        await migrate(load("fraud"), database.engine.url.render_as_string(hide_password=False))
+    assert "\n" not in str(refusal.value)
+    assert f"the database of fraud is from another version of Fanout ({version_table} is 0006" in str(
+        refusal.value
+    )
+    assert "`fanout down --wipe`" in str(refusal.value)
+    async with database.transaction() as db:
+        assert await db.scalar(text(f"SELECT version_num FROM {version_table}")) == "0006"

@@ -64,7 +64,7 @@ async def test_a_record_with_the_key_of_another_event_is_parked(
 ) -> None:
     await work(recorder, database, replace(confirmed("a", 0), key=key), confirmed("b", 1))
     [kept] = await rows(database, parked)
-    assert kept.error_message == f"its key is {key!r}, that of the event is 'a'"
+    assert kept.error_message == f"the key is {key!r}, but the event's is 'a'"
     assert await noted(recorder, database) == [("b", "confirmed")]
     assert (await counts(database))["parked"] == 1
 

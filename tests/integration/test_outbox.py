@@ -1,4 +1,4 @@
-"""The outbox on a real Postgres: a fact and its event are one transaction, in the aggregate's order."""
+"""The outbox on a real Postgres: a change and its event are one transaction, in the order of the aggregate."""
 
 import asyncio
 from itertools import pairwise
@@ -50,7 +50,7 @@ async def test_ids_follow_versions_under_concurrent_writers(new_database: NewDat
         assert versions == list(range(1, 41))
 
 
-async def test_what_is_rolled_back_is_not_published(new_database: NewDatabase) -> None:
+async def test_an_event_of_a_rolled_back_transaction_is_not_published(new_database: NewDatabase) -> None:
     database = await new_database("fraud")
     with pytest.raises(RuntimeError):
         async with database.transaction() as db:

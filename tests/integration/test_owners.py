@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.consumer.outages import Stopped
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.retry import Stopped
 from chassis.database import Database
 from chassis.errors import PermanentFailure
 from schemas import OrderConfirmed
 from tests.support.recording_service import RecordingService, Schemas, confirmed, counts, noted, rows
 
 
-def an_owner(recorder: RecordingService, database: Database) -> Processor:
-    return Processor(recorder.service, database, Schemas())  # type: ignore[arg-type]
+def an_owner(recorder: RecordingService, database: Database) -> EventProcessor:
+    return EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
 
 
 async def test_an_owner_that_was_told_to_stop_begins_no_other_transaction(

@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.inbox import inbox
-from chassis.consumer.outages import Stopped
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
-from chassis.consumer.retry import TRIES
+from chassis.consumer.retry import MAX_ATTEMPTS, Stopped
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure, PermanentFailure, TransientFailure
 from chassis.outbox.table import load_headers, outbox
@@ -37,7 +36,7 @@ async def test_a_batch_is_one_transaction_with_effects_receipts_and_facts(
     assert await counts(database) == {
         "received": 50,
         "applied": 50,
-        "repeated": 0,
+        "duplicates": 0,
         "parked": 0,
         "next_offset": 50,
     }
@@ -52,7 +51,7 @@ async def test_the_same_records_again_have_no_effect(recorder: RecordingService,
     assert await counts(database) == {
         "received": 30,
         "applied": 10,
-        "repeated": 20,
+        "duplicates": 20,
         "parked": 0,
         "next_offset": 10,
     }
@@ -84,7 +83,7 @@ async def test_a_bad_message_is_parked_whole_and_its_neighbours_go_through_once(
     assert await counts(database) == {
         "received": 3,
         "applied": 2,
-        "repeated": 0,
+        "duplicates": 0,
         "parked": 1,
         "next_offset": 3,
     }
@@ -109,7 +108,7 @@ async def test_what_was_parked_is_not_parked_again(recorder: RecordingService, d
     assert await counts(database) == {
         "received": 4,
         "applied": 0,
-        "repeated": 2,
+        "duplicates": 2,
         "parked": 2,
         "next_offset": 2,
     }
@@ -118,7 +117,7 @@ async def test_what_was_parked_is_not_parked_again(recorder: RecordingService, d
 async def test_a_moments_bad_luck_is_tried_again_in_place(
     recorder: RecordingService, database: Database
 ) -> None:
-    recorder.failures["unlucky"] = [TransientFailure("deadlock")] * (TRIES - 1)
+    recorder.failures["unlucky"] = [TransientFailure("deadlock")] * (MAX_ATTEMPTS - 1)
     await work(recorder, database, confirmed("unlucky", 0))
     assert await noted(recorder, database) == [("unlucky", "confirmed")]
     assert await rows(database, parked) == []
@@ -130,16 +129,16 @@ async def test_bad_luck_that_stays_is_parked_after_five_tries(
     recorder.failures["unlucky"] = [TransientFailure("deadlock")] * 99
     await work(recorder, database, confirmed("unlucky", 0))
     [kept] = await rows(database, parked)
-    assert (kept.failure, kept.attempts) == ("transient", TRIES)
+    assert (kept.failure, kept.attempts) == ("transient", MAX_ATTEMPTS)
 
 
 async def test_an_outage_of_any_length_is_waited_for_and_parks_nothing(
     recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.consumer.outages.FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr("chassis.consumer.outages.HOLD_SECONDS", 0.01)
-    recorder.failures["a"] = [InfrastructureFailure("database away")] * (2 * TRIES)
-    await work(recorder, database, confirmed("a", 0), schemas=Schemas(away=2 * TRIES))
+    monkeypatch.setattr("chassis.consumer.retry.FIRST_OUTAGE_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("chassis.consumer.retry.LONGEST_OUTAGE_WAIT_SECONDS", 0.01)
+    recorder.failures["a"] = [InfrastructureFailure("database away")] * (2 * MAX_ATTEMPTS)
+    await work(recorder, database, confirmed("a", 0), schemas=Schemas(away=2 * MAX_ATTEMPTS))
     assert await noted(recorder, database) == [("a", "confirmed")]
     assert await rows(database, parked) == []
 
@@ -147,7 +146,7 @@ async def test_an_outage_of_any_length_is_waited_for_and_parks_nothing(
 async def test_a_lane_that_waits_for_an_outage_can_be_stopped(
     recorder: RecordingService, database: Database
 ) -> None:
-    processor, stop = Processor(recorder.service, database, Schemas(away=10**6)), asyncio.Event()  # type: ignore[arg-type]
+    processor, stop = EventProcessor(recorder.service, database, Schemas(away=10**6)), asyncio.Event()  # type: ignore[arg-type]
     working = asyncio.create_task(processor.process([confirmed("a", 0)], stop))
     stop.set()
     with pytest.raises(Stopped):

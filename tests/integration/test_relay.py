@@ -1,4 +1,4 @@
-"""The relay on a real Kafka: what is committed arrives, at once and in order."""
+"""The relay sends committed rows to a real Kafka, at once and in order."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ async def test_a_relay_that_is_woken_sends_at_once(
     assert kafka_topics.values(topic) == [b"v"]
 
 
-async def test_a_turn_is_two_statements(
+async def test_a_batch_costs_the_relay_two_statements(
     new_database: NewDatabase, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []

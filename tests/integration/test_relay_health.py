@@ -1,11 +1,11 @@
-"""The relay is part of its worker's health and metrics: what is unsent, what is set aside, and whether it works."""
+"""The relay is part of its worker's health and metrics: unsent rows, rows set aside, and readiness."""
 
 import pytest
 from prometheus_client import REGISTRY
 
 from chassis.config import Broker
 from chassis.database import Database
-from chassis.outbox import relay, relay_health, terms
+from chassis.outbox import relay_health, terms, upkeep
 from chassis.outbox.forward import Message
 from tests.integration.conftest import NewDatabase
 from tests.support.running_relay import Topics, kafka_topics, running, until, write
@@ -25,7 +25,7 @@ def metric(name: str) -> float:
 async def test_the_active_relay_measures_its_outbox(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "RENEW_SECONDS", 0.0)
     topic = kafka_topics.new()
     rows = [Message(topic, b"k", value, []) for value in (bytes(3 * 2**20), b"waits", b"waits")]
     await write(database, rows)
@@ -40,7 +40,7 @@ async def test_the_active_relay_measures_its_outbox(
     assert metric("relay_active") == metric("outbox_unsent") == 0
 
 
-async def test_a_relay_that_cannot_send_is_not_ready_and_says_why(
+async def test_a_relay_that_cannot_send_is_not_ready_and_reports_why(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_health, "NOT_READY_SECONDS", 0.5)
@@ -56,7 +56,7 @@ async def test_a_relay_that_cannot_send_is_not_ready_and_says_why(
         assert sender.health.is_alive, "it tries again and again"
 
 
-async def test_a_relay_on_standby_is_ready_as_long_as_it_can_ask(
+async def test_a_relay_on_standby_is_ready_as_long_as_it_can_take_over(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_health, "NOT_READY_SECONDS", 2.0)
@@ -67,7 +67,7 @@ async def test_a_relay_on_standby_is_ready_as_long_as_it_can_ask(
 
         await until(is_settled)
         assert one.health.is_ready and other.health.is_ready
-        monkeypatch.setattr(terms, "ASK", "SELECT no_such_column")
+        monkeypatch.setattr(terms, "LATEST_TERM", "SELECT no_such_column")
         standby = other if one.health.is_active else one
 
         async def is_unready() -> bool:

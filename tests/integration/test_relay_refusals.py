@@ -1,4 +1,4 @@
-"""A row that can never be sent is set aside, and stops no row behind it but later events of its own key."""
+"""A row that can never be sent is set aside, and delays only later events of its own topic and key."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert
 
 from chassis.database import Database
-from chassis.outbox import relay
+from chassis.outbox import upkeep
 from chassis.outbox.forward import Message
 from chassis.outbox.table import outbox
 from tests.integration.conftest import NewDatabase
@@ -58,7 +58,7 @@ async def test_a_row_over_our_own_limit_is_set_aside(database: Database, kafka_t
     assert (row.topic, row.error_type) == (topic, "MSG_SIZE_TOO_LARGE")
 
 
-async def test_of_a_batch_that_kafka_refuses_only_the_culprit_is_set_aside(
+async def test_only_the_culprit_of_a_batch_that_kafka_refuses_is_set_aside(
     database: Database, kafka_topics: Topics
 ) -> None:
     topic, other = kafka_topics.new(max_message_bytes="2000"), kafka_topics.new()
@@ -72,10 +72,10 @@ async def test_of_a_batch_that_kafka_refuses_only_the_culprit_is_set_aside(
     assert row.error_type == "MSG_SIZE_TOO_LARGE"
 
 
-async def test_the_topic_that_kafka_does_not_have_is_named_and_its_rows_go_out_once_it_exists(
+async def test_rows_for_a_missing_topic_name_it_and_are_sent_once_it_exists(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "RETRY_ROWS_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "RETRY_ROWS_SECONDS", 0.0)
     there, deleted = kafka_topics.new(), kafka_topics.new()
     kafka_topics.delete(deleted)
     messages = [Message(topic, b"k", value, []) for value in (b"1", b"2") for topic in (deleted, there)]
@@ -113,7 +113,7 @@ async def test_the_topic_that_kafka_does_not_have_is_named_and_its_rows_go_out_o
     ],
     ids=["type", "version", "broken headers", "header bytes", "header shape", "topic name", "no value"],
 )
-async def test_what_cannot_become_a_message_is_set_aside(
+async def test_a_row_that_cannot_become_a_message_is_set_aside(
     database: Database, kafka_topics: Topics, columns: dict[str, Any], error_type: str
 ) -> None:
     topic = kafka_topics.new()

@@ -1,4 +1,4 @@
-"""One relay per database is active: the next one after a crash at once, after a freeze when the term is over."""
+"""One relay per database is active; the next one becomes active at once after a crash, or after a term of 20 s."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,7 +37,7 @@ async def let_time_pass(connection: asyncpg.Connection) -> None:
     await connection.execute("UPDATE relay_terms SET renewed_at = renewed_at - interval '21 s'")
 
 
-async def test_a_crash_hands_over_at_once(session: Connect) -> None:
+async def test_another_relay_is_active_at_once_after_a_crash(session: Connect) -> None:
     first, second = await session(), await session()
     assert await become_active(first) == 0
     assert await become_active(second) is None
@@ -58,7 +58,7 @@ async def test_a_term_that_is_not_renewed_is_followed_by_the_next(session: Conne
     assert await become_active(third) == 1, "a later term begins only after a freeze"
 
 
-async def test_a_backend_that_is_frozen_while_it_renews_stops_nobody(session: Connect) -> None:
+async def test_a_backend_that_is_frozen_while_it_renews_does_not_stop_the_next_term(session: Connect) -> None:
     frozen, second = await session(), await session()
     assert await become_active(frozen) == 0
     await let_time_pass(second)
@@ -68,7 +68,7 @@ async def test_a_backend_that_is_frozen_while_it_renews_stops_nobody(session: Co
     await frozen.execute("COMMIT")
 
 
-async def test_a_relay_of_the_release_before_is_waited_for(session: Connect) -> None:
+async def test_a_relay_waits_for_the_relay_of_an_earlier_release(session: Connect) -> None:
     """It renews nothing, and holds the lock that is now the first term's."""
     old, new = await session(), await session()
     assert await old.fetchval("SELECT pg_try_advisory_lock($1)", ADVISORY_LOCK)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Row, select, text, update
 
-from chassis.consumer.crash_loop import KilledItsWorker
+from chassis.consumer.crash_loop import WorkerCrashed
 from chassis.consumer.inbox import claim, inbox
 from chassis.consumer.parking import Failed, park, parked
 from chassis.database import Database
@@ -16,7 +16,7 @@ from chassis.errors import PermanentFailure
 from chassis.events.dead_letter import DLQ_HEADERS, Origin, split_headers
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
-from chassis.retention import forget
+from chassis.retention import purge
 from tests.support.recording_service import RecordingService, cancelled, confirmed, noted, record, rows, work
 
 
@@ -118,7 +118,7 @@ async def test_what_comes_back_as_a_type_that_nobody_here_listens_to_is_parked_a
     assert await rows(database, parked) == []
     await work(recorder, database, replace(stranger, topic="orders.fraud.retry"))
     [letter] = await rows(database, parked)
-    assert "OrderPlaced, which this consumer does not listen to" in letter.error_message
+    assert "OrderPlaced, which this consumer does not handle" in letter.error_message
 
 
 async def test_an_old_letter_that_is_redriven_again_after_a_purge_is_applied_once(
@@ -131,7 +131,7 @@ async def test_an_old_letter_that_is_redriven_again_after_a_purge_is_applied_onc
     once = await redriven(database, 0)
     await work(recorder, database, once)
     for before in (datetime.now(UTC) - timedelta(days=10), datetime.now(UTC) + timedelta(days=10)):
-        await forget(database, before, asyncio.Event())
+        await purge(database, before, asyncio.Event())
         twice = replace(once, offset=once.offset + 1, headers=[*once.headers[:-1], ("dlq_redrive", b"2")])
         await work(recorder, database, twice)
     assert await noted(recorder, database) == [("a", "cancelled")]
@@ -144,7 +144,7 @@ async def test_an_event_that_was_applied_meanwhile_makes_no_dead_letter(
     record = confirmed("a", 3)
     await work(recorder, database, record)
     async with database.transaction() as db:
-        assert await park(db, "fraud", [Failed(record, KilledItsWorker()), Failed(record, OSError())]) == []
+        assert await park(db, "fraud", [Failed(record, WorkerCrashed()), Failed(record, OSError())]) == []
     assert await rows(database, parked) == []
     assert [row.topic for row in await rows(database, outbox)] == ["fraud"]
 
@@ -157,9 +157,7 @@ async def test_an_event_that_is_being_applied_elsewhere_is_parked_only_if_that_f
 
     async def park_it(record: Record) -> None:
         async with database.transaction() as db:
-            letters[record.header("ce_subject")] = await park(
-                db, "fraud", [Failed(record, KilledItsWorker())]
-            )
+            letters[record.header("ce_subject")] = await park(db, "fraud", [Failed(record, WorkerCrashed())])
 
     for order_id, outcome in (("committed", None), ("rolled back", RuntimeError())):
         record = confirmed(order_id, 3)

@@ -7,12 +7,12 @@ import pytest
 from confluent_kafka import TopicPartition
 from sqlalchemy import text
 
-from chassis.consumer import positions
+from chassis.consumer import held
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
 from chassis.database import Database
 from chassis.events.record import Record
-from fanout.held import held_partitions
+from fanout.databases import held_partitions
 from schemas import OrderConfirmed
 from tests.support.kafka_topics import Topic, kafka_address, new_topic, running, until
 from tests.support.recording_service import RecordingService, Schemas, confirmed, noted, rows
@@ -35,8 +35,8 @@ async def topic(
 
 
 @pytest.fixture
-def processor(recorder: RecordingService, database: Database) -> Processor:
-    return Processor(recorder.service, database, Schemas())  # type: ignore[arg-type]
+def processor(recorder: RecordingService, database: Database) -> EventProcessor:
+    return EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
 
 
 async def applied(recorder: RecordingService, database: Database, *order_ids: str) -> None:
@@ -46,7 +46,7 @@ async def applied(recorder: RecordingService, database: Database, *order_ids: st
 
 
 async def test_a_header_whose_name_is_not_utf_8_is_parked_and_its_neighbours_are_applied(
-    recorder: RecordingService, database: Database, topic: Topic, processor: Processor
+    recorder: RecordingService, database: Database, topic: Topic, processor: EventProcessor
 ) -> None:
     topic.send(0, confirmed("before", 0))
     await topic.send_with_header(0, confirmed("bad", 1), b"\xff\xfe")
@@ -63,11 +63,11 @@ async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
     recorder: RecordingService,
     database: Database,
     topic: Topic,
-    processor: Processor,
+    processor: EventProcessor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Twenty mebibytes of zeros in a small gzip, and one day it is gone."""
-    monkeypatch.setattr("chassis.consumer.held.TRY_AGAIN_SECONDS", 0.5)
+    monkeypatch.setattr("chassis.consumer.held.RETRY_SECONDS", 0.5)
     topic.send(0, confirmed("before", 0))
     bomb = Record("", 0, 1, 0, b"bomb", bytes(ZEROS), [])
     small: dict[str, str | int] = {"compression.type": "gzip", "message.max.bytes": 2 * ZEROS}
@@ -79,7 +79,7 @@ async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
         await applied(recorder, database, "before", "beside")
         await until(lambda: consumer.held)
         assert f"{topic.name}[0] at offset 1" in consumer.held[0] and "8388608" in consumer.held[0]
-        [row] = await rows(database, positions.held_partitions)
+        [row] = await rows(database, held.held_partitions)
         assert (row.topic, row.partition, row.kafka_offset) == (topic.name, 0, 1)
         [sentence] = await held_partitions(
             {"fraud": database.engine.url.render_as_string(hide_password=False)}
@@ -92,11 +92,11 @@ async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
         topic.admin.delete_records([TopicPartition(topic.name, 0, 2)])
         await applied(recorder, database, "before", "beside", "later", "behind")
         await until(lambda: not consumer.held)
-    assert await rows(database, positions.held_partitions) == await rows(database, parked) == []
+    assert await rows(database, held.held_partitions) == await rows(database, parked) == []
 
 
 async def test_what_the_database_has_lost_is_read_again_though_kafka_knows_it_as_done(
-    recorder: RecordingService, database: Database, topic: Topic, processor: Processor
+    recorder: RecordingService, database: Database, topic: Topic, processor: EventProcessor
 ) -> None:
     orders = [f"order-{n}" for n in range(10)]
     topic.send(0, *(confirmed(order_id, n) for n, order_id in enumerate(orders)))
@@ -114,7 +114,7 @@ async def test_what_the_database_has_lost_is_read_again_though_kafka_knows_it_as
 
 
 class Slow:
-    """Works as long as it is told, and says when it has begun."""
+    """RecordProcessor as long as it is told, and says when it has begun."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = asyncio.Event(), asyncio.Event()
@@ -123,7 +123,7 @@ class Slow:
         self.begun.set()
         await self.go_on.wait()
 
-    async def leave(self, partitions: Sequence[tuple[str, int]]) -> None: ...
+    async def release(self, partitions: Sequence[tuple[str, int]]) -> None: ...
 
 
 async def test_a_sigterm_in_the_middle_of_a_rebalance_is_a_clean_leave(topic: Topic) -> None:
@@ -136,7 +136,7 @@ async def test_a_sigterm_in_the_middle_of_a_rebalance_is_a_clean_leave(topic: To
     session = leaving._session
     assert session is not None
     async with running(staying):
-        await until(lambda: session._retiring.locked())
+        await until(lambda: session._assigned._releasing.locked())
         stop.set()
         await asyncio.sleep(0.2)
         slow.go_on.set()

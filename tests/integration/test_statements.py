@@ -1,4 +1,4 @@
-"""Statements that the driver runs: as many rows as there are, of every type that our tables have."""
+"""Statements take any number of rows, of every type that our tables have."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -19,8 +19,7 @@ from sqlalchemy import (
     select,
 )
 
-from chassis.database import Database
-from chassis.statements import Statement, arrays, ids
+from chassis.database import Database, Statement, arrays, ids
 from tests.integration.conftest import NewDatabase
 
 metadata = MetaData()
@@ -66,7 +65,7 @@ def thing(number: int) -> dict[str, object]:
     }
 
 
-async def test_any_number_of_rows_goes_in_at_once_and_comes_out_as_it_was(database: Database) -> None:
+async def test_any_number_of_rows_is_inserted_at_once_and_read_back_unchanged(database: Database) -> None:
     made = [thing(number) for number in range(1, 501)]
     async with database.transaction() as db:
         written = await INSERT.of_rows(db, made)

@@ -1,4 +1,4 @@
-"""What the topics of the set-up take and refuse, on the real broker: codecs, sizes, and the clocks of producers."""
+"""Topics accept and refuse records on the real broker: codecs, sizes, and clocks of producers."""
 
 import time
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from sqlalchemy import select
 from chassis.config import Broker
 from chassis.consumer.parking import Failed, park
 from chassis.events.record import Record
-from chassis.events.topics import dead_letter_topic, retry_topic
-from chassis.outbox.producer import CONFIG
+from chassis.events.topics import dead_letter_topic, redrive_topic
+from chassis.outbox.producer_config import CONFIG
 from chassis.outbox.table import load_headers, outbox
 from fanout.provision.kafka_and_registry import LARGEST_BYTES, PARTITIONS, ensure, wanted
 from tests.integration.conftest import NewDatabase, NewTopic
@@ -65,7 +65,7 @@ async def first_record(kafka: Broker, topic: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_what_a_producer_compressed_is_read_by_a_consumer_without_that_codec(
+async def test_a_compressed_record_is_read_by_a_consumer_without_that_codec(
     codec: str, kafka: Broker, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic, value = new_topic(), b"a card, a card, " * 200
@@ -75,11 +75,11 @@ async def test_what_a_producer_compressed_is_read_by_a_consumer_without_that_cod
 
 @pytest.mark.parametrize("size", [4 * MIB, 60_000_000], ids=["4 MiB", "60 MB"])
 @pytest.mark.parametrize("codec", CODECS)
-def test_what_is_small_on_the_wire_and_large_unpacked_is_refused(
+def test_a_record_that_is_small_compressed_and_large_unpacked_is_refused(
     codec: str, size: int, kafka: Broker, new_topic: NewTopic
 ) -> None:
     topic = new_topic("fraud")
-    for name in (topic, dead_letter_topic(topic, "fraud"), retry_topic(topic, "fraud")):
+    for name in (topic, dead_letter_topic(topic, "fraud"), redrive_topic(topic, "fraud")):
         assert send(kafka, name, bytes(size), codec=codec) == "MSG_SIZE_TOO_LARGE"
 
 
@@ -88,7 +88,7 @@ async def test_a_clock_that_is_a_day_ahead_stops_no_producer(
 ) -> None:
     topic = new_topic("fraud")
     now_ms = time.time_ns() // 1_000_000
-    for name in (topic, dead_letter_topic(topic, "fraud"), retry_topic(topic, "fraud")):
+    for name in (topic, dead_letter_topic(topic, "fraud"), redrive_topic(topic, "fraud")):
         assert send(kafka, name, b"early", timestamp_ms=now_ms + A_DAY_MS) is None
     _, timestamp_ms = await first_record(kafka, topic, monkeypatch)
     assert abs(timestamp_ms - now_ms) < 60_000
@@ -118,7 +118,7 @@ async def test_the_largest_event_fits_with_the_headers_of_a_dead_letter_into_its
     assert answers == [None]
 
 
-def test_the_set_up_gives_existing_topics_their_settings_and_says_so_once(
+def test_set_up_gives_existing_topics_their_settings_and_reports_it_once(
     admin: AdminClient, new_topic: NewTopic
 ) -> None:
     """As a stack of an earlier version has them."""

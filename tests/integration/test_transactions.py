@@ -1,4 +1,4 @@
-"""What failed is never taken for committed, and a relay in another process hears of what was published."""
+"""A failed transaction is never taken for committed, and a relay in another process is notified of a commit."""
 
 import asyncio
 from contextlib import suppress
@@ -15,7 +15,9 @@ from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 
 
-async def test_an_error_that_was_swallowed_is_no_commit(new_database: NewDatabase) -> None:
+async def test_a_transaction_with_a_swallowed_error_is_not_taken_for_committed(
+    new_database: NewDatabase,
+) -> None:
     database = await new_database("fraud")
     with pytest.raises(TransactionLost):
         async with database.transaction() as db:

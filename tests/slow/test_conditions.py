@@ -97,7 +97,10 @@ async def holds(system: System) -> bool:
     log = await system.fanout("logs", "fraud-worker", "-n", "50")
     status = json.loads(await system.fanout("status", "--json"))
     states = {process["process"]: process["state"] for process in status["processes"]}
-    return states["fraud-worker"] == "RUNNING" and "holding" in log.rpartition("worker_started")[2]
+    return (
+        states["fraud-worker"] == "RUNNING"
+        and "waiting_for_dependency" in log.rpartition("worker_started")[2]
+    )
 
 
 @pytest.mark.timeout(400)

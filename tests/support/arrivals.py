@@ -12,7 +12,7 @@ from tests.support.order_histories import Request, Step, Telling, name_of
 
 
 class Way(Enum):
-    """Parked at its place in the topic, an event comes back by the retry topic, whenever somebody sends it back."""
+    """Parked at its position, an event is redriven by the redrive topic, at any later time."""
 
     FIRST = "first"
     PARKED = "parked"

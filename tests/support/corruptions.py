@@ -12,9 +12,9 @@ class Corruption(NamedTuple):
     named: str = "{shipped}"
 
 
-LETTER = """
-    INSERT INTO letters (letter_id, consumer, topic, partition, kafka_offset, record_at, headers, failure, error_type,
-        error_message, attempts, first_failed_at, last_failed_at, status, redrive)
+DEAD_LETTER = """
+    INSERT INTO dead_letters (dead_letter_id, consumer, topic, partition, kafka_offset, record_at, headers, failure,
+        error_type, error_message, attempts, first_failed_at, last_failed_at, status, redrive)
     OVERRIDING SYSTEM VALUE VALUES
         (4711, 'fraud', 'orders', 0, 0, now(), '[]', 'permanent', 'E', 'e', 1, now(), now(), '{status}', 1)
 """
@@ -40,12 +40,13 @@ OWN_CHECKS = {
     "analytics: a sale is worth its lines": Corruption(
         "analytics", "UPDATE sales SET revenue_cents = revenue_cents + 1 WHERE order_id = '{shipped}'"
     ),
-    "dead_letters: a letter that was sent back or discarded says by whom and why": Corruption(
-        "dead_letters", LETTER.format(status="discarded"), "4711"
+    "dead_letters: each redriven or discarded dead letter has an action that says by whom and why": Corruption(
+        "dead_letters", DEAD_LETTER.format(status="discarded"), "4711"
     ),
-    "dead_letters: no letter was sent back after it was discarded": Corruption(
+    "dead_letters: no dead letter was redriven after it was discarded": Corruption(
         "dead_letters",
-        LETTER.format(status="redriven") + "; INSERT INTO actions (letter_id, who, what, why, redrive) "
+        DEAD_LETTER.format(status="redriven")
+        + "; INSERT INTO actions (dead_letter_id, who, what, why, redrive) "
         "VALUES (4711, 'me', 'discarded', 'so', 0), (4711, 'me', 'redriven', 'so', 1)",
         "4711",
     ),
@@ -79,7 +80,7 @@ OWN_CHECKS = {
     "inventory: reserved or released orders have lines, others have none": Corruption(
         "inventory", "DELETE FROM reservation_lines WHERE order_id = '{shipped}'"
     ),
-    "notifications: no customer was told the same thing about an order twice": Corruption(
+    "notifications: no customer got the same message about an order twice": Corruption(
         "notifications",
         "INSERT INTO messages (order_id, customer_id, kind, body, created_at) "
         "SELECT order_id, customer_id, kind, body, created_at FROM messages WHERE order_id = '{shipped}'",
@@ -96,23 +97,23 @@ OWN_CHECKS = {
         "SELECT order_id, customer_id, 'order_cancelled', '', created_at FROM messages "
         "WHERE order_id = '{shipped}' AND kind = 'order_shipped'",
     ),
-    "orders: confirmed orders have heard that the money is authorized and the stock reserved": Corruption(
+    "orders: confirmed orders have an authorized payment and reserved stock": Corruption(
         "orders", "UPDATE orders SET stock = 'pending' WHERE order_id = '{shipped}'"
     ),
     "orders: refused orders are cancelled": Corruption(
         "orders", "UPDATE orders SET payment = 'declined' WHERE order_id = '{shipped}'"
     ),
-    "orders: no order waits for a decision although payment and stock have both spoken": Corruption(
+    "orders: no order is undecided although payment and stock are both known": Corruption(
         "orders", "UPDATE orders SET status = 'placed' WHERE order_id = '{shipped}'"
     ),
-    "orders: each order said once that it was placed, and once what was decided": Corruption(
+    "orders: each order published once that it was placed, and once how it was decided": Corruption(
         "orders", "DELETE FROM outbox WHERE aggregate_id = '{shipped}' AND type = 'OrderConfirmed'"
     ),
     "orders: an order's total is the sum of its lines": Corruption(
         "orders", "UPDATE orders SET total_cents = total_cents + 1 WHERE order_id = '{shipped}'"
     ),
-    "payments: every payment moved its money as its status says: "
-    "authorized once, refunded at most once, otherwise never": Corruption(
+    "payments: every payment has the movements of its status: "
+    "one authorization, one refund if refunded, otherwise none": Corruption(
         "payments", "DELETE FROM movements WHERE order_id = '{shipped}'"
     ),
     "payments: no more money was refunded than was authorized, "
@@ -127,8 +128,8 @@ _REFUND = (
 
 ACROSS_SERVICES = {
     "a confirmed order has an authorized payment": OWN_CHECKS[
-        "payments: every payment moved its money as its status says: "
-        "authorized once, refunded at most once, otherwise never"
+        "payments: every payment has the movements of its status: "
+        "one authorization, one refund if refunded, otherwise none"
     ],
     "a confirmed order holds its stock": Corruption(
         "inventory", "UPDATE reservations SET status = 'released' WHERE order_id = '{shipped}'"

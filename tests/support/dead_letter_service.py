@@ -12,11 +12,11 @@ from sqlalchemy import Row, Table, select
 
 from chassis.database import Database
 from chassis.dead_letters.reader import DeadLetterConsumer
-from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, split_headers, written
+from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, split_headers, to_headers
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
 from services.dead_letters.api import app
-from services.dead_letters.service import service as dead_letters
+from services.dead_letters.service import store
 from tests.support.recording_service import Schemas, confirmed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -39,7 +39,7 @@ def parked(original: Record, offset: int = 0, consumer: str = "fraud", **labels:
         "error_message": "it cannot be",
         "last_failed_at": NOON,
     }
-    headers = [*original.headers, *written(DLQ_HEADERS, values | labels)]
+    headers = [*original.headers, *to_headers(DLQ_HEADERS, values | labels)]
     return replace(
         original, topic=f"{original.topic}.{consumer}.dlq", partition=0, offset=offset, headers=headers
     )
@@ -53,7 +53,7 @@ def many(count: int, consumer: str = "fraud") -> list[Record]:
 
 
 async def file(database: Database, *records: Record, schemas: Schemas | None = None) -> None:
-    processor = DeadLetterConsumer(dead_letters, database, schemas or Schemas())  # type: ignore[arg-type]
+    processor = DeadLetterConsumer("dead_letters", store, database, schemas or Schemas())  # type: ignore[arg-type]
     await processor.process(records, asyncio.Event())
 
 
@@ -65,7 +65,9 @@ def come_back(original: Record, redrive: int, **labels: Any) -> Record:
 @asynccontextmanager
 async def served(database: Database) -> AsyncIterator[httpx.AsyncClient]:
     app.state.database = database
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://letters") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://dead-letters"
+    ) as client:
         yield client
 
 

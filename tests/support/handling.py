@@ -7,8 +7,8 @@ from uuid import NAMESPACE_OID, uuid5
 from sqlalchemy import Row, Table, select
 
 import schemas
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
 from chassis.database import Database
 from chassis.events.avro import encode, frame
 from chassis.events.record import Record
@@ -34,7 +34,7 @@ def example(event_type: type[E], **changes: Any) -> E:
 
 async def handle(service: Service, database: Database, *events: Event) -> None:
     """One batch from Kafka. The same event again is a redelivery; fails if the service refuses one."""
-    processor = Processor(service, database, KnownSchemas())  # type: ignore[arg-type]
+    processor = EventProcessor(service, database, KnownSchemas())  # type: ignore[arg-type]
     records = [_record(event, offset) for offset, event in enumerate(events)]
     await processor.process(records, asyncio.Event())
     refused = await rows(database, parked)

@@ -15,11 +15,11 @@ from confluent_kafka.cimpl import NewTopic
 
 from chassis.config import Settings
 from chassis.consumer.kafka import Consumer
-from chassis.consumer.partition_queue import Works
+from chassis.consumer.partition_queue import RecordProcessor
 from chassis.consumer.positions import Positions
 from chassis.database import Database
 from chassis.events.record import Record
-from chassis.events.topics import retry_topic
+from chassis.events.topics import redrive_topic
 
 PARTITIONS = 3
 
@@ -36,7 +36,7 @@ class Topic:
         self.kafka, self.name, self.database = kafka, name, database
         self.admin = AdminClient({"bootstrap.servers": kafka})
 
-    def consumer(self, works: Works) -> Consumer:
+    def consumer(self, works: RecordProcessor) -> Consumer:
         """Returns a new member of the group, which is called like the topic."""
         settings = Settings(database_url="", kafka=self.kafka)
         return Consumer(Positions(self.name, self.database), [self.name], works, settings)
@@ -81,7 +81,7 @@ class Named(str):
 @asynccontextmanager
 async def new_topic(kafka: str, database: Database, partitions: int = PARTITIONS) -> AsyncIterator[Topic]:
     topic = Topic(kafka, f"test-{uuid4().hex[:8]}", database)
-    names = [topic.name, retry_topic(topic.name, topic.name)]
+    names = [topic.name, redrive_topic(topic.name, topic.name)]
     for made in topic.admin.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
         made.result(10)
     try:

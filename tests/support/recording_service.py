@@ -8,8 +8,8 @@ from uuid import uuid4
 from sqlalchemy import Column, Identity, Integer, MetaData, Table, Text, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.offsets import consumer_offsets
-from chassis.consumer.processing import Processor
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure
 from chassis.events.avro import encode, frame
@@ -112,7 +112,7 @@ async def recorder_database(recorder: RecordingService, new_database: NewDatabas
 async def work(
     recorder: RecordingService, database: Database, *records: Record, schemas: Schemas | None = None
 ) -> None:
-    processor = Processor(recorder.service, database, schemas or Schemas())  # type: ignore[arg-type]
+    processor = EventProcessor(recorder.service, database, schemas or Schemas())  # type: ignore[arg-type]
     await processor.process(records, asyncio.Event())
 
 

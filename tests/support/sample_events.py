@@ -11,7 +11,7 @@ from chassis.database import Database
 from chassis.events.record import EVENT_TYPES
 from chassis.outbox.table import outbox
 from chassis.service import Service
-from fanout.verify.checkfile import discover
+from fanout.verify.invariants import discover
 from schemas import (
     CancelReason,
     Event,

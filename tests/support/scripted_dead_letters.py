@@ -1,4 +1,4 @@
-"""A server that answers as told, in the place of dead_letters' API, and a letter as that shows it."""
+"""A scripted server in place of the dead_letters API, and a dead letter as that API shows it."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from threading import Thread
 from typing import Any
 
 LETTER: dict[str, Any] = {
-    "letter_id": 7,
+    "dead_letter_id": 7,
     "consumer": "fraud",
     "topic": "orders",
     "partition": 2,
@@ -26,7 +26,7 @@ LETTER: dict[str, Any] = {
     "value_bytes": 80,
     "key": "o-1",
     "headers": [{"name": "ce_id", "value": "x\x1b[2J"}],
-    "cut": ["headers"],
+    "truncated": ["headers"],
     "actions": [
         {
             "at": "2026-03-01T12:01:00Z",

@@ -9,13 +9,12 @@ from uuid import NAMESPACE_OID, uuid5
 from sqlalchemy import Column, select
 
 import schemas
-from chassis.consumer.inbox import mark_parked
-from chassis.consumer.parking import parked
-from chassis.consumer.processing import Processor
+from chassis.consumer.batch import EventProcessor
+from chassis.consumer.parking import mark_parked, parked
 from chassis.database import Database
 from chassis.events.avro import encode, frame
 from chassis.events.record import Record
-from chassis.events.topics import retry_topic
+from chassis.events.topics import redrive_topic
 from chassis.service import Service
 from schemas import Event
 from tests.support import sample_events
@@ -32,7 +31,7 @@ class ServiceUnderTest:
 
     def __init__(self, service: Service, database: Database) -> None:
         self.service, self.database = service, database
-        self._processor = Processor(service, database, KnownSchemas())  # type: ignore[arg-type]
+        self._processor = EventProcessor(service, database, KnownSchemas())  # type: ignore[arg-type]
         self._offsets = Counter[str]()
         self._orders = 0
 
@@ -100,7 +99,7 @@ def topic_of(arrival: Arrival, service: str) -> str:
     if isinstance(arrival.step, Request) or arrival.way is Way.PARKED:
         return ""
     topic = arrival.step.TOPIC
-    return retry_topic(topic, service) if arrival.way is Way.REDRIVEN else topic
+    return redrive_topic(topic, service) if arrival.way is Way.REDRIVEN else topic
 
 
 def _batches(arrivals: Sequence[Arrival], service: str) -> Iterator[list[Arrival]]:

@@ -16,12 +16,11 @@ from chassis.consumer.offsets import BatchCounts, advance
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import Service, load
-from fanout.verify.audit import audit
 from fanout.verify.reconcile import Account
-from fanout.verify.report import Report
+from fanout.verify.report import Report, audit
 from schemas import EVENTS, Event
 from schemas.files import parsed_schema
-from services.orders.api import call_off
+from services.orders.api import cancel
 from services.orders.models import NewOrder
 from services.payments.api import settle_invoice
 from services.payments.models import NewPayment
@@ -64,14 +63,14 @@ class SimulatedSystem:
 
     async def cancel(self, order_id: str) -> None:
         async with self.databases["orders"].transaction() as db:
-            await call_off(order_id, db)
+            await cancel(db, order_id)
 
     async def pay(self, order_id: str) -> None:
         ((cents,),) = await self.run(
             "payments", f"SELECT amount_cents FROM payments WHERE order_id = '{order_id}'"
         )
         async with self.databases["payments"].transaction() as db:
-            await settle_invoice(NewPayment(order_id=order_id, amount_cents=cents, currency="EUR"), db)
+            await settle_invoice(db, NewPayment(order_id=order_id, amount_cents=cents, currency="EUR"))
 
     async def close(self) -> None:
         for database in self.databases.values():

@@ -13,9 +13,7 @@ import asyncpg
 import httpx
 from sqlalchemy.engine import make_url
 
-from fanout.load.customers import place_orders
-from fanout.load.mix import Purchase, purchases
-from fanout.load.report import LoadReport
+from fanout.load import LoadReport, Purchase, place_orders, purchases
 from tests.support.stack import Stack
 
 Condition = Callable[[], Awaitable[Any]]

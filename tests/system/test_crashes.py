@@ -53,8 +53,8 @@ async def test_a_dependency_killed_under_load_comes_back_and_so_does_everyone(
 
 
 async def repeats(system: System) -> int:
-    rows = await system.query("fraud", "SELECT sum(repeated)::int AS repeated FROM consumer_offsets")
-    return rows[0]["repeated"] or 0
+    rows = await system.query("fraud", "SELECT sum(duplicates)::int AS duplicates FROM consumer_offsets")
+    return rows[0]["duplicates"] or 0
 
 
 async def more_repeats_than(system: System, before: int) -> bool:

@@ -14,9 +14,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from chassis.consumer.crash_loop import STARTS
+from chassis.consumer.crash_loop import MAX_CRASHES
 from chassis.database import Database
-from chassis.events.topics import dead_letter_topic, retry_topic
+from chassis.events.topics import dead_letter_topic, redrive_topic
 from tests.integration.conftest import NewDatabase
 from tests.support.stack import REPOSITORY
 from tests.support.system import System, until
@@ -35,7 +35,7 @@ async def database(new_database: NewDatabase) -> Database:
 @pytest.fixture
 async def topics(system: System) -> AsyncIterator[None]:
     admin = AdminClient({"bootstrap.servers": system.stack.addresses.kafka})
-    names = [name("orders", GROUP) for name in (dead_letter_topic, retry_topic)]
+    names = [name("orders", GROUP) for name in (dead_letter_topic, redrive_topic)]
     for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
         try:
             made.result(10)
@@ -77,15 +77,15 @@ async def test_a_message_that_kills_is_parked_unread_after_three_deaths_and_redr
     deaths = 0
     while not await ended(system, database, deadly):
         deaths += 1
-        assert deaths <= STARTS + 1, "it went on dying"
+        assert deaths <= MAX_CRASHES + 1, "it went on dying"
     # A first death in a later batch than the first is nobody's: the message was in hand among others.
-    assert deaths in (STARTS, STARTS + 1)
+    assert deaths in (MAX_CRASHES, MAX_CRASHES + 1)
 
     letter = await until(lambda: its_letter(system))
     assert (letter["type"], letter["error_type"], letter["attempts"]) == (
         "OrderConfirmed",
-        "KilledItsWorker",
-        STARTS,
+        "WorkerCrashed",
+        MAX_CRASHES,
     )
 
     with worker(system, database, dies_of="nothing"):
@@ -124,4 +124,4 @@ async def has_applied(system: System, database: Database, order_id: str) -> bool
 async def its_letter(system: System) -> dict[str, Any] | None:
     """The topic of its dead letters was made while dead_letters ran."""
     listed = json.loads(await system.fanout("dlq", "ls", "--consumer", GROUP, "--json"))
-    return next(iter(listed["letters"]), None)
+    return next(iter(listed["dead_letters"]), None)

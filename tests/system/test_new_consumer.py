@@ -1,7 +1,8 @@
-"""A new consumer in a copy of the tree: scaffolded, tested, started, and removed; nobody else notices."""
+"""docs/add-a-consumer.md in a copy of the tree: the consumer is written, started, tested and removed."""
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -16,10 +17,14 @@ from sqlalchemy.engine import make_url
 
 from fanout.compose.blocks import WORKER
 from fanout.local.stack_directory import StackDirectory
+from tests.support.pages import steps_of
 from tests.support.stack import REPOSITORY, Stack, free_base
 from tests.support.system import System, until
 
-NAME = "newcomer"
+NAME = "loyalty"
+WRITE, UP, TEST, DELETE, PRUNE = (
+    shlex.split(step.command) for step in steps_of(REPOSITORY / "docs/add-a-consumer.md")
+)
 LIMIT_SECONDS = 60
 ORDERS = 5
 
@@ -62,8 +67,8 @@ async def test_a_consumer_is_written_tested_started_and_removed(copy: Stack) -> 
         before = pids(copy)
 
         began = time.monotonic()
-        copy.must("new-consumer", NAME, "--on", "OrderConfirmed")
-        copy.must("up")
+        copy.must(*WRITE[1:])
+        copy.must(*UP[1:])
         await until(lambda: system.query(NAME, "SELECT 1 FROM confirmed_orders"), LIMIT_SECONDS)
         seconds = time.monotonic() - began
         print(f"scaffold to first applied event: {seconds:.1f} s")
@@ -84,7 +89,7 @@ async def test_a_consumer_is_written_tested_started_and_removed(copy: Stack) -> 
 def passes_as_generated(copy: Stack) -> None:
     """Its own test, on the copy's Postgres, and the checks of `make check` that look at one file."""
     for command in (
-        ("pytest", "-q", "-p", "no:cacheprovider", f"services/{NAME}"),
+        (*TEST, "-p", "no:cacheprovider"),
         ("mypy", "--cache-dir", str(REPOSITORY / ".mypy_cache"), f"services/{NAME}"),
         ("ruff", "check", f"services/{NAME}"),
         ("ruff", "format", "--check", f"services/{NAME}"),
@@ -95,10 +100,10 @@ def passes_as_generated(copy: Stack) -> None:
 
 def is_removed(copy: Stack) -> None:
     """It asks first, says what it removes, and has nothing to do afterwards."""
-    shutil.rmtree(copy.repository / "services" / NAME)
+    subprocess.run(DELETE, cwd=copy.repository, check=True)
     asked = copy.fanout("setup", "--prune")
     assert asked.returncode == 2 and "--yes" in asked.stderr and f"database {NAME}" in asked.stderr
-    assert copy.must("setup", "--prune", "--yes").splitlines() == [
+    assert copy.must(*PRUNE[1:]).splitlines() == [
         f"removed: {what}"
         for what in (
             f"process {NAME}-worker",

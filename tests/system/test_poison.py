@@ -22,7 +22,7 @@ BEHIND_SECONDS = 5
 LATE = ("tombstone", "no id", "id that is none", "unknown type")
 PUBLISHED = "SELECT event_id, published_at FROM outbox WHERE topic = $1 AND published_at > $2"
 RECEIVED = "SELECT event_id, received_at FROM inbox WHERE status = 'applied' AND event_id = ANY($1)"
-LETTERS = "SELECT count(*)::int AS letters FROM letters WHERE consumer = $1 AND topic = $2"
+LETTERS = "SELECT count(*)::int AS dead_letters FROM dead_letters WHERE consumer = $1 AND topic = $2"
 
 
 @pytest.mark.parametrize("topic", TOPICS)
@@ -137,7 +137,7 @@ async def parked(system: System, reader: str, topic: str) -> list[asyncpg.Record
 
 async def letters(system: System, reader: str, topic: str) -> int:
     [row] = await system.query("dead_letters", LETTERS, reader, topic)
-    return int(row["letters"])
+    return int(row["dead_letters"])
 
 
 async def restarted(system: System) -> dict[str, int]:

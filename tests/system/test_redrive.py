@@ -45,10 +45,10 @@ async def test_a_thousand_parked_messages_redriven_twice_and_at_once_are_a_thous
     began = monotonic()
     everything = ("dlq", "redrive", "--consumer", "notifications", "--why", "fixed")
     await asyncio.gather(system.fanout(*everything), system.fanout(*everything))
-    again = f"{system.stack.addresses.apis['dead_letters']}/letters"
-    for letter_id in parked[:200]:
+    again = f"{system.stack.addresses.apis['dead_letters']}/dead-letters"
+    for dead_letter_id in parked[:200]:
         answer = await system.http.post(
-            f"{again}/{letter_id}/redrive", json={"who": "a test", "why": "once more"}
+            f"{again}/{dead_letter_id}/redrive", json={"who": "a test", "why": "once more"}
         )
         assert answer.is_success, answer.text
 
@@ -68,11 +68,11 @@ async def test_a_thousand_parked_messages_redriven_twice_and_at_once_are_a_thous
 async def test_what_fails_again_comes_back_with_more_attempts(system: System) -> None:
     async with bug(system, "notifications", "messages", "kind <> 'order_placed'"):
         await system.until_status(await system.order(), "shipped")
-        letter_id = await until(lambda: newest(system, "notifications"))
-        await system.fanout("dlq", "redrive", str(letter_id), "--why", "let us see")
-        await until(lambda: has_attempts(system, letter_id, 2))
-        assert await ids(system, "notifications", "parked") == [letter_id]
-    await system.fanout("dlq", "redrive", str(letter_id), "--why", "now it is fixed")
+        dead_letter_id = await until(lambda: newest(system, "notifications"))
+        await system.fanout("dlq", "redrive", str(dead_letter_id), "--why", "let us see")
+        await until(lambda: has_attempts(system, dead_letter_id, 2))
+        assert await ids(system, "notifications", "parked") == [dead_letter_id]
+    await system.fanout("dlq", "redrive", str(dead_letter_id), "--why", "now it is fixed")
 
     async def gone() -> bool:
         return not await ids(system, "notifications", "parked") and await nothing_waits_for(
@@ -88,11 +88,11 @@ async def test_an_order_redriven_after_its_cancellation_reserves_nothing_and_shi
 ) -> None:
     async with bug(system, "inventory", "reservations", "status <> 'reserved'"):
         order_id = await system.order(payment_method="invoice", card_token=None)
-        letter_id = await until(lambda: newest(system, "inventory"))
+        dead_letter_id = await until(lambda: newest(system, "inventory"))
         orders = f"{system.stack.addresses.apis['orders']}/orders/{order_id}"
         assert (await system.http.post(f"{orders}/cancel")).status_code == 200
         await until(lambda: reservation(system, order_id))
-    await system.fanout("dlq", "redrive", str(letter_id), "--why", "too late")
+    await system.fanout("dlq", "redrive", str(dead_letter_id), "--why", "too late")
     await until(lambda: has_applied_redrive(system, order_id))
     await system.settled()
     assert await reservation(system, order_id) == "void"
@@ -103,16 +103,18 @@ async def test_an_order_redriven_after_its_cancellation_reserves_nothing_and_shi
 
 
 async def ids(system: System, consumer: str, status: str) -> list[int]:
-    sql = "SELECT letter_id FROM letters WHERE consumer = $1 AND status = $2 ORDER BY letter_id"
-    return [row["letter_id"] for row in await system.query("dead_letters", sql, consumer, status)]
+    sql = (
+        "SELECT dead_letter_id FROM dead_letters WHERE consumer = $1 AND status = $2 ORDER BY dead_letter_id"
+    )
+    return [row["dead_letter_id"] for row in await system.query("dead_letters", sql, consumer, status)]
 
 
 async def newest(system: System, consumer: str) -> int | None:
     return next(iter(reversed(await ids(system, consumer, "parked"))), None)
 
 
-async def has_attempts(system: System, letter_id: int, attempts: int) -> bool:
-    shown = json.loads(await system.fanout("dlq", "show", str(letter_id), "--json"))
+async def has_attempts(system: System, dead_letter_id: int, attempts: int) -> bool:
+    shown = json.loads(await system.fanout("dlq", "show", str(dead_letter_id), "--json"))
     return bool(shown["attempts"] == attempts and shown["status"] == "parked")
 
 

@@ -11,8 +11,16 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from fanout.errors import BadUsage, FanoutError
-from fanout.replay.history import committed, extents, move, require_untouched, until_empty
-from fanout.replay.plan import Group, of_effects, of_read_model
+from fanout.kafka_admin import committed
+from fanout.replay.plan import (
+    Group,
+    extents,
+    move,
+    of_effects,
+    of_read_model,
+    require_untouched,
+    until_empty,
+)
 from tests.support.stack import Stack
 
 FIRST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=5)
@@ -126,7 +134,7 @@ def test_old_events_that_were_never_read_are_none_that_the_inbox_forgot(
 def test_a_group_that_is_read_by_somebody_is_neither_empty_nor_moved(
     stack: Stack, admin: AdminClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fanout.replay.history.EMPTY_SECONDS", 0.5)
+    monkeypatch.setattr("fanout.replay.plan.EMPTY_SECONDS", 0.5)
     wanted, before = {("orders", 0): 0}, committed(admin, "fraud")
     with pytest.raises(FanoutError, match="group fraud still has fraud-worker"):
         asyncio.run(until_empty(admin, "fraud"))

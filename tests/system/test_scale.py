@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from fanout.scale.report import IDLE
+from fanout.commands.scale import IDLE
 from tests.support.stack import Stack
 from tests.support.system import System
 

@@ -1,4 +1,4 @@
-"""A POST is taken or refused within a second: by number, by waiting time, and by the answer that does not come."""
+"""Each POST is answered within a second: limited by number, by waiting time, and by the time of its answer."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from chassis.http import admission
-from chassis.http.admission import ANSWER_SECONDS, AT_ONCE, AdmissionControl
+from chassis.http.admission import ADMITTED_AT_ONCE, ANSWER_SECONDS, AdmissionControl
 
 
 class Server:
@@ -40,24 +40,24 @@ async def server() -> AsyncIterator[Server]:
     await server.http.aclose()
 
 
-async def test_what_is_over_the_limit_is_refused_at_once_and_the_rest_is_answered(
+async def test_requests_over_the_limit_are_refused_at_once_and_the_others_answered(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         admission, "ANSWER_SECONDS", 60.0
     )  # a slow machine may take a second for 400 requests
-    asked = [asyncio.create_task(server.http.post("/")) for _ in range(AT_ONCE + 30)]
-    refused = [await each for each in asked[AT_ONCE:]]
+    asked = [asyncio.create_task(server.http.post("/")) for _ in range(ADMITTED_AT_ONCE + 30)]
+    refused = [await each for each in asked[ADMITTED_AT_ONCE:]]
     assert {(answer.status_code, answer.headers["Retry-After"]) for answer in refused} == {(503, "1")}
     assert refused[0].headers["content-type"] == "application/problem+json"
     assert refused[0].json()["title"] == "overloaded"
     server.go.set()
-    assert {(await each).status_code for each in asked[:AT_ONCE]} == {200}
-    assert server.taken == AT_ONCE
+    assert {(await each).status_code for each in asked[:ADMITTED_AT_ONCE]} == {200}
+    assert server.taken == ADMITTED_AT_ONCE
     assert (await server.http.post("/")).status_code == 200
 
 
-async def test_newcomers_are_refused_while_others_wait_too_long(server: Server) -> None:
+async def test_new_requests_are_refused_while_others_wait_too_long(server: Server) -> None:
     server.go.set()
     server.wait = 10.0
     assert (await server.http.post("/")).status_code == 503
@@ -66,7 +66,7 @@ async def test_newcomers_are_refused_while_others_wait_too_long(server: Server) 
     assert (await server.http.post("/")).status_code == 200
 
 
-async def test_an_answer_that_does_not_come_is_a_503_within_a_second(server: Server) -> None:
+async def test_a_request_without_an_answer_gets_a_503_within_a_second(server: Server) -> None:
     """Asked by hand, since httpx' transport waits for the application even when there is an answer already."""
     sent: asyncio.Queue[Message] = asyncio.Queue()
 

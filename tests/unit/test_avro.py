@@ -1,4 +1,4 @@
-"""The codec: what we write everyone can read, and no bytes of anyone's do harm."""
+"""The codec writes what Confluent's reads, and survives all bytes."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def test_our_bytes_are_those_of_confluents_serializer_and_its_deserializer_reads
 
 
 @given(garbage=st.binary(max_size=400), event_type=st.sampled_from(EVENTS))
-async def test_garbage_is_undecodable_and_nothing_worse(garbage: bytes, event_type: type[Event]) -> None:
+async def test_garbage_raises_undecodable_and_nothing_else(garbage: bytes, event_type: type[Event]) -> None:
     try:
         event = await decode(frame(EVENTS.index(event_type), garbage), event_type, OURS)
     except Undecodable:
@@ -70,7 +70,7 @@ async def test_garbage_is_undecodable_and_nothing_worse(garbage: bytes, event_ty
 
 
 @given(event=events, data=st.data())
-async def test_a_value_cut_short_or_with_something_after_it_is_undecodable(event: Event, data: Any) -> None:
+async def test_a_truncated_or_extended_value_is_undecodable(event: Event, data: Any) -> None:
     value = value_of(event)
     length = data.draw(st.integers(0, len(value) - 1))
     for damaged in (value[:length], value + b"\0"):
@@ -92,18 +92,20 @@ async def test_a_value_cut_short_or_with_something_after_it_is_undecodable(event
         (frame(EVENTS.index(OrderShipped), b"\x01" * 9), "not OrderShipped: EOFError"),
         (
             frame(EVENTS.index(FraudAssessed), b"anything"),
-            "one of fanout.FraudAssessed, not of fanout.OrderShipped",
+            "belongs to fanout.FraudAssessed, not to fanout.OrderShipped",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_what_is_not_an_event_is_refused_with_its_reason(value: bytes | None, reason: str) -> None:
+async def test_a_value_that_is_not_an_event_is_refused_with_the_reason(
+    value: bytes | None, reason: str
+) -> None:
     with pytest.raises(Undecodable, match=reason) as refusal:
         await decode(value, OrderShipped, OURS)
     assert isinstance(refusal.value, PermanentFailure)
 
 
-async def test_a_reason_no_enum_knows_is_undecodable() -> None:
+async def test_an_unknown_enum_symbol_is_undecodable() -> None:
     cancelled = OrderCancelled(
         order_id="o", order_version=2, customer_id="c", reason="out_of_stock", occurred_at=0
     )
@@ -113,13 +115,13 @@ async def test_a_reason_no_enum_knows_is_undecodable() -> None:
 
 
 @pytest.mark.parametrize("occurred_at", [-1, 253_402_300_800_000, 2**63 - 1])
-async def test_a_time_no_calendar_has_is_undecodable(occurred_at: int) -> None:
+async def test_a_timestamp_outside_the_calendar_is_undecodable(occurred_at: int) -> None:
     event = OrderShipped.from_record(SHIPPED.to_record() | {"occurred_at": occurred_at})
     with pytest.raises(Undecodable, match=f"occurred_at {occurred_at} is not a time"):
         await decode(value_of(event), OrderShipped, OURS)
 
 
-async def test_an_outage_of_the_registry_is_not_the_messages_fault() -> None:
+async def test_an_outage_of_the_registry_is_an_infrastructure_failure() -> None:
     class Away:
         async def schema_by_id(self, schema_id: int) -> dict[str, Any]:
             raise InfrastructureFailure("away")
@@ -128,5 +130,5 @@ async def test_an_outage_of_the_registry_is_not_the_messages_fault() -> None:
         await decode(value_of(SHIPPED), OrderShipped, Away())
 
 
-def test_our_own_schema_is_recognized_so_that_nothing_is_resolved() -> None:
+def test_our_own_schema_is_recognized_so_that_no_schema_is_resolved() -> None:
     assert all(OURS.schemas[number] is parsed_schema(event_type) for number, event_type in enumerate(EVENTS))

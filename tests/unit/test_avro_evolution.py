@@ -1,4 +1,4 @@
-"""Either side may be deployed first; and what does not fit its contract is never written."""
+"""Producers and consumers may be deployed in either order, and no event that breaks its contract is written."""
 
 import json
 from io import BytesIO
@@ -44,14 +44,14 @@ async def test_a_reader_ignores_the_field_that_a_newer_writer_added() -> None:
     assert await decode(frame(9, payload), OrderPlaced, registry) == PLACED
 
 
-async def test_a_reader_fills_in_the_field_that_an_older_writer_did_not_know() -> None:
+async def test_a_reader_fills_in_the_field_that_an_older_writer_did_not_have() -> None:
     registry = Known(id_9=without_field(versions_of(OrderPlaced)[-1][1], "card_token"))
     payload = written(PLACED.to_record(), registry.schemas[9])
     expected = OrderPlaced.from_record(PLACED.to_record() | {"card_token": None})
     assert await decode(frame(9, payload), OrderPlaced, registry) == expected
 
 
-async def test_a_writer_whose_schema_does_not_fit_is_undecodable() -> None:
+async def test_a_value_with_an_incompatible_schema_is_undecodable() -> None:
     registry = Known(id_9=without_field(versions_of(OrderPlaced)[-1][1], "customer_id"))
     payload = written(PLACED.to_record(), registry.schemas[9])
     with pytest.raises(Undecodable, match="SchemaResolutionError: No default value for field customer_id"):
@@ -66,7 +66,7 @@ async def test_a_writers_logical_types_do_not_change_our_types() -> None:
 
 
 @pytest.mark.parametrize("cents", [1.5, 2**63, "300", None])
-def test_money_that_is_no_whole_number_is_never_written(cents: Any) -> None:
+def test_an_amount_that_is_not_an_integer_is_never_written(cents: Any) -> None:
     with pytest.raises((TypeError, OverflowError)):
         encode(OrderPlaced.from_record(PLACED.to_record() | {"total_cents": cents}))
 

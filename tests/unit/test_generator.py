@@ -119,7 +119,7 @@ def test_the_class_is_made_from_the_newest_version(tmp_path: Path) -> None:
     for version in range(2, 11):
         put(tmp_path, thing(field(f"added_in_{version}", ["null", "int"], default=None)), version=version)
     text = generate(tmp_path)[tmp_path / "thing_made" / "__init__.py"]
-    assert "SCHEMA_VERSION = 10" in text and "added_in_10: int | None = None" in text
+    assert "SCHEMA_VERSION = 10" in text and "added_in_10: Int32 | None = None" in text
     assert "added_in_9" not in text
 
 

@@ -1,4 +1,4 @@
-"""The HTTP server accepts all waiting connections at once, and refuses early what admission control would refuse."""
+"""The HTTP server accepts all waiting connections at once, and refuses POSTs before parsing them."""
 
 import asyncio
 import socket
@@ -102,13 +102,13 @@ async def test_a_refused_connection_serves_the_next_request(api: Api) -> None:
 
 
 @pytest.mark.parametrize("data", UNUSUAL)
-async def test_what_is_not_one_whole_plain_post_is_parsed(api: Api, data: bytes) -> None:
+async def test_a_request_that_is_not_one_whole_plain_post_is_parsed(api: Api, data: bytes) -> None:
     api.wait = 10.0
     assert not server._is_one_whole_post(data)
     assert is_parsed((await api.ask(data))[0])
 
 
-async def test_the_rest_of_a_request_that_looks_like_a_post_is_no_request(api: Api) -> None:
+async def test_the_rest_of_a_request_is_not_taken_for_a_post_that_it_looks_like(api: Api) -> None:
     api.wait = 10.0
     inner = POST.replace(b"/orders", b"/other")
     outer = f"POST /orders HTTP/1.1\r\nHost: here\r\nContent-Length: {len(inner)}\r\n\r\n".encode()
@@ -117,7 +117,7 @@ async def test_the_rest_of_a_request_that_looks_like_a_post_is_no_request(api: A
     assert [is_parsed(each) for each in await api.ask(head, POST)] == [True]
 
 
-def test_all_waiting_connections_are_accepted_in_a_few_turns_of_the_event_loop() -> None:
+def test_all_waiting_connections_are_accepted_in_a_few_iterations_of_the_event_loop() -> None:
     async def turns_from_first_to_last(count: int) -> int:
         turn = 0
         taken_in: list[int] = []

@@ -21,7 +21,7 @@ ONLY_IN = {
     "aiokafka": (
         "chassis/consumer/kafka.py",
         "chassis/consumer/session.py",
-        "chassis/consumer/commits.py",
+        "chassis/consumer/assignment.py",
         "chassis/consumer/fetching.py",
     ),
     "confluent_kafka.Producer": ("chassis/outbox/producer.py",),

@@ -3,10 +3,8 @@
 import pytest
 import typer
 
-from fanout.commands.lag import Lag, summed
+from fanout.commands.lag import Gap, Lag, Place, _rounds, gap, made_at, summed
 from fanout.durations import seconds
-from fanout.lag.broker import Gap, Place, gap
-from fanout.lag.oldest import _rounds, made_at
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,7 @@
 import pytest
 
 from fanout.errors import FanoutError
-from fanout.verify.checkfile import SERVICES, Query, discover, parse
-from fanout.verify.invariants import RULES
+from fanout.verify.invariants import RULES, SERVICES, Query, discover, parse
 
 
 def test_each_title_begins_a_block() -> None:
@@ -21,7 +20,7 @@ def test_comments_and_blank_lines_are_no_sql() -> None:
 
 
 def test_a_title_without_sql_is_refused() -> None:
-    with pytest.raises(FanoutError, match="nothing is selected for 'empty'"):
+    with pytest.raises(FanoutError, match="'empty' has no SQL"):
         parse("s", "-- check: empty\n-- fact: done\nSELECT 1")
 
 
@@ -31,7 +30,7 @@ def test_sql_before_the_first_title_is_refused() -> None:
 
 
 def test_a_fact_stated_twice_is_refused() -> None:
-    with pytest.raises(FanoutError, match="stated twice"):
+    with pytest.raises(FanoutError, match="two facts called"):
         parse("s", "-- fact: a\nSELECT 1;\n-- fact: a\nSELECT 2;")
 
 

@@ -6,9 +6,7 @@ from itertools import count
 
 import pytest
 
-from fanout.load.customers import place_orders
-from fanout.load.mix import Purchase
-from fanout.load.report import LoadReport, Placement
+from fanout.load import LoadReport, Placement, Purchase, place_orders
 from tests.support.scripted_api import Reply, Request, scripted_api
 
 INVOICE = Purchase("invoice", "customer-001", (("mug", 1),), None)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fanout.load.http import Client, NoAnswer, NotConnected
+from fanout.http_client import Client, NoAnswer, NotConnected
 from tests.support.scripted_api import CLOSE, Reply, Request, scripted_api
 
 

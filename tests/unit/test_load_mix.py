@@ -5,8 +5,7 @@ from itertools import islice
 
 import pytest
 
-from fanout.load.customers import order_body
-from fanout.load.mix import DECLINED, SCARCE, SHARES, Purchase, purchases
+from fanout.load import DECLINED, SCARCE, SHARES, Purchase, order_body, purchases
 
 MANY = list(islice(purchases(1), 4_000))
 

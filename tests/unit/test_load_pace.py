@@ -5,10 +5,7 @@ from time import perf_counter
 
 import pytest
 
-from fanout.load.asking import State
-from fanout.load.mix import Purchase
-from fanout.load.pace import at_rate
-from fanout.load.report import LoadReport, Placement, percentile
+from fanout.load import LoadReport, Placement, Purchase, State, at_rate, percentile
 
 PURCHASE = Purchase("card", "customer-001", (("mug", 1),), "tok_visa")
 

@@ -1,4 +1,4 @@
-"""Logs: a line for each event while they are few, their number while they are many, and JSON whatever is in it."""
+"""Logs have a line for each event while they are few, and their number while they are many."""
 
 import json
 
@@ -26,7 +26,7 @@ def test_few_events_are_logged_one_by_one_with_their_fields() -> None:
     ]
 
 
-def test_many_events_are_one_line_and_their_fields_are_never_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_events_are_one_line_and_their_fields_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("chassis.telemetry.time.monotonic", lambda: now)
     log = structlog.get_logger()
@@ -55,6 +55,6 @@ def test_the_budget_fills_up_again_and_no_further(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "value", ["\ud800 half a character", 2**70, {1: "a key that is no string"}, object()]
 )
-def test_whatever_is_in_a_line_it_is_json(value: object) -> None:
+def test_a_line_is_json_whatever_its_values_are(value: object) -> None:
     written = telemetry._to_json({"event": "x", "value": value})
     assert json.loads(written)["event"] == "x"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fanout.commands.mailbox import arrivals
 from fanout.local import smtp_server
 from fanout.local.ports import HOST
-from fanout.mailbox.arrivals import arrivals
 from tests.support.stack import free_base
 
 CONTENT = "To: c@customers.example\r\nMessage-ID: <{}@x>\r\nX-Order-ID: o\r\n\r\n{}\r\n"

@@ -8,11 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fanout.cli import _app
-from fanout.commands.mailbox import set_delay
+from fanout.commands.mailbox import arrivals, set_delay
 from fanout.errors import NotRunning
 from fanout.local.smtp_server import delay_seconds
 from fanout.local.stack_directory import StackDirectory
-from fanout.mailbox.arrivals import arrivals
 
 
 @pytest.fixture
@@ -72,7 +71,7 @@ def test_mails_are_found_by_order_and_by_customer(home: StackDirectory) -> None:
     ]
     for customer in ("c-1", "c-1@customers.example"):
         assert json.loads(shown("--to", customer, "--json"))["count"] == 1
-    assert shown("--to", "c").strip() == "nothing like that has arrived"
+    assert shown("--to", "c").strip() == "no such message has arrived"
 
 
 def test_the_limit_keeps_the_newest_and_counts_all(home: StackDirectory) -> None:
@@ -84,7 +83,7 @@ def test_the_limit_keeps_the_newest_and_counts_all(home: StackDirectory) -> None
 
 
 def test_an_empty_mailbox_says_so(home: StackDirectory) -> None:
-    assert shown().strip() == "nothing has arrived"
+    assert shown().strip() == "no message has arrived"
     assert json.loads(shown("--json")) == {"messages": [], "count": 0, "repeated": 0}
 
 

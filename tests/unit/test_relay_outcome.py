@@ -1,4 +1,4 @@
-"""What Kafka's answer says about a row: sent, refused as it is, or nothing because Kafka is away."""
+"""Kafka's errors are classified: the row is refused, or all rows are sent again."""
 
 import pytest
 from confluent_kafka import KafkaError
@@ -24,7 +24,7 @@ def after(code: int, is_alone: bool = False) -> Outcome:
         KafkaError.TOPIC_EXCEPTION,
     ],
 )
-def test_what_is_said_of_one_row_refuses_it(code: int) -> None:
+def test_an_error_of_one_message_refuses_its_row(code: int) -> None:
     outcome = after(code)
     assert [row.id for row in outcome.refused] == [7]
     assert outcome.is_good_so_far
@@ -33,7 +33,7 @@ def test_what_is_said_of_one_row_refuses_it(code: int) -> None:
 @pytest.mark.parametrize(
     "code", [KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.POLICY_VIOLATION]
 )
-def test_what_is_said_of_a_batch_refuses_a_row_only_when_it_was_alone(code: int) -> None:
+def test_an_error_of_a_batch_refuses_a_row_only_if_it_was_alone(code: int) -> None:
     assert (after(code).suspects, after(code).refused) == ({7}, [])
     assert [row.id for row in after(code, is_alone=True).refused] == [7]
 
@@ -49,7 +49,7 @@ def test_what_is_said_of_a_batch_refuses_a_row_only_when_it_was_alone(code: int)
         KafkaError.INVALID_TIMESTAMP,
     ],
 )
-def test_an_outage_refuses_no_row_and_its_topic_is_named(code: int) -> None:
+def test_an_outage_refuses_no_row_and_names_the_topic(code: int) -> None:
     """An invalid timestamp is this process' clock, and not a property of the row."""
     outcome = after(code, is_alone=True)
     assert outcome.refused == []
@@ -60,7 +60,7 @@ def test_an_outage_refuses_no_row_and_its_topic_is_named(code: int) -> None:
     "code",
     [KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE],
 )
-def test_a_row_that_was_given_up_for_another_is_not_blamed(code: int) -> None:
+def test_a_row_that_was_given_up_because_of_another_is_not_refused(code: int) -> None:
     outcome = after(code)
     assert (outcome.refused, outcome.suspects, outcome.failure) == ([], set(), None)
 

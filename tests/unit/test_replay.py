@@ -8,12 +8,10 @@ import typer
 from sqlalchemy import MetaData
 
 from chassis.service import Service
-from fanout.durations import moment
+from fanout.durations import timestamp
 from fanout.errors import BadUsage
-from fanout.replay.history import Extent, complete_since
-from fanout.replay.plan import Plan, require_history, told
-from fanout.replay.progress import Pace
-from fanout.replay.report import Summary, lines
+from fanout.replay.plan import Extent, Plan, complete_since, require_history, to_second
+from fanout.replay.replay import Pace, Summary
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 A, B = ("orders", 0), ("orders", 1)
@@ -73,30 +71,30 @@ def test_before_anything_is_read_nobody_promises_a_time() -> None:
 def test_a_service_that_files_dead_letters_or_listens_to_nothing_has_nothing_to_replay() -> None:
     deaf, desk = Service("deaf", MetaData()), Service("desk", MetaData())
     desk.on_dead_letters(lambda letters, db: None)  # type: ignore[arg-type, return-value]
-    for service, reason in ((deaf, "listens to no event"), (desk, "files the dead letters")):
+    for service, reason in ((deaf, "subscribes to no event"), (desk, "stores the dead letters")):
         with pytest.raises(BadUsage, match=f"{service.name} has nothing to replay: it {reason}"):
             require_history(service)
 
 
-def test_a_moment_is_told_so_that_it_can_be_asked_for_and_covers_what_it_should() -> None:
-    assert told(NOON) == "2026-03-01T12:00:00Z"
-    assert told(NOON + timedelta(microseconds=1)) == "2026-03-01T12:00:01Z"
-    assert moment(told(NOON)) == NOON
+def test_a_timestamp_is_formatted_so_that_it_can_be_asked_for_and_covers_what_it_should() -> None:
+    assert to_second(NOON) == "2026-03-01T12:00:00Z"
+    assert to_second(NOON + timedelta(microseconds=1)) == "2026-03-01T12:00:01Z"
+    assert timestamp(to_second(NOON)) == NOON
 
 
 def test_a_span_is_so_long_ago() -> None:
-    at = moment("2h")
+    at = timestamp("2h")
     assert timedelta(hours=2) <= datetime.now(UTC) - at < timedelta(hours=2, seconds=5)
 
 
 @pytest.mark.parametrize("text", ["", "noon", "2026-03-01", "2026-03-01T12:00:00", "2999-01-01T00:00:00Z"])
-def test_what_is_no_past_moment_is_refused(text: str) -> None:
+def test_what_is_no_past_time_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
-        moment(text)
+        timestamp(text)
 
 
 def test_a_calm_replay_says_that_nothing_changed() -> None:
-    assert list(lines(CALM)) == [
+    assert list(CALM.lines()) == [
         "12,000 events read in 6.0 s, 4,000 a second once the workers were up",
         "inventory saw 9,000 events and ignored 9,000: nothing changed",
     ]
@@ -105,17 +103,17 @@ def test_a_calm_replay_says_that_nothing_changed() -> None:
 def test_what_came_in_meanwhile_is_new_and_no_harm() -> None:
     summary = replace(CALM, seen=9_003, applied=3)
     assert summary.is_harmless
-    assert list(lines(summary))[1].endswith("nothing changed; 3 were new")
+    assert list(summary.lines())[1].endswith("nothing changed; 3 were new")
 
 
 def test_what_was_not_ignored_is_named() -> None:
     summary = replace(CALM, not_ignored=["OrderPlaced of o1 applied (orders 0 at 3)"], without_receipt=2)
-    verdict, named, doubled = list(lines(summary))[1:]
+    verdict, named, doubled = list(summary.lines())[1:]
     assert (summary.is_harmless, "something changed" in verdict) == (False, True)
     assert "OrderPlaced of o1 applied (orders 0 at 3)" in named and "applied 2 more" in doubled
 
 
 def test_a_rebuilt_read_model_says_what_it_knows_of() -> None:
     summary = replace(CALM, service="analytics", rebuilt=True, applied=8_000, parked=1)
-    assert list(lines(summary))[1] == "analytics is rebuilt: 8,000 events applied, 1 parked"
-    assert "since 2026-03-01 12:00:00 UTC" in list(lines(replace(summary, since=NOON)))[1]
+    assert list(summary.lines())[1] == "analytics is rebuilt: 8,000 events applied, 1 parked"
+    assert "since 2026-03-01 12:00:00 UTC" in list(replace(summary, since=NOON).lines())[1]

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 import schemas
-from fanout.scaffold import texts
-from fanout.scaffold.notes import notes_of
+from fanout.scaffold.consumer import files, stored_events
 from tests.support.handling import example
 
 EVERY = [event_type.NAME for event_type in schemas.EVENTS]
@@ -16,7 +15,7 @@ LONGEST_NAME = "a_name_as_long_as_names_are_allowed_to_be"
 
 
 def written(folder: Path, name: str, events: list[str]) -> Path:
-    for path, text in texts.files(name, notes_of(events)).items():
+    for path, text in files(name, stored_events(events)).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     return folder
@@ -49,19 +48,19 @@ def test_new_code_is_formatted_already(folder: Path) -> None:
 
 
 def test_a_table_is_called_after_what_happened() -> None:
-    tables = {note.event.NAME: note.table for note in notes_of(EVERY)}
+    tables = {stored.event: stored.table for stored in stored_events(EVERY)}
     assert tables["OrderConfirmed"] == "confirmed_orders"
     assert tables["StockReserved"] == "reserved_stock"
     assert len(set(tables.values())) == len(EVERY)
 
 
 def test_a_row_says_which_what_and_how_much() -> None:
-    [note] = notes_of(["OrderConfirmed"])
-    assert note.columns == {"order_id": "Text", "customer_id": "Text", "total_cents": "BigInteger"}
+    [stored] = stored_events(["OrderConfirmed"])
+    assert stored.columns == {"order_id": "Text", "customer_id": "Text", "total_cents": "BigInteger"}
 
 
-def test_an_event_named_twice_is_noted_once() -> None:
-    assert [note.event.NAME for note in notes_of(["OrderPlaced", "OrderPlaced"])] == ["OrderPlaced"]
+def test_an_event_named_twice_is_stored_once() -> None:
+    assert [stored.event for stored in stored_events(["OrderPlaced", "OrderPlaced"])] == ["OrderPlaced"]
 
 
 @pytest.mark.parametrize("event_type", schemas.EVENTS, ids=lambda event_type: event_type.NAME)

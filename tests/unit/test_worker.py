@@ -1,4 +1,4 @@
-"""An background_task's bug is its own: it is begun again, and whoever told it to stop does not wait."""
+"""A failed background task is restarted, and does not delay the drain."""
 
 import asyncio
 from typing import Any
@@ -10,8 +10,8 @@ from chassis import worker
 NOTHING: Any = None
 
 
-async def test_an_errand_that_breaks_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "ERRAND_SECONDS", 0.01)
+async def test_a_background_task_that_fails_is_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "BACKGROUND_RETRY_SECONDS", 0.01)
     begun = []
 
     async def background_task(*_: object) -> None:
@@ -23,7 +23,7 @@ async def test_an_errand_that_breaks_is_begun_again(monkeypatch: pytest.MonkeyPa
     assert len(begun) == 3
 
 
-async def test_an_errand_that_is_broken_keeps_nobody_from_leaving() -> None:
+async def test_a_failed_background_task_does_not_delay_the_drain() -> None:
     stop, broken = asyncio.Event(), asyncio.Event()
 
     async def background_task(*_: object) -> None:

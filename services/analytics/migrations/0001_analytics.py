@@ -1,4 +1,4 @@
-"""How far orders got, what is in them, and what was sold."""
+"""Creates the tables of analytics."""
 
 import sqlalchemy as sa
 from alembic import op

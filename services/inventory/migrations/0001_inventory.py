@@ -1,4 +1,4 @@
-"""Stock, reservations and their lines."""
+"""Creates the tables of inventory and the initial stock."""
 
 import sqlalchemy as sa
 from alembic import op

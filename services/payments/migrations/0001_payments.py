@@ -1,4 +1,4 @@
-"""Payments, and the money they moved."""
+"""Creates the tables of payments."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -14,10 +14,10 @@ import asyncpg
 from sqlalchemy.engine import make_url
 from uuid_utils.compat import uuid7
 
-from fanout.load.mix import PLENTIFUL
+from fanout.load import PLENTIFUL
 from fanout.local.stack_directory import current
 from fanout.running import Addresses
-from fanout.verify.audit import settle
+from fanout.verify.report import settle
 from tests.benchmarks.whole.open_loop import Offered, offer
 
 LOOK_EVERY = 0.25

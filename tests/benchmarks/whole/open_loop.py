@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import uvloop
 
-from fanout.load.mix import PLENTIFUL
+from fanout.load import PLENTIFUL
 from tests.benchmarks.whole.connections import Customers, Order
 
 CUSTOMERS = 500

@@ -7,9 +7,8 @@ from itertools import islice
 
 from fanout.commands import processes
 from fanout.commands.demo import command as demo
-from fanout.demo.scenario import play
-from fanout.load.customers import place_orders
-from fanout.load.mix import PLENTIFUL, Purchase
+from fanout.load import PLENTIFUL, Purchase, place_orders
+from fanout.scenario import play
 from tests.benchmarks.__main__ import ours
 from tests.benchmarks.plain import plain_consumer
 from tests.benchmarks.raw import raw_sql

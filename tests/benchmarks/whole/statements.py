@@ -15,7 +15,7 @@ from uuid import uuid4
 import asyncpg
 import httpx
 
-from fanout.load.customers import payment_body
+from fanout.load import payment_body
 from fanout.local.stack_directory import current
 from tests.benchmarks.whole.ground import Ground, first_id
 from tests.benchmarks.whole.row import Figures, Row

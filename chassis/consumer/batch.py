@@ -1,0 +1,122 @@
+"""Applies one batch of a partition's records to the service's database in one transaction.
+
+The steps: decode, claim the event ids in the inbox, group by event type, call the handlers, advance the consumer
+offset, commit. What happens when a step fails is in recovery.py.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis import telemetry
+from chassis.consumer.inbox import claim
+from chassis.consumer.offsets import BatchCounts, Partition, advance
+from chassis.consumer.parking import Failed, park
+from chassis.consumer.recovery import Recovery
+from chassis.database import Database, driver
+from chassis.errors import PermanentFailure
+from chassis.events.record import DecodedRecord, Record, UnreadableRecord, decode_record
+from chassis.events.registry import Registry
+from chassis.service import Service
+from chassis.telemetry import log_each
+from schemas import Event
+
+NOT_UTF_8 = "\N{REPLACEMENT CHARACTER}"
+SHORT_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
+
+log = structlog.get_logger()
+
+
+class EventProcessor:
+    """Processes the events of one service. The same records twice have one effect."""
+
+    def __init__(self, service: Service, database: Database, registry: Registry) -> None:
+        self._service = service
+        self._database = database
+        self._registry = registry
+        self._event_types = {event_type.NAME: event_type for event_type in service.handlers}
+        self._recovery = Recovery(service.name, database, self._apply)
+
+    async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
+        """Returns when every record is applied, skipped or parked. Raises Stopped if told to stop earlier."""
+        with telemetry.BATCH_SECONDS.labels(self._service.name).time():
+            if remaining := await self._recovery.process_individually_after_crash(records, stop):
+                await self._recovery.apply_or_bisect(remaining, stop)
+
+    async def _apply(self, records: Sequence[Record]) -> None:
+        """Applies what is new, parks what is unreadable and advances the offset: all of it commits, or nothing."""
+        consumer, last = self._service.name, records[-1]
+        decoded, unreadable = await self._decode(records)
+        counts = BatchCounts(received=len(decoded) + len(unreadable))
+        telemetry.EVENTS.labels(consumer, last.topic, "skipped").inc(len(records) - counts.received)
+        if not counts.received:
+            return
+        async with self._database.transaction() as db:
+            if self._recovery.is_searching_for_culprit:
+                await driver(db).execute(SHORT_LOCK_TIMEOUT)  # this record keeps all partitions waiting
+            fresh = await self._claim(decoded, db)
+            for group in group_by_type(fresh):
+                await self._call_handler(group, db)
+            parked = await park(db, consumer, [Failed(each.record, each.failure) for each in unreadable])
+            counts.applied, counts.parked = len(fresh), len(parked)
+            counts.duplicates = counts.received - counts.applied - counts.parked
+            await advance(db, consumer, last.topic, last.partition, last.offset + 1, counts)
+        counts.add_to_metrics(consumer, last.topic)
+        log_each(log, "event_applied", fresh, lambda applied: applied.record.log_fields)
+
+    async def _decode(self, records: Sequence[Record]) -> tuple[list[DecodedRecord], list[UnreadableRecord]]:
+        """Returns the decoded and the unreadable records, without event types that have no handler here."""
+        results = [await self._decode_one(record) for record in records]
+        return (
+            [each for each in results if isinstance(each, DecodedRecord)],
+            [each for each in results if isinstance(each, UnreadableRecord)],
+        )
+
+    async def _decode_one(self, record: Record) -> DecodedRecord | UnreadableRecord | None:
+        result = await decode_record(record, self._event_types, self._registry)
+        if isinstance(result, DecodedRecord) and any(NOT_UTF_8 in name for name, _ in record.headers):
+            return UnreadableRecord(record, PermanentFailure("the name of a header is not UTF-8"))
+        return result
+
+    async def _claim(self, decoded: Sequence[DecodedRecord], db: AsyncConnection) -> list[DecodedRecord]:
+        """Inserts the inbox rows of all events; returns the records that are new, in order and without duplicates."""
+        first = {each.event_id: each for each in reversed(decoded)}
+        new = await claim(db, self._service.name, [(key, each.record.redrive) for key, each in first.items()])
+        return [each for each in decoded if each.event_id in new and first[each.event_id] is each]
+
+    async def _call_handler(self, group: "EventGroup", db: AsyncConnection) -> None:
+        """Calls the handler with the group's events; what it publishes continues the traces of these events."""
+        telemetry.set_parent_contexts(
+            {each.event.key: each.record.header("traceparent") for each in group.records}
+        )
+        await self._service.handlers[group.event_type]([each.event for each in group.records], db)
+
+    async def release(self, partitions: Sequence[Partition]) -> None:
+        await self._recovery.clear_crash_markers(partitions)
+
+
+@dataclass(slots=True)
+class EventGroup:
+    """Events of one type, for one call of a handler."""
+
+    event_type: type[Event]
+    records: list[DecodedRecord]
+
+
+def group_by_type(records: Iterable[DecodedRecord]) -> list[EventGroup]:
+    """Returns as few groups as possible without moving an event past another of the same key (first fit)."""
+    groups: list[EventGroup] = []
+    last_group_of_key: dict[str, int] = {}
+    for record in records:
+        event_type, key = type(record.event), record.event.key
+        earliest = last_group_of_key.get(key, 0)
+        fitting = (n for n in range(earliest, len(groups)) if groups[n].event_type is event_type)
+        position = next(fitting, len(groups))
+        if position == len(groups):
+            groups.append(EventGroup(event_type, []))
+        groups[position].records.append(record)
+        last_group_of_key[key] = position
+    return groups

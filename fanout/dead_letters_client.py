@@ -1,0 +1,76 @@
+"""Calls the API of dead_letters: repeats requests while it does not answer, and passes on its refusals."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from fanout.errors import FanoutError, Refusal, RefusedInput, Unreachable
+from fanout.running import running
+
+SERVICE = "dead_letters"
+ANSWER_SECONDS = 30
+PATIENCE_SECONDS = 10.0
+PAUSE_SECONDS = 0.5
+AT_ONCE = 500
+BUSY = 503
+INVALID = 422
+
+
+class Client:
+    """Every request can be repeated: a POST has an Idempotency-Key, or changes only what is still parked."""
+
+    def __init__(self, http: httpx.Client, patience: float = PATIENCE_SECONDS) -> None:
+        self._http = http
+        self._patience = patience
+
+    def get(self, path: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return self._answer(self._http.build_request("GET", path, params=given))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        headers = {"Idempotency-Key": str(uuid4())}
+        return self._answer(self._http.build_request("POST", path, json=body, headers=headers))
+
+    def pages(self, path: str, body: Mapping[str, Any]) -> Iterator[int]:
+        """Repeats a bulk POST until nothing is left, and yields how many dead letters each page changed."""
+        after: int | None = 0
+        while after is not None:
+            done = self.post(path, {**body, "after": after, "limit": AT_ONCE})
+            after = done["next_after"]
+            yield done["count"]
+
+    def _answer(self, request: httpx.Request) -> dict[str, Any]:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                answer = self._http.send(request)
+            except httpx.TransportError:
+                answer = None
+            if answer is not None and answer.status_code != BUSY:
+                return _accepted(answer)
+            if time.monotonic() > deadline:
+                raise Unreachable(f"the API of {SERVICE}", str(self._http.base_url))
+            time.sleep(PAUSE_SECONDS)
+
+
+@contextmanager
+def open_client(url: str | None = None, patience: float = PATIENCE_SECONDS) -> Iterator[Client]:
+    """Connects to the running system's API, or to `url`."""
+    if url is None and (url := running().apis.get(SERVICE)) is None:
+        raise FanoutError(f"this stack was started without {SERVICE}: fanout down, then fanout up")
+    with httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False) as http:
+        yield Client(http, patience)
+
+
+def _accepted(answer: httpx.Response) -> dict[str, Any]:
+    if answer.is_success:
+        found: dict[str, Any] = answer.json()
+        return found
+    reason = f"the API of {SERVICE} answered {answer.status_code}: {answer.text[:200]}"
+    if answer.headers.get("content-type", "").startswith("application/problem+json"):
+        reason = str(answer.json()["detail"])
+    raise (RefusedInput if answer.status_code == INVALID else Refusal)(reason)

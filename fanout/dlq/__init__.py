@@ -1,1 +1,0 @@
-"""`fanout dlq`: dead letters, looked at, sent back, corrected or discarded, through their service's API."""

@@ -1,1 +1,0 @@
-"""What arrived at the local mail server: read from its folder, whether it runs or not."""

@@ -1,1 +1,0 @@
-"""`fanout scale`: more or fewer workers of one service, and which of them reads what."""

@@ -1,0 +1,161 @@
+"""Redrives and discards dead letters, each under its row lock, and records who did it and why."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, Select, bindparam, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
+from chassis.events.dead_letter import Origin
+from chassis.events.dead_letter_size import VALUE_OMITTED, is_incomplete
+from chassis.outbox.table import load_headers
+from schemas import Event
+from services.dead_letters import domain
+from services.dead_letters.domain import MOST_REDRIVES, Action, Refused, State
+from services.dead_letters.search import TOPICS, Filter, matching
+from services.dead_letters.service import state
+from services.dead_letters.tables import actions, dead_letters
+
+PAGE_SIZE = 100
+"""Dead letters per transaction; each can be a mebibyte."""
+
+STATES: Select[Any] = select(dead_letters.c.dead_letter_id, dead_letters.c.status, dead_letters.c.redrive)
+
+Rows = Sequence[Row[Any]]
+
+
+class NoConsumer(Exception):
+    """The dead letter is from a topic of dead letters, but no consumer of ours parked it: it cannot be redriven."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The dead letters with ids above `after`, at most `limit` of them."""
+
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Who acts on a dead letter, and why."""
+
+    who: str
+    why: str
+
+
+ActOnPage = Callable[[Filter, Span, Reason, AsyncConnection], Awaitable[list[int]]]
+"""Acts on the first dead letters of a span that match and whose state allows it; returns their ids."""
+
+
+async def lock(dead_letter_id: int, db: AsyncConnection) -> Row[Any] | None:
+    by_id = dead_letters.c.dead_letter_id == dead_letter_id
+    return (await db.execute(select(dead_letters).where(by_id).with_for_update())).one_or_none()
+
+
+async def redrive_one(
+    dead_letter: Row[Any], reason: Reason, correction: Event | None, db: AsyncConnection
+) -> None:
+    """Redrives a locked dead letter, with `correction` in the place of its value. Raises Refused or NoConsumer."""
+    if dead_letter.topic not in TOPICS:
+        raise NoConsumer
+    if correction is None and is_incomplete(load_headers(dead_letter.headers)):
+        raise Refused(
+            "its value was too large for a dead letter and was left out; it is in the table parked of "
+            f"{dead_letter.consumer}'s database: send a correction, or discard it"
+        )
+    after = domain.redrive(state(dead_letter))
+    await redrive_dead_letters(db, [redrive_of(dead_letter, after, correction)])
+    await record(db, "redriven", [(dead_letter, after)], reason, correction)
+
+
+async def discard_one(dead_letter: Row[Any], reason: Reason, db: AsyncConnection) -> None:
+    """Discards a locked dead letter. Raises Refused."""
+    after = domain.discard(state(dead_letter))
+    if after != state(dead_letter):
+        await record(db, "discarded", [(dead_letter, after)], reason)
+
+
+async def redrive_page(filter: Filter, span: Span, reason: Reason, db: AsyncConnection) -> list[int]:
+    """Leaves out dead letters that `redrive_one` would refuse."""
+    row = dead_letters.c
+    is_whole = ~row.headers.contains(f'"{VALUE_OMITTED}"')
+    can_be_redriven = row.topic.in_(TOPICS), row.redrive < MOST_REDRIVES, is_whole
+    wanted = matching(select(dead_letters), filter).where(row.status == "parked", *can_be_redriven)
+    changed = [(row, domain.redrive(state(row))) for row in await lock_page(wanted, span, db)]
+    await redrive_dead_letters(db, [redrive_of(row, after) for row, after in changed])
+    await record(db, "redriven", changed, reason)
+    return [row.dead_letter_id for row, _ in changed]
+
+
+async def discard_page(filter: Filter, span: Span, reason: Reason, db: AsyncConnection) -> list[int]:
+    wanted = matching(STATES, filter).where(dead_letters.c.status == "parked")
+    changed = [(row, domain.discard(state(row))) for row in await lock_page(wanted, span, db)]
+    await record(db, "discarded", changed, reason)
+    return [row.dead_letter_id for row, _ in changed]
+
+
+async def discard_page_of_removed_consumer(
+    filter: Filter, span: Span, reason: Reason, db: AsyncConnection
+) -> list[int]:
+    """Discards redriven dead letters, too: another redrive would wait for a topic that no longer exists."""
+    wanted = matching(STATES, filter).where(dead_letters.c.status != "discarded")
+    rows = await lock_page(wanted, span, db)
+    changed = [(row, domain.discard_of_removed_consumer(state(row))) for row in rows]
+    await record(db, "discarded", changed, reason)
+    return [row.dead_letter_id for row, _ in changed]
+
+
+async def lock_page(wanted: Select[Any], span: Span, db: AsyncConnection) -> Rows:
+    """Locks rows in the order of their ids and returns them.
+
+    A row locked by another transaction is waited for, and left out if that changed its state. So concurrent bulk
+    redrives write to the outbox in the order of ids.
+    """
+    of_span = wanted.where(dead_letters.c.dead_letter_id > span.after)
+    page = of_span.order_by(dead_letters.c.dead_letter_id).limit(span.limit)
+    return list(await db.execute(page.with_for_update()))
+
+
+def redrive_of(dead_letter: Row[Any], after: State, correction: Event | None = None) -> Redrive:
+    origin = Origin(
+        topic=dead_letter.topic,
+        partition=dead_letter.partition,
+        kafka_offset=dead_letter.kafka_offset,
+        record_at=dead_letter.record_at,
+        attempts=dead_letter.attempts,
+        first_failed_at=dead_letter.first_failed_at,
+        redrive=after.redrive,
+    )
+    headers = load_headers(dead_letter.headers)
+    return Redrive(dead_letter.consumer, origin, dead_letter.key, dead_letter.value, headers, correction)
+
+
+async def record(
+    db: AsyncConnection,
+    action: Action,
+    changed: Sequence[tuple[Row[Any], State]],
+    reason: Reason,
+    correction: Event | None = None,
+) -> None:
+    """Writes the new states, and one row per dead letter that says who did what and why."""
+    if not changed:
+        return
+    common = {
+        "what": action,
+        "who": reason.who,
+        "why": reason.why,
+        "correction": correction and json.dumps(correction.to_record()),
+    }
+    rows = [
+        common | {"dead_letter_id": row.dead_letter_id, "redrive": after.redrive} for row, after in changed
+    ]
+    await db.execute(insert(actions), rows)
+    states = [
+        {"id": row.dead_letter_id, "status": after.status, "redrive": after.redrive} for row, after in changed
+    ]
+    by_id = dead_letters.c.dead_letter_id == bindparam("id")
+    await db.execute(update(dead_letters).where(by_id), states)

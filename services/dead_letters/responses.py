@@ -1,0 +1,97 @@
+"""Reads dead letters as the API returns them: a list has the beginning of each value, a single one up to 64 KiB."""
+
+import json
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.outbox.table import Headers, load_headers
+from services.dead_letters.models import (
+    ActionResponse,
+    DeadLetterResponse,
+    DeadLetterSummaryResponse,
+    HeaderResponse,
+)
+from services.dead_letters.tables import actions, dead_letters
+
+LIST_VALUE_BYTES = 32
+VALUE_BYTES = 64 * 1024
+HEADER_BYTES = 1024
+HEADERS = 100
+MESSAGE_CHARACTERS = 512
+
+
+def summaries(value_bytes: int = LIST_VALUE_BYTES) -> Select[Any]:
+    """Selects dead letters without headers and event, and with the first bytes of key and value."""
+    row = dead_letters.c
+    small = [column for column in row if column.name not in ("key", "value", "headers", "event")]
+    return select(
+        *small,
+        func.substring(row.key, 1, HEADER_BYTES).label("key"),
+        func.substring(row.value, 1, value_bytes).label("value"),
+        func.octet_length(row.value).label("value_bytes"),
+    )
+
+
+def summary(row: Row[Any]) -> DeadLetterSummaryResponse:
+    return DeadLetterSummaryResponse.model_validate(_summary_fields(row))
+
+
+async def read(dead_letter_id: int, db: AsyncConnection) -> DeadLetterResponse | None:
+    """Returns one dead letter with its headers and actions, or None if there is none of that id."""
+    wanted = summaries(VALUE_BYTES).add_columns(
+        dead_letters.c.headers, dead_letters.c.event, func.octet_length(dead_letters.c.key).label("key_bytes")
+    )
+    row = (await db.execute(wanted.where(dead_letters.c.dead_letter_id == dead_letter_id))).one_or_none()
+    if row is None:
+        return None
+    done = select(actions).where(actions.c.dead_letter_id == dead_letter_id).order_by(actions.c.action_id)
+    headers = load_headers(row.headers)
+    return DeadLetterResponse.model_validate(
+        _summary_fields(row)
+        | {
+            "event": row.event and json.loads(row.event),
+            "headers": [_header(name, value) for name, value in headers[:HEADERS]],
+            "truncated": _truncated(row, headers),
+            "actions": [_action(action) for action in await db.execute(done)],
+        }
+    )
+
+
+def _summary_fields(row: Row[Any]) -> dict[str, Any]:
+    return {
+        **row._mapping,
+        "key": _text(row.key),
+        "value": None if row.value is None else row.value.hex(),
+        "error_message": row.error_message[:MESSAGE_CHARACTERS],
+    }
+
+
+def _truncated(row: Row[Any], headers: Headers) -> list[str]:
+    is_too_long = {
+        "key": (row.key_bytes or 0) > HEADER_BYTES,
+        "value": (row.value_bytes or 0) > VALUE_BYTES,
+        "headers": len(headers) > HEADERS or any(len(value or b"") > HEADER_BYTES for _, value in headers),
+    }
+    return [name for name, too_long in is_too_long.items() if too_long]
+
+
+def _header(name: str, value: bytes | None) -> HeaderResponse:
+    return HeaderResponse(name=name, value=_text(value))
+
+
+def _action(row: Row[Any]) -> ActionResponse:
+    return ActionResponse.model_validate(
+        {**row._mapping, "correction": row.correction and json.loads(row.correction)}
+    )
+
+
+def _text(data: bytes | None) -> str | None:
+    """Returns UTF-8 as text, and other bytes as hex after 0x."""
+    if data is None:
+        return None
+    try:
+        return data[:HEADER_BYTES].decode()
+    except UnicodeDecodeError:
+        return f"0x{data[:HEADER_BYTES].hex()}"
