@@ -1,1 +1,1 @@
-"""Everything that services share: events, outbox and relay, consumer, dead letters, HTTP. Contains no business logic."""
+"""What services share: events, outbox and relay, consumer, dead letters, HTTP. Contains no business logic."""
