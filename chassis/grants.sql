@@ -1,4 +1,4 @@
--- What every worker may do with the chassis' tables. Its service's own tables are its own; it changes no table's shape.
+-- The rights of every worker on the chassis' tables. It has all rights on its own tables, but may not alter them.
 GRANT SELECT, INSERT, DELETE ON outbox TO {worker};
 GRANT UPDATE (published_at, kafka_partition, kafka_offset, set_aside_at, error_type, error_message) ON outbox TO {worker};
 GRANT SELECT, INSERT ON relay_terms TO {worker};

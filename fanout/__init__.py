@@ -1,1 +1,1 @@
-"""Fanout's operator tool: the local stack, its set-up, and commands that look at a running system."""
+"""The operator's tool: starts the local stack, sets up servers, and inspects, breaks and repairs a running system."""

@@ -1,8 +1,9 @@
 """Connects to one service's database from outside: read-only snapshots, and one sentence if it is unreachable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
@@ -11,6 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from fanout.errors import FanoutError, Unreachable
+
+T = TypeVar("T")
+
+Databases = Mapping[str, str]
+"""Service -> `postgresql+asyncpg://…`."""
 
 # The roles' time-outs are for services; counting a million rows may take longer.
 _SETTINGS = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "jit": "off"}
@@ -48,18 +54,26 @@ async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
-async def held_partitions(databases: Mapping[str, str]) -> list[str]:
+async def read_each(databases: Databases, read: Callable[[str, AsyncConnection], Awaitable[T]]) -> list[T]:
+    """Calls `read(service, db)` with a snapshot of every database at once; returns results in their order."""
+
+    async def read_one(service: str, url: str) -> T:
+        async with snapshot(service, url) as db:
+            return await read(service, db)
+
+    return await asyncio.gather(*(read_one(*each) for each in databases.items()))
+
+
+async def held_partitions(databases: Databases) -> list[str]:
     """Returns one sentence for each partition that a consumer cannot read on."""
 
-    async def held(service: str, url: str) -> list[str]:
-        async with snapshot(service, url) as db:
-            return [
-                f"{row.consumer} cannot read {row.topic}[{row.partition}] at offset {row.kafka_offset}: {row.error}"
-                for row in await db.execute(_HELD)
-            ]
+    async def held(_: str, db: AsyncConnection) -> list[str]:
+        return [
+            f"{row.consumer} cannot read {row.topic}[{row.partition}] at offset {row.kafka_offset}: {row.error}"
+            for row in await db.execute(_HELD)
+        ]
 
-    found = await asyncio.gather(*(held(*each) for each in databases.items()))
-    return [sentence for sentences in found for sentence in sentences]
+    return [sentence for found in await read_each(databases, held) for sentence in found]
 
 
 def _unreachable(service: str, url: str) -> Unreachable:

@@ -1,19 +1,19 @@
-"""Every error a user can meet; each message is one sentence that says what to do.
+"""The errors that a user can meet; each message is one sentence that says what to do.
 
 FanoutError               exit 1
-├── NotRunning            there is no stack in this home
-├── BusyPort              something else listens on a port we need
-├── WrongSum              a downloaded file is not the one we pinned
+├── NotRunning            no stack runs in this directory
+├── BusyPort              another process listens on a port of the stack
+├── WrongSum              a downloaded file has another sha256 than the pinned one
 ├── ProcessFailed         a process of the stack ended, or did not become ready
 ├── SetupFailed           a database, topic or migration was refused
 │   └── BreakingSchema    the registry refused a schema version
-├── Refusal               an API says no, and why
-│   └── RefusedInput      exit 2: what was sent is not what it takes
-├── Unreachable           exit 2: a database, Kafka or an API that should be there does not answer
+├── Refusal               an API refused a request
+│   └── RefusedInput      exit 2: the request was invalid
+├── Unreachable           exit 2: a database, Kafka or an API does not answer
 └── BadUsage              exit 2
     ├── UnknownProcess    no process of that name
     ├── UnknownService    no service of that name
-    └── NoNetwork         something is missing from the cache and cannot be fetched
+    └── NoNetwork         a file is missing from the cache and cannot be downloaded
 """
 
 

@@ -172,14 +172,14 @@ async def correct_one(addresses: Addresses) -> list[str]:
     parked = {"consumer": "orders", "status": "parked", "since": since}
     with open_client() as client:
 
-        def dead_letter() -> dict[str, Any] | None:
+        def parked_message() -> dict[str, Any] | None:
             found = client.get("/dead-letters", parked)["dead_letters"]
-            return next((letter for letter in found if letter["key"] == order_id), None)
+            return next((dead_letter for dead_letter in found if dead_letter["key"] == order_id), None)
 
-        letter = await _until(dead_letter, f"orders has parked nothing of order {order_id}")
+        dead_letter = await _until(parked_message, f"orders has parked nothing of order {order_id}")
         began = monotonic()
         correction = {"who": "fanout demo", "why": WHY, "correction": whole}
-        number = letter["dead_letter_id"]
+        number = dead_letter["dead_letter_id"]
         await asyncio.to_thread(client.post, f"/dead-letters/{number}/redrive", correction)
     url = f"{addresses.apis['orders']}/orders/{order_id}"
 
@@ -191,9 +191,10 @@ async def correct_one(addresses: Addresses) -> list[str]:
     status = await _until(final_status, f"order {order_id} does not go on")
     milliseconds = (monotonic() - began) * 1000
     return [
-        f"parked    dead letter {number}, {letter['type']} of order {order_id}: {letter['error_message']}",
+        f"parked    dead letter {number}, {dead_letter['type']} of order {order_id}: {dead_letter['error_message']}",
         f"fixed     fanout dlq redrive {number} --correct whole.json --why '{WHY}'",
-        f"redriven  to {letter['topic']}.{letter['consumer']}.retry; {milliseconds:.0f} ms later the order is {status}",
+        f"redriven  to {dead_letter['topic']}.{dead_letter['consumer']}.retry; "
+        f"{milliseconds:.0f} ms later the order is {status}",
     ]
 
 

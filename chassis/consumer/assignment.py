@@ -1,9 +1,10 @@
-"""Takes over and releases partitions: at a rebalance, and at the end of a session."""
+"""Opens a queue for each partition that Kafka assigns, and releases all of them at a rebalance or at the end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -15,10 +16,17 @@ from chassis.consumer.positions import Positions
 from chassis.consumer.retry import Stopped, wait_out_outages
 
 STOP_SECONDS = 3.0
+QUEUED_RECORDS, QUEUED_BYTES = 2_000, 8 * 2**20
+"""Limits of all queues together; batches in progress come on top."""
+SMALLEST_QUEUE = 25
 
 log = structlog.get_logger()
 
 Queues = Mapping[TopicPartition, PartitionQueue]
+
+
+class SessionFailed(Exception):
+    """A task of the session ended with an unexpected error; a new session reads its records again."""
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
@@ -34,13 +42,12 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     ) -> None:
         self.queues: Queues = {}
         self.held = HeldPartitions(positions.consumer, positions.database)
-        self.error: BaseException | None = None
-        """The unexpected error that kept assigned partitions from being opened."""
         self._client = client
         self._positions = positions
         self._processor = processor
         self._new_queue = new_queue
         self._commit = commit
+        self._error: BaseException | None = None
         self._revoked = asyncio.Event()
         self._releasing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -48,9 +55,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Opens the queues in the background: the client must stay in its group while the database is down."""
         self._revoked = asyncio.Event()
-        opening = asyncio.create_task(self._open(list(assigned), self._revoked))
-        self._tasks.add(opening)
-        opening.add_done_callback(self._opened)
+        self.in_background(self._open(list(assigned), self._revoked))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         await self.release()
@@ -88,7 +93,26 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             log.warning("partition_rewound", topic=topic, partition=number, offset=offset, kafka=position)
             self._client.seek(partition, offset)
 
-    def _opened(self, opening: asyncio.Task[None]) -> None:
-        self._tasks.discard(opening)
-        if not opening.cancelled() and (error := opening.exception()):
-            self.error = error
+    def share_memory(self, batch_size: int) -> None:
+        """Gives each queue an equal part of the limits; queues without work do not count."""
+        active = max(sum(queue.is_active for queue in self.queues.values()), 1)
+        for queue in self.queues.values():
+            queue.max_records = min(batch_size, max(SMALLEST_QUEUE, QUEUED_RECORDS // active))
+            queue.max_bytes = QUEUED_BYTES // active
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Starts a task whose error `raise_background_error` raises."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def raise_background_error(self) -> None:
+        """Raises SessionFailed if a queue or another task of the session ended with an unexpected error."""
+        for error in filter(None, [self._error, *(queue.error for queue in self.queues.values())]):
+            raise SessionFailed(repr(error)) from error
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._error = error

@@ -49,51 +49,50 @@ class EventProcessor:
     async def _apply(self, records: Sequence[Record]) -> None:
         """Applies what is new, parks what is unreadable and advances the offset: all of it commits, or nothing."""
         consumer, last = self._service.name, records[-1]
-        deliveries, unreadable = await self._decode(records)
-        counts = BatchCounts(received=len(deliveries) + len(unreadable))
+        decoded, unreadable = await self._decode(records)
+        counts = BatchCounts(received=len(decoded) + len(unreadable))
         telemetry.EVENTS.labels(consumer, last.topic, "skipped").inc(len(records) - counts.received)
         if not counts.received:
             return
         async with self._database.transaction() as db:
             if self._recovery.is_searching_for_culprit:
-                await driver(db).execute(SHORT_LOCK_TIMEOUT)  # a record that waits blocks all partitions
-            fresh = await self._claim(deliveries, db)
+                await driver(db).execute(SHORT_LOCK_TIMEOUT)  # this record keeps all partitions waiting
+            fresh = await self._claim(decoded, db)
             for group in group_by_type(fresh):
                 await self._call_handler(group, db)
-            parked = await park(db, consumer, [Failed(item.record, item.failure) for item in unreadable])
+            parked = await park(db, consumer, [Failed(each.record, each.failure) for each in unreadable])
             counts.applied, counts.parked = len(fresh), len(parked)
             counts.duplicates = counts.received - counts.applied - counts.parked
             await advance(db, consumer, last.topic, last.partition, last.offset + 1, counts)
         counts.add_to_metrics(consumer, last.topic)
-        log_each(log, "event_applied", fresh, lambda delivery: delivery.record.log_fields)
+        log_each(log, "event_applied", fresh, lambda applied: applied.record.log_fields)
 
     async def _decode(self, records: Sequence[Record]) -> tuple[list[DecodedRecord], list[UnreadableRecord]]:
-        """Returns the decoded events and the unreadable records; other event types of the topic are left out."""
-        decoded = [await self._decode_one(record) for record in records]
+        """Returns the decoded and the unreadable records, without event types that have no handler here."""
+        results = [await self._decode_one(record) for record in records]
         return (
-            [item for item in decoded if isinstance(item, DecodedRecord)],
-            [item for item in decoded if isinstance(item, UnreadableRecord)],
+            [each for each in results if isinstance(each, DecodedRecord)],
+            [each for each in results if isinstance(each, UnreadableRecord)],
         )
 
     async def _decode_one(self, record: Record) -> DecodedRecord | UnreadableRecord | None:
-        decoded = await decode_record(record, self._event_types, self._registry)
-        if isinstance(decoded, DecodedRecord) and any(NOT_UTF_8 in name for name, _ in record.headers):
+        result = await decode_record(record, self._event_types, self._registry)
+        if isinstance(result, DecodedRecord) and any(NOT_UTF_8 in name for name, _ in record.headers):
             return UnreadableRecord(record, PermanentFailure("the name of a header is not UTF-8"))
-        return decoded
+        return result
 
-    async def _claim(self, deliveries: Sequence[DecodedRecord], db: AsyncConnection) -> list[DecodedRecord]:
-        """Inserts the events' inbox rows and returns the deliveries that are new; the others are duplicates."""
-        first = {delivery.event_id: delivery for delivery in reversed(deliveries)}
-        redrives = {event_id: delivery.record.redrive for event_id, delivery in first.items()}
-        new = await claim(db, self._service.name, redrives.items())
-        return [item for item in deliveries if item.event_id in new and first[item.event_id] is item]
+    async def _claim(self, decoded: Sequence[DecodedRecord], db: AsyncConnection) -> list[DecodedRecord]:
+        """Inserts the inbox rows of all events; returns the records that are new, in order and without duplicates."""
+        first = {each.event_id: each for each in reversed(decoded)}
+        new = await claim(db, self._service.name, [(key, each.record.redrive) for key, each in first.items()])
+        return [each for each in decoded if each.event_id in new and first[each.event_id] is each]
 
     async def _call_handler(self, group: "EventGroup", db: AsyncConnection) -> None:
+        """Calls the handler with the group's events; what it publishes continues the traces of these events."""
         telemetry.set_parent_contexts(
-            {item.event.key: item.record.header("traceparent") for item in group.deliveries}
+            {each.event.key: each.record.header("traceparent") for each in group.records}
         )
-        events = [delivery.event for delivery in group.deliveries]
-        await self._service.handlers[group.event_type](events, db)
+        await self._service.handlers[group.event_type]([each.event for each in group.records], db)
 
     async def release(self, partitions: Sequence[Partition]) -> None:
         await self._recovery.clear_crash_markers(partitions)
@@ -101,23 +100,23 @@ class EventProcessor:
 
 @dataclass(slots=True)
 class EventGroup:
-    """Events of one type that one call of a handler gets."""
+    """Events of one type, for one call of a handler."""
 
     event_type: type[Event]
-    deliveries: list[DecodedRecord]
+    records: list[DecodedRecord]
 
 
-def group_by_type(deliveries: Iterable[DecodedRecord]) -> list[EventGroup]:
+def group_by_type(records: Iterable[DecodedRecord]) -> list[EventGroup]:
     """Returns as few groups as possible without moving an event past another of the same key (first fit)."""
     groups: list[EventGroup] = []
     last_group_of_key: dict[str, int] = {}
-    for delivery in deliveries:
-        event_type, key = type(delivery.event), delivery.event.key
+    for record in records:
+        event_type, key = type(record.event), record.event.key
         earliest = last_group_of_key.get(key, 0)
         fitting = (n for n in range(earliest, len(groups)) if groups[n].event_type is event_type)
         position = next(fitting, len(groups))
         if position == len(groups):
             groups.append(EventGroup(event_type, []))
-        groups[position].deliveries.append(delivery)
+        groups[position].records.append(record)
         last_group_of_key[key] = position
     return groups

@@ -9,10 +9,11 @@ from aiokafka.errors import KafkaError
 
 from chassis.config import Settings
 from chassis.consumer import fetching
+from chassis.consumer.assignment import SessionFailed
 from chassis.consumer.partition_queue import RecordProcessor
 from chassis.consumer.positions import Positions
 from chassis.consumer.retry import MAX_POLL_INTERVAL_SECONDS, describe
-from chassis.consumer.session import ConsumerSession, PartitionQueueFailed, Topics
+from chassis.consumer.session import ConsumerSession, Topics
 from chassis.liveness import running_seconds
 
 POLL_OVERDUE_SECONDS = 60.0
@@ -61,7 +62,7 @@ class Consumer:
                 await session.start()
                 while await _polled(session, stopping):
                     self._last_poll, self._polls = running_seconds(), True
-            except (KafkaError, OSError, PartitionQueueFailed) as error:
+            except (KafkaError, OSError, SessionFailed) as error:
                 self._last_poll, self._polls = running_seconds(), False
                 log.warning("consumer_rebuilt", error=describe(error))
                 await asyncio.wait({stopping}, timeout=REBUILD_SECONDS)

@@ -25,9 +25,6 @@ POLL_MS, SHORT_POLL_MS = 200, 20
 COMMIT_EVERY_SECONDS = 1.0
 """Many transactions share one commit of offsets."""
 COMMIT_SECONDS, CLOSE_SECONDS = 2.0, 3.0
-QUEUED_RECORDS, QUEUED_BYTES = 2_000, 8 * 2**20
-"""Limits of all queues together; batches in progress come on top."""
-SMALLEST_QUEUE = 25
 EXIT_CLIENT_HANGS = 70
 NO_PARTITION = TopicPartition("", 0)
 """Polling it keeps the client in its group and returns no records."""
@@ -36,10 +33,6 @@ Topics = Sequence[str] | Pattern[str]
 """A pattern includes topics that do not exist yet; they are found within kafka.METADATA_SECONDS."""
 
 log = structlog.get_logger()
-
-
-class PartitionQueueFailed(Exception):
-    """A partition queue ended with an unexpected error; a new session reads its records again."""
 
 
 class ConsumerSession:
@@ -64,12 +57,12 @@ class ConsumerSession:
 
     async def start(self) -> None:
         await self._client.start()
-        self._committing = asyncio.create_task(self._commit_regularly())
+        self._committing = self._assigned.in_background(self._commit_regularly())
 
     async def poll(self) -> None:
         """Moves records from Kafka to the partition queues. Full queues are not polled for: that is back-pressure."""
-        self._raise_background_error()
-        self._share_memory()
+        self._assigned.raise_background_error()
+        self._assigned.share_memory(self._batch_size)
         partitions = await self._partitions_with_room()
         # Awaited directly: cancelling it, or an exception out of it, switches aiokafka's poll watchdog off.
         fetched: Mapping[TopicPartition, list[ConsumerRecord | UnreadableBatch]] = await self._client.getmany(
@@ -151,17 +144,6 @@ class ConsumerSession:
         if not partitions:
             return 0
         return POLL_MS if len(partitions) == len(self._queues) else SHORT_POLL_MS
-
-    def _share_memory(self) -> None:
-        """Gives each queue an equal part of the limits; queues without work do not count."""
-        active = max(sum(queue.is_active for queue in self._queues.values()), 1)
-        for queue in self._queues.values():
-            queue.max_records = min(self._batch_size, max(SMALLEST_QUEUE, QUEUED_RECORDS // active))
-            queue.max_bytes = QUEUED_BYTES // active
-
-    def _raise_background_error(self) -> None:
-        for error in filter(None, [self._assigned.error, *(queue.error for queue in self._queues.values())]):
-            raise PartitionQueueFailed(repr(error)) from error
 
 
 def _log_refusal(commit: asyncio.Task[None]) -> None:

@@ -45,7 +45,7 @@ async def differences(ports: Ports) -> list[tuple[str, object]]:
     from chassis.service import load
 
     found: list[tuple[str, object]] = []
-    await until_ready(ports)
+    await _until_ready(ports)
     async with superuser(ports.postgres, PASSWORD) as db:
         for name in services():
             await db.execute(f"CREATE DATABASE {name}")
@@ -58,20 +58,22 @@ async def differences(ports: Ports) -> list[tuple[str, object]]:
 @contextmanager
 def temporary_postgres() -> Iterator[Ports]:
     with tempfile.TemporaryDirectory(prefix="fanout-check-", ignore_cleanup_errors=True) as folder:
-        home, ports = StackDirectory(Path(folder)), Ports(_free_port() - Ports(0).postgres)
-        home.logs.mkdir()
-        postgres.prepare(home, PASSWORD)
-        with (home.logs / "postgres.log").open("w") as log:
-            server = subprocess.Popen(postgres.process(home, ports).command, stdout=log, stderr=log)
+        with socket.create_server((HOST, 0)) as free:
+            ports = Ports(free.getsockname()[1] - Ports(0).postgres)
+        directory = StackDirectory(Path(folder))
+        directory.logs.mkdir()
+        postgres.prepare(directory, PASSWORD)
+        with (directory.logs / "postgres.log").open("w") as log:
+            server = subprocess.Popen(postgres.process(directory, ports).command, stdout=log, stderr=log)
         try:
             yield ports
         finally:
             server.send_signal(postgres.FAST_SHUTDOWN)
             server.wait(PATIENCE_SECONDS)
-            stop.wipe(home)
+            stop.wipe(directory)
 
 
-async def until_ready(ports: Ports) -> None:
+async def _until_ready(ports: Ports) -> None:
     deadline = monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -81,10 +83,3 @@ async def until_ready(ports: Ports) -> None:
             if monotonic() > deadline:
                 raise ProcessFailed("postgres", f"did not become ready: {error}") from error
         await asyncio.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -109,16 +109,16 @@ def ls(
         print(f"the first {len(found)} are shown, there are more: --limit")
 
 
-def _cells(letter: DeadLetter) -> tuple[object, ...]:
+def _cells(dead_letter: DeadLetter) -> tuple[object, ...]:
     return (
-        letter["dead_letter_id"],
-        letter["consumer"],
-        f"{letter['topic']} {letter['partition']}/{letter['kafka_offset']}",
-        (letter["type"] or "-")[:40],
-        letter["status"],
-        f"{letter['failure']}: {letter['error_type']}: {letter['error_message'][:100]}",
-        letter["attempts"],
-        _second(letter["last_failed_at"]),
+        dead_letter["dead_letter_id"],
+        dead_letter["consumer"],
+        f"{dead_letter['topic']} {dead_letter['partition']}/{dead_letter['kafka_offset']}",
+        (dead_letter["type"] or "-")[:40],
+        dead_letter["status"],
+        f"{dead_letter['failure']}: {dead_letter['error_type']}: {dead_letter['error_message'][:100]}",
+        dead_letter["attempts"],
+        _second(dead_letter["last_failed_at"]),
     )
 
 
@@ -132,55 +132,56 @@ def show(
     Example: fanout dlq show 7
     """
     with open_client() as client:
-        letter = client.get(f"/dead-letters/{dead_letter_id}", {})
+        dead_letter = client.get(f"/dead-letters/{dead_letter_id}", {})
     if json_output:
-        print_json(letter)
+        print_json(dead_letter)
         return
-    for line in _lines(letter):
+    for line in _lines(dead_letter):
         print(printable(line))
 
 
-def _lines(letter: DeadLetter) -> Iterator[str]:
-    yield f"dead letter {letter['dead_letter_id']}: {STATUS[letter['status']]}"
+def _lines(dead_letter: DeadLetter) -> Iterator[str]:
+    yield f"dead letter {dead_letter['dead_letter_id']}: {STATUS[dead_letter['status']]}"
     yield (
-        f"{letter['consumer']} parked it from {letter['topic']}, partition {letter['partition']}, "
-        f"offset {letter['kafka_offset']}, after {letter['attempts']} tries, {_second(letter['last_failed_at'])} UTC"
+        f"{dead_letter['consumer']} parked it from {dead_letter['topic']}, partition {dead_letter['partition']}, "
+        f"offset {dead_letter['kafka_offset']}, after {dead_letter['attempts']} tries, "
+        f"{_second(dead_letter['last_failed_at'])} UTC"
     )
-    yield f"reason: {letter['failure']}: {letter['error_type']}: {letter['error_message']}"
+    yield f"reason: {dead_letter['failure']}: {dead_letter['error_type']}: {dead_letter['error_message']}"
     yield ""
-    yield from _content(letter)
+    yield from _content(dead_letter)
     yield ""
-    yield f"key: {letter['key']}"
-    yield from (f"{header['name']}: {header['value']}" for header in letter["headers"])
-    if letter["truncated"]:
-        yield f"truncated: {', '.join(letter['truncated'])}"
+    yield f"key: {dead_letter['key']}"
+    yield from (f"{header['name']}: {header['value']}" for header in dead_letter["headers"])
+    if dead_letter["truncated"]:
+        yield f"truncated: {', '.join(dead_letter['truncated'])}"
     yield ""
-    if not letter["actions"]:
+    if not dead_letter["actions"]:
         yield "nothing was done about it: fanout dlq redrive ID --why …, or fanout dlq discard ID --why …"
-    for action in letter["actions"]:
+    for action in dead_letter["actions"]:
         corrected = f", as {json.dumps(action['correction'])}" if action["correction"] else ""
         what = f"{action['what']} ({action['redrive']})" if action["what"] == "redriven" else action["what"]
         yield f"{_second(action['at'])} UTC  {what} by {action['who']}: {action['why']}{corrected}"
 
 
-def _content(letter: DeadLetter) -> Iterator[str]:
+def _content(dead_letter: DeadLetter) -> Iterator[str]:
     """Yields the event if it can be decoded, else the bytes in hexadecimal."""
-    if letter["event"] is not None:
-        yield str(letter["type"])
-        yield from json.dumps(letter["event"], indent=2, ensure_ascii=False).splitlines()
+    if dead_letter["event"] is not None:
+        yield str(dead_letter["type"])
+        yield from json.dumps(dead_letter["event"], indent=2, ensure_ascii=False).splitlines()
         return
-    yield f"cannot be decoded: {letter['decode_error']}"
-    omitted = [header["value"] for header in letter["headers"] if header["name"] == VALUE_OMITTED]
+    yield f"cannot be decoded: {dead_letter['decode_error']}"
+    omitted = [header["value"] for header in dead_letter["headers"] if header["name"] == VALUE_OMITTED]
     if omitted:
         yield (
             f"its value of {omitted[-1]} bytes is too large for a dead letter and was left out: "
-            f"it is in the table parked of {letter['consumer']}'s database"
+            f"it is in the table parked of {dead_letter['consumer']}'s database"
         )
-    elif letter["value"] is None:
+    elif dead_letter["value"] is None:
         yield "it has no value: a tombstone"
     else:
-        text = letter["value"]
-        yield f"{letter['value_bytes']} bytes:"
+        text = dead_letter["value"]
+        yield f"{dead_letter['value_bytes']} bytes:"
         yield from (text[start : start + HEX_A_LINE] for start in range(0, len(text), HEX_A_LINE))
 
 

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from rich.console import Console
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.config import Broker
 from chassis.outbox.table import REFUSED
 from fanout.console import Json, print_json, table
-from fanout.databases import held_partitions, snapshot
+from fanout.databases import Databases, held_partitions, read_each
 from fanout.errors import Unreachable
 from fanout.kafka_admin import Partition, admin_of, committed
 from fanout.kafka_reader import TIMEOUT, reader, record_ends
@@ -196,17 +197,16 @@ def summed(found: Sequence[Gap], made: Mapping[Place, float], now: float) -> lis
     return lags
 
 
-async def backlogs(databases: Mapping[str, str]) -> tuple[list[Backlog], set[tuple[str, str]]]:
+async def backlogs(databases: Databases) -> tuple[list[Backlog], set[tuple[str, str]]]:
     """Returns the backlog of every relay, and all pairs of group and topic."""
     listening: set[tuple[str, str]] = set()
 
-    async def backlog(service: str, url: str) -> Backlog:
-        async with snapshot(service, url) as db:
-            rows, seconds = (await db.execute(_UNSENT)).one()
-            listening.update((consumer, topic) for consumer, topic in await db.execute(_LISTENING))
-            return Backlog(service, rows, seconds, (await db.execute(_SET_ASIDE)).scalar_one())
+    async def backlog(service: str, db: AsyncConnection) -> Backlog:
+        rows, seconds = (await db.execute(_UNSENT)).one()
+        listening.update((consumer, topic) for consumer, topic in await db.execute(_LISTENING))
+        return Backlog(service, rows, seconds, (await db.execute(_SET_ASIDE)).scalar_one())
 
-    return await asyncio.gather(*(backlog(*each) for each in databases.items())), listening
+    return await read_each(databases, backlog), listening
 
 
 def _as_json(measured: Measurement, relays: Iterable[Backlog]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`fanout order`: the timeline of one order across services: its events, and which consumer applied them how soon."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -10,9 +10,10 @@ from uuid import UUID
 import typer
 from rich.console import Console
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fanout.console import Json, print_json, table
-from fanout.databases import snapshot
+from fanout.databases import Databases, read_each
 from fanout.errors import BadUsage, FanoutError
 from fanout.running import running
 
@@ -74,26 +75,25 @@ def parsed(order_id: str) -> UUID:
         raise BadUsage(f"'{order_id}' is not an order id: it is a UUID, as POST /orders returns it") from None
 
 
-async def timeline(databases: Mapping[str, str], order_id: UUID) -> list[Step]:
+async def timeline(databases: Databases, order_id: UUID) -> list[Step]:
     """Returns the order's events, the oldest first; none if no service has published one."""
 
-    async def published(service: str, url: str) -> list[PublishedEvent]:
-        async with snapshot(service, url) as db:
-            rows = await db.execute(_PUBLISHED, {"order_id": str(order_id)})
-            return [PublishedEvent(service, *row) for row in rows]
-
-    found = await asyncio.gather(*(published(*each) for each in databases.items()))
-    events = sorted((event for part in found for event in part), key=lambda event: event.created_at)
+    events: list[PublishedEvent] = []
     received: list[ReceivedEvent] = []
     subscriptions: set[tuple[str, str, str]] = set()
 
-    async def receive(service: str, url: str) -> None:
-        async with snapshot(service, url) as db:
-            rows = await db.execute(_RECEIVED, {"event_ids": [event.event_id for event in events]})
-            received.extend(ReceivedEvent(*row) for row in rows)
-            subscriptions.update((row[0], row[1], row[2]) for row in await db.execute(_SUBSCRIPTIONS))
+    async def read_published(service: str, db: AsyncConnection) -> None:
+        rows = await db.execute(_PUBLISHED, {"order_id": str(order_id)})
+        events.extend(PublishedEvent(service, *row) for row in rows)
 
-    await asyncio.gather(*(receive(*each) for each in databases.items()))
+    async def read_received(_: str, db: AsyncConnection) -> None:
+        rows = await db.execute(_RECEIVED, {"event_ids": [event.event_id for event in events]})
+        received.extend(ReceivedEvent(*row) for row in rows)
+        subscriptions.update((row[0], row[1], row[2]) for row in await db.execute(_SUBSCRIPTIONS))
+
+    await read_each(databases, read_published)
+    events.sort(key=lambda event: event.created_at)
+    await read_each(databases, read_received)
     received.sort(key=lambda event: event.received_at)
     return [step(event, received, subscriptions) for event in events]
 

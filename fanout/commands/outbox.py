@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.outbox.table import REFUSED, load_headers
 from fanout.console import Json, counted, print_json, printable, table
-from fanout.databases import session, snapshot
+from fanout.databases import Databases, read_each, session, snapshot
 from fanout.errors import BadUsage, FanoutError, UnknownService
 from fanout.running import running
 
@@ -100,7 +101,7 @@ def discard(service: Service, ids: Ids = None, *, why: Why, who: Who = None, eve
     print(f"discarded: {counted(len(done), 'row')}")
 
 
-def _databases(service: str | None) -> Mapping[str, str]:
+def _databases(service: str | None) -> Databases:
     databases = running().databases
     if service is None:
         return databases
@@ -109,12 +110,11 @@ def _databases(service: str | None) -> Mapping[str, str]:
     return {service: databases[service]}
 
 
-async def _listed(databases: Mapping[str, str]) -> list[dict[str, Any]]:
-    found = []
-    for service, url in databases.items():
-        async with snapshot(service, url) as db:
-            found += [{"service": service, **row._mapping} for row in await db.execute(LIST)]
-    return found
+async def _listed(databases: Databases) -> list[dict[str, Any]]:
+    async def rows(service: str, db: AsyncConnection) -> list[dict[str, Any]]:
+        return [{"service": service, **row._mapping} for row in await db.execute(LIST)]
+
+    return [row for found in await read_each(databases, rows) for row in found]
 
 
 async def _shown(service: str, row_id: int) -> dict[str, Any]:

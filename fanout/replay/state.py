@@ -1,11 +1,9 @@
 """The consumer state of one service: cleared for a read model, compared before and after for any other service."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,7 +15,7 @@ from chassis.consumer.parking import parked
 from chassis.outbox.table import outbox
 from chassis.retention import CLOCKS_DIFFER, complete_since, purges
 from chassis.service import Service
-from fanout.databases import session, snapshot
+from fanout.databases import Databases, read_each, session, snapshot
 from fanout.errors import BadUsage
 from fanout.kafka_admin import Offsets
 
@@ -110,7 +108,7 @@ class ReappliedEvent:
         return self.offset < state.next_offsets.get((self.topic, self.partition), 0)
 
 
-async def not_ignored(consumer: str, databases: Mapping[str, str], before: State) -> list[str]:
+async def not_ignored(consumer: str, databases: Databases, before: State) -> list[str]:
     """Describes the events that were applied or parked since `before` although the consumer had passed them.
 
     Leaves out redriven events. Receipts have no offsets; the outbox that an event came from says where it is.
@@ -126,25 +124,21 @@ async def not_ignored(consumer: str, databases: Mapping[str, str], before: State
         columns = (parked.c.topic, parked.c.partition, parked.c.kafka_offset, parked.c.type)
         new_parked = select(*columns).where(parked.c.consumer == consumer, parked.c.id > before.last_parked)
         found = [ReappliedEvent(*row[:3], f"{row[3]} parked") for row in await db.execute(new_parked)]
-    for events in await asyncio.gather(*(_published(*each, applied) for each in databases.items())):
+
+    async def published(_: str, db: AsyncConnection) -> list[ReappliedEvent]:
+        return [
+            ReappliedEvent(*row[:3], f"{row[3]} of {row[4]} applied")
+            for start in range(0, len(applied), AT_ONCE)
+            for row in await db.execute(
+                _ORIGINS.where(outbox.c.event_id.in_(applied[start : start + AT_ONCE]))
+            )
+        ]
+
+    for events in await read_each(databases, published):
         found += events
     return sorted(str(event) for event in found if event.was_behind(before))
 
 
-async def _published(service: str, url: str, event_ids: list[UUID]) -> list[ReappliedEvent]:
-    if not event_ids:
-        return []
-    columns = select(
-        outbox.c.topic,
-        outbox.c.kafka_partition,
-        outbox.c.kafka_offset,
-        outbox.c.type,
-        outbox.c.aggregate_id,
-    )
-    chunks = (event_ids[start : start + AT_ONCE] for start in range(0, len(event_ids), AT_ONCE))
-    async with snapshot(service, url) as db:
-        return [
-            ReappliedEvent(*row[:3], f"{row[3]} of {row[4]} applied")
-            for chunk in chunks
-            for row in await db.execute(columns.where(outbox.c.event_id.in_(chunk)))
-        ]
+_ORIGINS = select(
+    outbox.c.topic, outbox.c.kafka_partition, outbox.c.kafka_offset, outbox.c.type, outbox.c.aggregate_id
+)

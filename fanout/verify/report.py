@@ -7,11 +7,12 @@ from time import monotonic
 from typing import Any
 
 from chassis.events.topics import REDRIVE, redrive_topic
+from fanout.databases import Databases
 from fanout.errors import Unreachable
 from fanout.verify.invariants import RULES, Query, Verdict, discover, judge
 from fanout.verify.reconcile import Account, Double, account, by_subscription, doubles
 from fanout.verify.records import Facts, Forwarded, Partition, Reading, RefusedRow
-from fanout.verify.snapshot import Databases, read
+from fanout.verify.snapshot import read
 
 POLL_SECONDS = 0.5
 

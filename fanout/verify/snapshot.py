@@ -12,9 +12,8 @@ Each pass over a database is one REPEATABLE READ, READ ONLY snapshot.
 * An event published between the passes counts as in flight, never as missing.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,7 +22,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.outbox.table import load_headers
-from fanout.databases import snapshot
+from fanout.databases import Databases, read_each
 from fanout.verify.invariants import Query
 from fanout.verify.records import (
     ConsumerState,
@@ -38,31 +37,18 @@ from fanout.verify.records import (
     latest,
 )
 
-Databases = Mapping[str, str]
-"""Service -> `postgresql+asyncpg://…`."""
 AnyRow = Row[*tuple[Any, ...]]
 
 
 async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
     reading = Reading()
-    await asyncio.gather(*(_first_pass(reading, *each, queries) for each in databases.items()))
-    await asyncio.gather(*(_second_pass(reading, *each, queries) for each in databases.items()))
-    reading.consumers.sort(key=lambda state: state.consumer)
-    reading.refused.sort(key=lambda row: (row.service, row.id))
-    reading.unpublished = dict(sorted(reading.unpublished.items()))
-    reading.offenders = dict(sorted(reading.offenders.items()))
-    return reading
 
-
-async def _first_pass(reading: Reading, service: str, url: str, queries: Sequence[Query]) -> None:
-    async with snapshot(service, url) as db:
+    async def first_pass(service: str, db: AsyncConnection) -> None:
         reading.consumers += await _consumers(db)
         reading.reached |= {Partition(row[0], row[1]): row[2] async for row in _rows(db, _REACHED)}
         reading.early |= await _facts(db, service, queries)
 
-
-async def _second_pass(reading: Reading, service: str, url: str, queries: Sequence[Query]) -> None:
-    async with snapshot(service, url) as db:
+    async def second_pass(service: str, db: AsyncConnection) -> None:
         reading.outbox += [Published(row[0], service, *row[1:]) async for row in _rows(db, _OUTBOX)]
         reading.forwarded += [
             Forwarded(row[0], row[1], row[2], _event_id(row[3])) async for row in _rows(db, _FORWARDED)
@@ -77,16 +63,23 @@ async def _second_pass(reading: Reading, service: str, url: str, queries: Sequen
         for query in _of(service, "waiting", queries):
             reading.waiting[query.title] = Counter(await _ids(db, query))
 
+    await read_each(databases, first_pass)
+    await read_each(databases, second_pass)
+    reading.consumers.sort(key=lambda state: state.consumer)
+    reading.refused.sort(key=lambda row: (row.service, row.id))
+    reading.unpublished = dict(sorted(reading.unpublished.items()))
+    reading.offenders = dict(sorted(reading.offenders.items()))
+    return reading
+
 
 async def read_facts(databases: Databases, queries: Sequence[Query]) -> Facts:
     """Returns the facts as they are just now, without the state of consumers."""
     found: dict[str, Counter[str]] = {}
 
-    async def read_one(service: str, url: str) -> None:
-        async with snapshot(service, url) as db:
-            found.update(await _facts(db, service, queries))
+    async def read_one(service: str, db: AsyncConnection) -> None:
+        found.update(await _facts(db, service, queries))
 
-    await asyncio.gather(*(read_one(*each) for each in databases.items()))
+    await read_each(databases, read_one)
     return found
 
 

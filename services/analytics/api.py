@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
 from chassis.timestamps import Timestamp, now
-from services.analytics.models import Funnel, Minute, Product, Sales
+from services.analytics.models import FunnelResponse, MinuteResponse, ProductResponse, SalesResponse
 from services.analytics.service import service
 from services.analytics.tables import order_lines, sales, steps
 
@@ -40,21 +40,23 @@ SpanOfQuery = Annotated[Span, Depends(span_of_query)]
 
 
 @app.get("/sales")
-async def show_sales(span: SpanOfQuery, db: Db, top: Annotated[int, Query(ge=1, le=100)] = 10) -> Sales:
+async def show_sales(
+    span: SpanOfQuery, db: Db, top: Annotated[int, Query(ge=1, le=100)] = 10
+) -> SalesResponse:
     """Returns the confirmed orders per minute of their confirmation, and the products with most units sold."""
     minutes = await db.execute(per_minute(span))
     products = await db.execute(per_product(span).limit(top))
-    return Sales(
+    return SalesResponse(
         **span._asdict(),
-        minutes=[Minute.model_validate(row) for row in minutes.mappings()],
-        top_products=[Product.model_validate(row) for row in products.mappings()],
+        minutes=[MinuteResponse.model_validate(row) for row in minutes.mappings()],
+        top_products=[ProductResponse.model_validate(row) for row in products.mappings()],
     )
 
 
 @app.get("/funnel")
-async def show_funnel(span: SpanOfQuery, db: Db) -> Funnel:
+async def show_funnel(span: SpanOfQuery, db: Db) -> FunnelResponse:
     """Returns how many of the orders placed in that time have reached each step by now."""
-    return Funnel(**span._asdict(), **await reached(span, db))
+    return FunnelResponse(**span._asdict(), **await reached(span, db))
 
 
 def per_minute(span: Span) -> Select[tuple[datetime, str, int, int]]:
@@ -77,4 +79,4 @@ async def reached(span: Span, db: AsyncConnection) -> dict[str, int]:
     of_these = steps.join(begun, (begun.c.order_id == steps.c.order_id) & (begun.c.step == "placed"))
     counted = select(steps.c.step, func.count()).select_from(of_these).where(span.contains(begun.c.at))
     found: dict[str, int] = dict((await db.execute(counted.group_by(steps.c.step))).all())
-    return {name: found.get(name, 0) for name in Funnel.model_fields.keys() - Span._fields}
+    return {name: found.get(name, 0) for name in FunnelResponse.model_fields.keys() - Span._fields}

@@ -1,2 +1,2 @@
--- What the API may do. The worker's rights are in chassis/grants.sql.
+-- The rights of the API. The rights of the worker are in chassis/grants.sql.
 GRANT SELECT ON steps, order_lines, sales TO analytics_api;

@@ -1,32 +1,32 @@
-"""What goes out over HTTP: figures."""
+"""Responses of the analytics API."""
 
 from datetime import datetime
 
 from pydantic import BaseModel
 
 
-class Minute(BaseModel):
+class MinuteResponse(BaseModel):
     minute: datetime
     currency: str
     orders: int
     revenue_cents: int
 
 
-class Product(BaseModel):
+class ProductResponse(BaseModel):
     product_id: str
     currency: str
     units: int
     revenue_cents: int
 
 
-class Sales(BaseModel):
+class SalesResponse(BaseModel):
     since: datetime
     until: datetime | None
-    minutes: list[Minute]
-    top_products: list[Product]
+    minutes: list[MinuteResponse]
+    top_products: list[ProductResponse]
 
 
-class Funnel(BaseModel):
+class FunnelResponse(BaseModel):
     since: datetime
     until: datetime | None
     placed: int

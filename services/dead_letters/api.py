@@ -14,12 +14,12 @@ from services.dead_letters.actions import NoConsumer, Reason
 from services.dead_letters.correction import corrected
 from services.dead_letters.domain import Refused, Status
 from services.dead_letters.models import (
+    ActionRequest,
     BulkDiscardRequest,
     BulkRequest,
     BulkResponse,
     DeadLetterPageResponse,
     DeadLetterResponse,
-    DiscardRequest,
     Name,
     RedriveRequest,
 )
@@ -80,7 +80,7 @@ async def redrive_dead_letter(
 
 @app.post("/dead-letters/{dead_letter_id}/discard", response_model=DeadLetterResponse)
 async def discard_dead_letter(
-    dead_letter_id: DeadLetterId, body: DiscardRequest, request: Idempotent
+    dead_letter_id: DeadLetterId, body: ActionRequest, request: Idempotent
 ) -> Response:
     return await request.run(body, discard, dead_letter_id, body)
 
@@ -118,7 +118,7 @@ async def redrive(db: AsyncConnection, dead_letter_id: int, body: RedriveRequest
     return await show(dead_letter_id, db)
 
 
-async def discard(db: AsyncConnection, dead_letter_id: int, body: DiscardRequest) -> DeadLetterResponse:
+async def discard(db: AsyncConnection, dead_letter_id: int, body: ActionRequest) -> DeadLetterResponse:
     if (dead_letter := await actions.lock(dead_letter_id, db)) is None:
         raise not_found(dead_letter_id)
     try:

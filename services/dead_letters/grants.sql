@@ -1,4 +1,4 @@
--- What the API may do. The worker's rights are in chassis/grants.sql.
+-- The rights of the API. The rights of the worker are in chassis/grants.sql.
 GRANT SELECT ON dead_letters TO dead_letters_api;
 GRANT UPDATE (status, redrive) ON dead_letters TO dead_letters_api;
 GRANT SELECT, INSERT ON actions TO dead_letters_api;

@@ -17,13 +17,13 @@ Text = Annotated[
 Name = Annotated[str, Field(pattern=r"^[^\x00]{1,249}$")]
 
 
-class DiscardRequest(BaseModel):
+class ActionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
     who: Text
     why: Text
 
 
-class RedriveRequest(DiscardRequest):
+class RedriveRequest(ActionRequest):
     """`correction` replaces the dead letter's value; `type` is for a dead letter whose own type is unknown."""
 
     correction: dict[str, Any] | None = None
@@ -36,7 +36,7 @@ class RedriveRequest(DiscardRequest):
         return self
 
 
-class BulkRequest(DiscardRequest):
+class BulkRequest(ActionRequest):
     """Means everything parked that matches all filters. Without a filter, `all` must be true."""
 
     consumer: Name | None = None

@@ -1,4 +1,4 @@
-"""What makes an order suspicious: how fast its customer orders, and how much it is worth."""
+"""Scores an order by how often its customer ordered lately, and by its amount."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +18,7 @@ class Verdict:
 
 
 def judge(order_id: str, total_cents: int, recent_orders: int) -> Verdict:
-    """`recent_orders`: how many the same customer placed within the window before this one."""
+    """Returns the verdict; `recent_orders` is the number of orders of this customer in the WINDOW before this one."""
     broken = {
         "many_orders": recent_orders >= MANY_ORDERS,
         "large_amount": total_cents >= 500_00,
@@ -28,7 +28,7 @@ def judge(order_id: str, total_cents: int, recent_orders: int) -> Verdict:
 
 
 def revise(verdict: Verdict, recent_orders: int) -> Verdict:
-    """Returns the verdict that `judge` would have given, had it known all of the recent orders that are known now."""
+    """Returns the verdict that `judge` would give with this number of recent orders."""
     if recent_orders < MANY_ORDERS:
         return verdict
     return _verdict(verdict.order_id, {*verdict.rules, "many_orders"})

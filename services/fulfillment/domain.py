@@ -1,4 +1,4 @@
-"""What goes on a parcel's label: ids that are the same for the same order, whenever they are asked for."""
+"""Derives a parcel's label from its order id, so that the same order always gets the same label."""
 
 from dataclasses import dataclass
 from uuid import NAMESPACE_OID, uuid5

@@ -1,4 +1,4 @@
-"""Whose order can be filled: all of its lines or none, first come first served."""
+"""Allocates stock to orders: all lines of an order or none, first come first served."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Allocation:
 
 
 def allocate(wanted: Mapping[str, Units], on_hand: Units) -> Allocation:
-    """Serves the orders one after the other: who holds what, who is refused and why, and what that takes from stock."""
+    """Returns what each order gets, which orders are refused and why, and what is taken from stock per product."""
     held: dict[str, Units] = {}
     refused: dict[str, list[Shortage]] = {}
     left = dict(on_hand)
@@ -37,7 +37,7 @@ def allocate(wanted: Mapping[str, Units], on_hand: Units) -> Allocation:
 
 
 def shortages(quantities: Units, on_hand: Units) -> list[Shortage]:
-    """A product that is not kept here has nothing on hand."""
+    """Returns the products of which too little is on hand; an unknown product counts as 0."""
     return [
         Shortage(product_id, quantity, on_hand.get(product_id, 0))
         for product_id, quantity in sorted(quantities.items())
@@ -46,7 +46,7 @@ def shortages(quantities: Units, on_hand: Units) -> list[Shortage]:
 
 
 def total(lines: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Units per product, however many lines name it."""
+    """Returns the units per product, summed over all lines."""
     units: dict[str, int] = {}
     for product_id, quantity in lines:
         units[product_id] = units.get(product_id, 0) + quantity

@@ -1,4 +1,4 @@
--- check: no customer was told the same thing about an order twice
+-- check: no customer got the same message about an order twice
 SELECT order_id AS id FROM messages GROUP BY order_id, kind HAVING count(*) > 1;
 
 -- check: no customer was told that a payment went through and that it was declined

@@ -1,4 +1,4 @@
-"""What the customer reads. Messages name ids and amounts, never a person."""
+"""Texts of the messages to customers, and the e-mails made of them. They name ids and amounts, never a person."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ SENDER = Address("Fanout", "orders", "fanout.example")
 CUSTOMERS = "customers.example"
 MESSAGE_IDS = "notifications.fanout.example"
 LONGEST_LINE = 900
-"""Characters; RFC 5322, 2.1.1 allows 998 with the name of a header."""
+"""Characters; RFC 5322, 2.1.1 allows 998 including the header's name."""
 
 SUBJECTS = {
     "order_placed": "We have your order",
@@ -29,7 +29,7 @@ CANCELLATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A row to send; `message_id` is the same however often it is sent."""
+    """A row to send; `message_id` stays the same however often it is sent."""
 
     id: int
     message_id: str
@@ -41,20 +41,20 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """`content` is ASCII with lines ended by \\n."""
+    """`content` is ASCII; its lines end in \\n."""
 
     recipient: str
     content: str
 
 
 def email(message: Message, at: datetime) -> Email:
-    """Raises ValueError for what cannot be a header, such as a customer id with a line break in it.
+    """Returns the e-mail of a message. Raises ValueError if a header is impossible, such as one with a line break.
 
-    The lines are put together here, as `email.message.EmailMessage` needs 0.5 ms for a mail.
+    The lines are joined here because `email.message.EmailMessage` takes 0.5 ms for a mail.
     """
     recipient = Address(username=message.customer_id, domain=CUSTOMERS).addr_spec
     if not recipient.isascii():
-        raise ValueError(f"an address in other letters than ASCII: {recipient}")
+        raise ValueError(f"the address must be ASCII: {recipient}")
     encoding, body = _encoded(message.body)
     headers = {
         "From": str(SENDER),
@@ -72,16 +72,16 @@ def email(message: Message, at: datetime) -> Email:
 
 
 def _header(name: str, value: str) -> str:
-    """One line if possible; folded with encoded words (RFC 2047) if it is long or not ASCII."""
+    """Returns the value as it is, or folded into encoded words (RFC 2047) if it is long or not ASCII."""
     if not value.isprintable():
-        raise ValueError(f"{name} has a line break or another control character in it: {value!r}")
+        raise ValueError(f"{name} contains a control character: {value!r}")
     if value.isascii() and len(value) <= LONGEST_LINE:
         return value
     return Header(value, "utf-8", header_name=name).encode()
 
 
 def _encoded(body: str) -> tuple[str, str]:
-    """The transfer encoding of a body, and the body in it."""
+    """Returns the name of the transfer encoding and the encoded body."""
     if body.isascii() and all(len(line) <= LONGEST_LINE for line in body.splitlines()):
         return "7bit", body
     return "base64", body_encode(body.encode())

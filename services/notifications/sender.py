@@ -1,5 +1,7 @@
-"""Delivers messages over SMTP at least once: a row is marked after the server took it, so a crash in between
-sends it again, with the same Message-ID. The mail server may be slow or down for as long as it likes.
+"""Delivers messages over SMTP at least once.
+
+A row is marked after the server accepted its mail, so a crash between the two sends the mail again, with the same
+Message-ID. The mail server may be slow or down for any time; only mail is late then.
 """
 
 import asyncio
@@ -10,141 +12,117 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
-from sqlalchemy import text
 
 from chassis.config import Settings
 from chassis.consumer.retry import Stopped, pause, wait_out_outages
 from chassis.database import Database
 from chassis.errors import FailureClass, classify
 from services.notifications.domain import Message
-from services.notifications.post import Answer, Post
+from services.notifications.mail_server import Delivery, MailServer
+from services.notifications.tables import RECORD_DELIVERIES, TAKE_DUE_MESSAGES
 
-AT_ONCE = 50
-AT_ONCE_AT_MOST = 500
-GATHERING_SECONDS = 0.5
-"""Between rounds, unless more is waiting than one takes: mails that come one by one share a round."""
+MIN_BATCH = 50
+MAX_BATCH = 500
+ROUND_INTERVAL_SECONDS = 0.5
+"""Pause between rounds unless more messages are due; messages that arrive one by one share a round."""
 ROUND_SECONDS = 1.0
-"""Nothing new is handed over after this, so that a crash repeats no more than a second's work."""
-UNANSWERED_SECONDS = 30.0
-STOPPING_SECONDS = 3.0
+"""Time after which a round begins no new delivery, so that a crash repeats at most a second's work."""
+REPLY_SECONDS = 30.0
+DRAIN_SECONDS = 3.0
 LEASE_SECONDS = 45.0
-"""Longer than a round can last: meanwhile no other worker takes these rows."""
+"""Time for which taken rows are hidden from other workers; longer than a round can last."""
 
-TAKE = text("""
-    WITH due AS (
-        SELECT id FROM messages
-        WHERE sent_at IS NULL AND refused_at IS NULL AND next_try_at <= clock_timestamp()
-        ORDER BY id LIMIT :at_once FOR UPDATE SKIP LOCKED
-    )
-    UPDATE messages SET next_try_at = clock_timestamp() + make_interval(secs => :seconds)
-    FROM due WHERE messages.id = due.id
-    RETURNING messages.id, message_id, order_id, customer_id, kind, body
-""")
-
-CHANGES = {
-    "sent": "sent_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL",
-    "refused": "refused_at = clock_timestamp(), attempts = attempts + 1, last_error = words",
-    "later": "next_try_at = clock_timestamp() + interval '1 second' * power(2, least(attempts, 6)), "
-    "attempts = attempts + 1, last_error = words",
-    "unreached": "next_try_at = clock_timestamp()",
-}
-WRITE_DOWN = {
-    outcome: text(f"""
-        UPDATE messages SET {changes}
-        FROM unnest(CAST(:ids AS bigint[]), CAST(:words AS text[])) AS answer (id, words)
-        WHERE messages.id = answer.id AND sent_at IS NULL
-    """)
-    for outcome, changes in CHANGES.items()
-}
-
-UNREACHED = Answer("unreached")
-UNKNOWN = Answer("later", "the server did not say whether it took the message")
+NOT_ATTEMPTED = Delivery("not_attempted")
+UNKNOWN = Delivery("postponed", "the mail server did not say whether it accepted the message")
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """How many messages were handed over, and whether others may be waiting."""
+    """The number of messages that were attempted, and whether more may be due."""
 
-    answered: int
-    may_be_more: bool
+    attempted: int
+    more_due: bool
 
 
 async def send(database: Database, settings: Settings, stop: asyncio.Event) -> None:
+    """Sends due messages in rounds until `stop` is set; a larger batch after a round that sent its whole batch."""
     if not settings.smtp:
         log.warning("no_mail_is_sent", reason="FANOUT_SMTP is not set")
         return
-    post, at_once = Post(settings.smtp), AT_ONCE
+    server, batch_size = MailServer(settings.smtp), MIN_BATCH
     with suppress(Stopped):
         while True:
-            work = partial(one_round, database, post, at_once, stop)
-            done = await wait_out_outages(work, stop, "mail", _waits)
-            await pause(0 if done.may_be_more else GATHERING_SECONDS, stop)
-            at_once = min(max(AT_ONCE, 2 * done.answered), AT_ONCE_AT_MOST)
-    await post.close()
+            work = partial(send_batch, database, server, batch_size, stop)
+            done = await wait_out_outages(work, stop, "mail", _is_temporary)
+            await pause(0 if done.more_due else ROUND_INTERVAL_SECONDS, stop)
+            batch_size = min(max(MIN_BATCH, 2 * done.attempted), MAX_BATCH)
+    await server.close()
 
 
-async def one_round(database: Database, post: Post, at_once: int, stop: asyncio.Event) -> Round:
-    """No transaction is open while the mail server is being talked to."""
-    batch = await take(database, at_once)
+async def send_batch(database: Database, server: MailServer, batch_size: int, stop: asyncio.Event) -> Round:
+    """Takes a batch, delivers it and records the outcomes. No transaction is open during delivery."""
+    batch = await take(database, batch_size)
     if not batch:
-        return Round(answered=0, may_be_more=False)
-    answers = {message.id: UNREACHED for message in batch}
+        return Round(attempted=0, more_due=False)
+    deliveries = {message.id: NOT_ATTEMPTED for message in batch}
     try:
-        await hand_over(post, batch, answers, stop)
+        await deliver(server, batch, deliveries, stop)
     except BaseException:
-        post.hang_up()
+        server.abort()
         raise
     finally:
-        await wait_out_outages(lambda: write_down(database, answers), stop, "mail", _waits)
-    answered = sum(answer is not UNREACHED for answer in answers.values())
-    return Round(answered, may_be_more=len(batch) == at_once or answered < len(batch))
+        await wait_out_outages(lambda: record(database, deliveries), stop, "mail", _is_temporary)
+    attempted = sum(delivery is not NOT_ATTEMPTED for delivery in deliveries.values())
+    return Round(attempted, more_due=len(batch) == batch_size or attempted < len(batch))
 
 
-async def take(database: Database, at_once: int) -> list[Message]:
+async def take(database: Database, batch_size: int) -> list[Message]:
+    """Returns due messages by id, and leases their rows to this worker for LEASE_SECONDS."""
     async with database.transaction() as db:
-        rows = await db.execute(TAKE, {"at_once": at_once, "seconds": LEASE_SECONDS})
+        rows = await db.execute(TAKE_DUE_MESSAGES, {"batch_size": batch_size, "seconds": LEASE_SECONDS})
         return sorted((Message(*row) for row in rows), key=lambda message: message.id)
 
 
-async def hand_over(
-    post: Post, batch: Sequence[Message], answers: dict[int, Answer], stop: asyncio.Event
+async def deliver(
+    server: MailServer, batch: Sequence[Message], deliveries: dict[int, Delivery], stop: asyncio.Event
 ) -> None:
-    enough = time.monotonic() + ROUND_SECONDS
+    """Delivers the batch one by one and writes each outcome into `deliveries`; stops early after ROUND_SECONDS."""
+    end = time.monotonic() + ROUND_SECONDS
     async with _deadline(stop):
-        await post.open()
+        await server.connect()
         for message in batch:
-            if stop.is_set() or time.monotonic() > enough:
+            if stop.is_set() or time.monotonic() > end:
                 return
-            answers[message.id] = UNKNOWN
-            answers[message.id] = await post.hand_over(message)
+            deliveries[message.id] = UNKNOWN
+            deliveries[message.id] = await server.deliver(message)
+
+
+async def record(database: Database, deliveries: Mapping[int, Delivery]) -> None:
+    async with database.transaction() as db:
+        for outcome, statement in RECORD_DELIVERIES.items():
+            errors = {id: each.error for id, each in deliveries.items() if each.outcome == outcome}
+            if errors:
+                await db.execute(statement, {"ids": list(errors), "errors": list(errors.values())})
 
 
 @asynccontextmanager
 async def _deadline(stop: asyncio.Event) -> AsyncIterator[None]:
-    """For the whole round; it comes sooner once the worker is told to stop."""
-    async with asyncio.timeout(ROUND_SECONDS + UNANSWERED_SECONDS) as limit:
-        hurrying = asyncio.create_task(_hurry(stop, limit))
+    """Limits a round to ROUND_SECONDS + REPLY_SECONDS, and to DRAIN_SECONDS once `stop` is set."""
+    async with asyncio.timeout(ROUND_SECONDS + REPLY_SECONDS) as limit:
+        shortening = asyncio.create_task(_shorten_on_stop(stop, limit))
         try:
             yield
         finally:
-            hurrying.cancel()
+            shortening.cancel()
 
 
-async def _hurry(stop: asyncio.Event, limit: asyncio.Timeout) -> None:
+async def _shorten_on_stop(stop: asyncio.Event, limit: asyncio.Timeout) -> None:
     await stop.wait()
-    limit.reschedule(asyncio.get_running_loop().time() + STOPPING_SECONDS)
+    limit.reschedule(asyncio.get_running_loop().time() + DRAIN_SECONDS)
 
 
-async def write_down(database: Database, answers: Mapping[int, Answer]) -> None:
-    async with database.transaction() as db:
-        for outcome, statement in WRITE_DOWN.items():
-            words = {id: answer.words for id, answer in answers.items() if answer.outcome == outcome}
-            if words:
-                await db.execute(statement, {"ids": list(words), "words": list(words.values())})
-
-
-def _waits(error: Exception) -> bool:
-    """A lock or a deadlock is waited for as well; a bug ends the sender, which is then begun again."""
+def _is_temporary(error: Exception) -> bool:
+    """Returns True for outages and for transient errors such as a lock; a bug ends the task, which is restarted."""
     return classify(error) is not FailureClass.PERMANENT

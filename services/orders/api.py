@@ -14,7 +14,7 @@ from chassis.outbox.publish import publish
 from chassis.timestamps import now
 from services.orders import domain
 from services.orders.domain import AlreadyDecided, Status
-from services.orders.models import NewOrder, OrderPage, OrderResponse, Product
+from services.orders.models import NewOrder, OrderPageResponse, OrderResponse, ProductResponse
 from services.orders.placing import PlacedOrder, PriceList, place, price_list
 from services.orders.responses import read
 from services.orders.service import UnknownOrder, lock, save, service
@@ -69,7 +69,7 @@ async def list_orders(
     status: Status | None = None,
     before: UUID | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> OrderPage:
+) -> OrderPageResponse:
     """Newest first. The next page: `before` = `next_before` of this one."""
     filters = {orders.c.flagged: flagged, orders.c.status: status}
     wanted = select(orders).where(
@@ -78,13 +78,13 @@ async def list_orders(
     if before is not None:
         wanted = wanted.where(orders.c.order_id < str(before))
     page = await read(db, wanted.order_by(orders.c.order_id.desc()).limit(limit))
-    return OrderPage(orders=page, next_before=page[-1].order_id if len(page) == limit else None)
+    return OrderPageResponse(orders=page, next_before=page[-1].order_id if len(page) == limit else None)
 
 
 @app.get("/products")
-async def list_products(db: Db) -> list[Product]:
+async def list_products(db: Db) -> list[ProductResponse]:
     rows = await db.execute(select(products).order_by(products.c.product_id))
-    return [Product.model_validate(row) for row in rows.mappings()]
+    return [ProductResponse.model_validate(row) for row in rows.mappings()]
 
 
 async def show(db: AsyncConnection, order_id: str) -> OrderResponse:

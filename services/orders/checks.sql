@@ -1,4 +1,4 @@
--- check: confirmed orders have heard that the money is authorized and the stock reserved
+-- check: confirmed orders have an authorized payment and reserved stock
 SELECT order_id AS id FROM orders
 WHERE status IN ('confirmed', 'shipped') AND (payment, stock) <> ('authorized', 'reserved');
 
@@ -6,11 +6,11 @@ WHERE status IN ('confirmed', 'shipped') AND (payment, stock) <> ('authorized', 
 SELECT order_id AS id FROM orders
 WHERE (payment = 'declined' OR stock = 'rejected') AND status <> 'cancelled';
 
--- check: no order waits for a decision although payment and stock have both spoken
+-- check: no order is undecided although payment and stock are both known
 SELECT order_id AS id FROM orders
 WHERE status = 'placed' AND payment <> 'pending' AND stock <> 'pending';
 
--- check: each order said once that it was placed, and once what was decided
+-- check: each order published once that it was placed, and once how it was decided
 SELECT order_id AS id
 FROM orders
 LEFT JOIN outbox ON aggregate_id = order_id AND topic = 'orders'

@@ -1,4 +1,4 @@
-"""An order's life: placed, then confirmed or cancelled exactly once, whichever of payment and stock speaks first."""
+"""States of an order: placed, then confirmed or cancelled exactly once, in whatever order payment and stock arrive."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,11 +11,11 @@ Reason = Literal["payment_declined", "out_of_stock", "customer_request"]
 
 
 class AlreadyDecided(Exception):
-    """A confirmed, shipped or cancelled order stays what it is."""
+    """The order is confirmed, shipped or cancelled already, and a decision is never revised."""
 
 
 class Contradiction(Exception):
-    """A fact that cannot follow from what this order has been through."""
+    """An event contradicts the order's state: it was shipped without being confirmed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def apply_stock(order: Order, outcome: Stock, version: int, at: datetime) -> Ord
 
 
 def decide(order: Order, at: datetime) -> Order:
-    """The first refusal cancels, both consents confirm; a decision's event time is that of its latest cause."""
+    """Cancels at the first refusal, confirms once both are positive; `decided_at` is the later of the event times."""
     if order.status != "placed":
         return order
     if order.payment == "declined":

@@ -1,4 +1,4 @@
--- What the API may do. The worker's rights are in chassis/grants.sql.
+-- The rights of the API. The rights of the worker are in chassis/grants.sql.
 GRANT SELECT ON products TO orders_api;
 GRANT SELECT, INSERT ON orders, order_lines TO orders_api;
 GRANT UPDATE (order_id, customer_id, currency, total_cents, status, version, cancel_reason, payment, payment_version,

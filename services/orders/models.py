@@ -1,4 +1,4 @@
-"""What goes in and out over HTTP: a request is checked here as far as it can be without the database."""
+"""Requests and responses of the orders API; requests are validated as far as the database is not needed."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -42,7 +42,7 @@ class NewOrder(BaseModel):
         return lines
 
 
-class Line(BaseModel):
+class LineResponse(BaseModel):
     product_id: str
     quantity: int
     unit_price_cents: int
@@ -66,15 +66,15 @@ class OrderResponse(BaseModel):
     stock_at: datetime | None
     decided_at: datetime | None
     shipped_at: datetime | None
-    lines: list[Line]
+    lines: list[LineResponse]
 
 
-class OrderPage(BaseModel):
+class OrderPageResponse(BaseModel):
     orders: list[OrderResponse]
     next_before: str | None
 
 
-class Product(BaseModel):
+class ProductResponse(BaseModel):
     product_id: str
     name: str
     price_cents: int

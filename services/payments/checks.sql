@@ -1,4 +1,4 @@
--- check: every payment moved its money as its status says: authorized once, refunded at most once, otherwise never
+-- check: every payment has the movements of its status: one authorization, one refund if refunded, otherwise none
 SELECT order_id AS id
 FROM payments
 LEFT JOIN (

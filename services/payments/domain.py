@@ -1,4 +1,4 @@
-"""One payment per order: what the card issuer says, and what becomes of a payment when its order is cancelled."""
+"""States of a payment: opened with its order, paid if it is an invoice, reversed if the order is cancelled."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +18,7 @@ CLOSED = {
 
 
 class NotPayable(Exception):
-    """There is no open invoice."""
+    """The payment is not an open invoice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +35,12 @@ class Payment:
 
 
 def payment_id(order_id: str) -> str:
-    """The same for the same order, whenever and however often it is asked."""
+    """Returns the id of an order's payment, always the same for the same order."""
     return str(uuid5(NAMESPACE_OID, f"payment of {order_id}"))
 
 
 def open_payment(invoice: Payment, card_token: str | None) -> Payment:
-    """An invoice waits; a card is answered at once. This issuer answers by token, so that each answer can be had."""
+    """Returns an invoice unchanged, a card payment authorized or declined; the simulated issuer decides by token."""
     if invoice.payment_method == "invoice":
         return invoice
     if card_token in ACCEPTED:
@@ -57,7 +57,7 @@ def pay(invoice: Payment, at: datetime) -> Payment:
 
 
 def reverse(payment: Payment, at: datetime) -> Payment:
-    """The order was cancelled: what waits is voided, what was authorized is refunded, the rest is over already."""
+    """Returns the payment of a cancelled order: voided if it was pending, refunded if authorized, else unchanged."""
     if payment.status == "pending":
         return replace(payment, status="voided", changed_at=at)
     if payment.status == "authorized":

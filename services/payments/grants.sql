@@ -1,4 +1,4 @@
--- What the API may do. The worker's rights are in chassis/grants.sql.
+-- The rights of the API. The rights of the worker are in chassis/grants.sql.
 GRANT SELECT ON payments TO payments_api;
 GRANT UPDATE (status, changed_at) ON payments TO payments_api;
 GRANT INSERT ON movements, outbox TO payments_api;

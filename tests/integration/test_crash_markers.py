@@ -1,4 +1,4 @@
-"""A message that ends the process instead of raising: it is found by its trail of deaths, and parked unread."""
+"""A message that crashes the process instead of raising an error is found by its crash markers and parked unread."""
 
 import asyncio
 import time
@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.config import Settings
 from chassis.consumer.batch import EventProcessor
-from chassis.consumer.crash_loop import MAX_CRASHES, crash_markers
+from chassis.consumer.crash_loop import MAX_CRASHES, MAX_SEARCH_RECORDS, crash_markers
 from chassis.consumer.parking import parked
 from chassis.consumer.retry import Stopped
 from chassis.database import Database
@@ -18,41 +19,43 @@ from schemas import OrderConfirmed
 from tests.support.recording_service import RecordingService, Schemas, confirmed, counts, noted, record, rows
 
 
-class Death(BaseException):
-    """Ends the process: nothing in it gets to clean up."""
+class Crash(BaseException):
+    """Ends the process without running its error handling."""
 
 
 def a_process(recorder: RecordingService, database: Database) -> EventProcessor:
     return EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
 
 
-def kills(recorder: RecordingService, *order_ids: str) -> None:
+def crashes_on(recorder: RecordingService, *order_ids: str) -> None:
     async def read(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
         if any(order.order_id in order_ids for order in orders):
-            raise Death
+            raise Crash
         await recorder.confirmed(orders, db)
 
     recorder.service.handlers[OrderConfirmed] = read
 
 
-async def lives_until_done(recorder: RecordingService, database: Database, records: Sequence[Record]) -> int:
-    """How many processes died on the way."""
-    for deaths in range(20):
+async def crashes_until_done(
+    recorder: RecordingService, database: Database, records: Sequence[Record]
+) -> int:
+    """Starts processes until one has processed the records; returns how many crashed before it."""
+    for crashes in range(20):
         try:
             await a_process(recorder, database).process(records, asyncio.Event())
-        except Death:
+        except Crash:
             continue
-        return deaths
-    raise AssertionError("they die for ever")
+        return crashes
+    raise AssertionError("the processes never stop crashing")
 
 
 @pytest.mark.parametrize("place", [0, 2, 4])
-async def test_what_kills_three_times_is_parked_and_its_neighbours_are_applied_once(
+async def test_a_message_that_crashes_three_processes_is_parked_and_its_neighbours_are_applied_once(
     recorder: RecordingService, database: Database, place: int
 ) -> None:
-    kills(recorder, f"order-{place}")
+    crashes_on(recorder, f"order-{place}")
     records = [confirmed(f"order-{n}", n) for n in range(5)]
-    assert await lives_until_done(recorder, database, records) == MAX_CRASHES
+    assert await crashes_until_done(recorder, database, records) == MAX_CRASHES
     assert sorted(order_id for order_id, _ in await noted(recorder, database)) == [
         f"order-{n}" for n in range(5) if n != place
     ]
@@ -62,105 +65,105 @@ async def test_what_kills_three_times_is_parked_and_its_neighbours_are_applied_o
     assert await rows(database, crash_markers) == []
 
 
-async def test_two_that_kill_are_both_found(recorder: RecordingService, database: Database) -> None:
-    kills(recorder, "order-1", "order-3")
-    await lives_until_done(recorder, database, [confirmed(f"order-{n}", n) for n in range(5)])
+async def test_two_crashing_messages_are_both_found(recorder: RecordingService, database: Database) -> None:
+    crashes_on(recorder, "order-1", "order-3")
+    await crashes_until_done(recorder, database, [confirmed(f"order-{n}", n) for n in range(5)])
     assert [row.kafka_offset for row in await rows(database, parked)] == [1, 3]
     assert len(await noted(recorder, database)) == 3
 
 
-async def test_one_that_cannot_even_be_read_is_parked_unread(
+async def test_a_message_that_crashes_the_decoder_is_parked_unread(
     recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def read(*_: object) -> None:
-        raise Death
+        raise Crash
 
     monkeypatch.setattr("chassis.consumer.batch.decode_record", read)
-    await lives_until_done(recorder, database, [record("OrderConfirmed", "bomb", 7, b"a small bomb")])
+    await crashes_until_done(recorder, database, [record("OrderConfirmed", "bomb", 7, b"a small bomb")])
     [kept] = await rows(database, parked)
     assert (kept.kafka_offset, kept.value) == (7, b"a small bomb")
 
 
-async def test_a_worker_that_leaves_in_good_order_blames_nobody(
+async def test_a_partition_that_is_revoked_cleanly_leaves_no_marker(
     recorder: RecordingService, database: Database
 ) -> None:
-    """A slow batch that changes hands again and again is no killer."""
-    kills(recorder, "slow")
+    """A slow batch whose partition is reassigned again and again does not become a culprit."""
+    crashes_on(recorder, "slow")
     for _ in range(3 * MAX_CRASHES):
         process = a_process(recorder, database)
-        with pytest.raises(Death):
+        with pytest.raises(Crash):
             await process.process([confirmed("slow", 0)], asyncio.Event())
         await process.release([("orders", 0)])
     assert await rows(database, parked) == []
 
 
-async def test_only_the_first_batch_of_a_partition_is_noted(
+async def test_only_the_first_batch_of_a_partition_writes_a_marker(
     recorder: RecordingService, database: Database
 ) -> None:
     process = a_process(recorder, database)
     await process.process([confirmed("a", 0)], asyncio.Event())
     await process.process([confirmed("b", 1)], asyncio.Event())
-    [note] = await rows(database, crash_markers)
-    assert (note.kafka_offset, note.times) == (0, 1)
+    [marker] = await rows(database, crash_markers)
+    assert (marker.kafka_offset, marker.times) == (0, 1)
 
 
-async def test_a_death_at_another_place_starts_a_new_count(
+async def test_a_crash_at_another_offset_starts_a_new_count(
     recorder: RecordingService, database: Database
 ) -> None:
-    kills(recorder, *(f"order-{n}" for n in range(9)))
+    crashes_on(recorder, *(f"order-{n}" for n in range(9)))
     for offset in range(9):
-        with pytest.raises(Death):
+        with pytest.raises(Crash):
             await a_process(recorder, database).process(
                 [confirmed(f"order-{offset}", offset)], asyncio.Event()
             )
-        [note] = await rows(database, crash_markers)
-        assert (note.kafka_offset, note.times) == (offset, 1)
+        [marker] = await rows(database, crash_markers)
+        assert (marker.kafka_offset, marker.times) == (offset, 1)
     assert await rows(database, parked) == []
 
 
 async def test_only_the_culprit_is_parked_though_all_partitions_have_work(
     recorder: RecordingService, database: Database
 ) -> None:
-    """Six partitions are processed side by side, and one record of one of them kills the process."""
-    kills(recorder, "order-2-0")
+    """Six partitions are processed concurrently, and one record of one of them crashes the process."""
+    crashes_on(recorder, "order-2-0")
     partitions = [[of(partition, n) for n in range(20)] for partition in range(6)]
-    deaths = 0
-    while await dies(a_process(recorder, database), partitions):
-        deaths += 1
-        assert deaths <= MAX_CRASHES
+    crashed = 0
+    while await crashes(a_process(recorder, database), partitions):
+        crashed += 1
+        assert crashed <= MAX_CRASHES
     [kept] = await rows(database, parked)
     assert (kept.partition, kept.kafka_offset, kept.error_type) == (2, 0, "WorkerCrashed")
     assert len(await noted(recorder, database)) == 6 * 20 - 1
 
 
-async def dies(process: EventProcessor, partitions: Sequence[Sequence[Record]]) -> bool:
-    """Whether the process dies of these partitions. If it does, all of them stop where they are."""
-    lanes = [asyncio.create_task(process.process(records, asyncio.Event())) for records in partitions]
-    done, pending = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
-    for lane in pending:
-        lane.cancel()
+async def crashes(process: EventProcessor, partitions: Sequence[Sequence[Record]]) -> bool:
+    """Returns True if the process crashes on these partitions; then the others are cancelled."""
+    working = [asyncio.create_task(process.process(records, asyncio.Event())) for records in partitions]
+    done, pending = await asyncio.wait(working, return_when=asyncio.FIRST_EXCEPTION)
+    for task in pending:
+        task.cancel()
     await asyncio.gather(*pending, return_exceptions=True)
-    return any(lane.exception() for lane in done)
+    return any(task.exception() for task in done)
 
 
 def of(partition: int, offset: int) -> Record:
     return replace(confirmed(f"order-{partition}-{offset}", offset), partition=partition)
 
 
-async def test_after_a_death_one_record_of_all_partitions_is_in_hand_at_a_time(
+async def test_after_a_crash_one_record_of_all_partitions_is_in_progress_at_a_time(
     recorder: RecordingService, database: Database
 ) -> None:
-    in_hand, most = 0, 0
+    in_progress, most = 0, 0
 
     async def read(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
-        nonlocal in_hand, most
-        in_hand += len(orders)
-        most = max(most, in_hand)
+        nonlocal in_progress, most
+        in_progress += len(orders)
+        most = max(most, in_progress)
         await recorder.confirmed(orders, db)
-        in_hand -= len(orders)
+        in_progress -= len(orders)
 
-    kills(recorder, "order-0-0")
-    with pytest.raises(Death):
+    crashes_on(recorder, "order-0-0")
+    with pytest.raises(Crash):
         await a_process(recorder, database).process([of(0, 0)], asyncio.Event())
     recorder.service.handlers[OrderConfirmed] = read
     process, stop = a_process(recorder, database), asyncio.Event()
@@ -173,17 +176,17 @@ async def test_after_a_death_one_record_of_all_partitions_is_in_hand_at_a_time(
 async def test_five_hundred_records_behind_a_culprit_take_seconds(
     recorder: RecordingService, database: Database
 ) -> None:
-    kills(recorder, "order-499")
+    crashes_on(recorder, "order-499")
     records = [confirmed(f"order-{n}", n) for n in range(500)]
     began = time.monotonic()
-    await lives_until_done(recorder, database, records)
+    await crashes_until_done(recorder, database, records)
     print(f"{time.monotonic() - began:.1f} s")
     assert time.monotonic() - began < 30
     assert [row.kafka_offset for row in await rows(database, parked)] == [499]
     assert len(await noted(recorder, database)) == 499
 
 
-async def test_what_the_inbox_has_is_not_read_again_after_a_death(
+async def test_after_a_crash_records_that_the_inbox_has_are_not_decoded_again(
     recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = [confirmed(f"order-{n}", n) for n in range(5)]
@@ -203,10 +206,49 @@ async def test_what_the_inbox_has_is_not_read_again_after_a_death(
     }
 
 
-async def test_a_worker_that_is_killed_while_it_waits_for_an_outage_suspects_nobody(
+async def test_without_a_culprit_the_search_ends_after_the_records_that_may_have_been_in_progress(
+    recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing crashes the second process, so it goes back to batches after as many records as a batch may have."""
+    assert Settings(database_url="").batch_size == MAX_SEARCH_RECORDS
+    monkeypatch.setattr("chassis.consumer.crash_loop.MAX_SEARCH_RECORDS", 6)
+    await a_crash(recorder, database)
+    process = a_process(recorder, database)
+    for offset in range(0, 12, 3):
+        await process.process(three_from(offset), asyncio.Event())
+    assert list(map(len, recorder.batches)) == [1] * 6 + [3, 3]
+    assert await rows(database, parked) == []
+
+
+async def test_without_a_culprit_the_search_ends_after_ten_seconds(
+    recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await a_crash(recorder, database)
+    process, clock = a_process(recorder, database), [time.monotonic()]
+    monkeypatch.setattr("chassis.consumer.crash_loop.monotonic", lambda: clock[0])
+    for seconds in (0.0, 9.0, 2.0, 0.0):
+        clock[0] += seconds
+        await process.process(three_from(len(await noted(recorder, database))), asyncio.Event())
+    assert list(map(len, recorder.batches)) == [1] * 9 + [3]
+    assert await rows(database, parked) == []
+
+
+async def a_crash(recorder: RecordingService, database: Database) -> None:
+    """Ends a process in the middle of a batch that does not crash the next one."""
+    crashes_on(recorder, "order-0")
+    with pytest.raises(Crash):
+        await a_process(recorder, database).process(three_from(0), asyncio.Event())
+    recorder.service.handlers[OrderConfirmed] = recorder.confirmed
+
+
+def three_from(offset: int) -> list[Record]:
+    return [confirmed(f"order-{n}", n) for n in range(offset, offset + 3)]
+
+
+async def test_a_record_that_waits_for_an_outage_when_its_worker_is_killed_is_not_suspected(
     recorder: RecordingService, database: Database
 ) -> None:
-    """However often it is killed: the registry is away, and the record is never to blame."""
+    """The registry is down, and the worker is killed more often than a culprit would need."""
     for _ in range(3 * MAX_CRASHES):
         process = EventProcessor(recorder.service, database, Schemas(away=10**6))  # type: ignore[arg-type]
         stop = asyncio.Event()
@@ -221,14 +263,14 @@ async def test_a_worker_that_is_killed_while_it_waits_for_an_outage_suspects_nob
     assert len(await noted(recorder, database)) == 1
 
 
-async def test_a_culprit_is_found_though_partitions_change_hands_meanwhile(
+async def test_a_culprit_is_found_though_partitions_are_reassigned_meanwhile(
     recorder: RecordingService, database: Database
 ) -> None:
-    """A process that gives its partitions up before it has found out leaves what it knows to the next."""
-    kills(recorder, "order-1")
+    """A process whose partitions are revoked before it has found the culprit leaves its markers to the next one."""
+    crashes_on(recorder, "order-1")
     records = [confirmed(f"order-{n}", n) for n in range(3)]
     for _ in range(MAX_CRASHES):
-        with pytest.raises(Death):
+        with pytest.raises(Crash):
             await a_process(recorder, database).process(records, asyncio.Event())
         between, stop = a_process(recorder, database), asyncio.Event()
         stop.set()

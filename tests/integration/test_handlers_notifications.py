@@ -66,5 +66,5 @@ async def test_a_message_written_twice_is_seen_and_not_swallowed(database: Datab
     )
     assert len(await written(database)) == 2
     assert await sample_events.broken_checks("notifications", database) == {
-        "no customer was told the same thing about an order twice": ["o-1"]
+        "no customer got the same message about an order twice": ["o-1"]
     }

@@ -1,4 +1,4 @@
-"""What leaves the database reaches the mail server at least once, and only mail ever waits for that server."""
+"""The sender delivers every message at least once, and nothing but mail waits for the mail server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -11,7 +11,7 @@ from chassis.config import Settings
 from chassis.database import Database
 from services.notifications import sender
 from services.notifications.domain import MESSAGE_IDS
-from services.notifications.post import Answer
+from services.notifications.mail_server import Delivery
 from services.notifications.service import service as notifications
 from services.notifications.tables import messages
 from tests.integration.conftest import NewDatabase
@@ -35,9 +35,7 @@ def server() -> SmtpInbox:
     return SmtpInbox()
 
 
-async def test_each_message_is_one_mail_that_says_what_it_is_about(
-    database: Database, server: SmtpInbox
-) -> None:
+async def test_each_message_is_one_mail(database: Database, server: SmtpInbox) -> None:
     await sample_events.deliver(
         database, notifications, sample_events.order_placed("o-1"), sample_events.order_shipped("o-1")
     )
@@ -55,7 +53,7 @@ async def test_each_message_is_one_mail_that_says_what_it_is_about(
     assert (row["attempts"], row["last_error"]) == (1, None)
 
 
-async def test_a_server_that_is_down_costs_a_message_nothing_but_time(
+async def test_a_server_that_is_down_costs_a_message_no_attempt(
     database: Database, server: SmtpInbox
 ) -> None:
     async with server.listening():
@@ -76,9 +74,7 @@ async def test_a_server_that_is_down_costs_a_message_nothing_but_time(
     assert sorted(server.ids.values()) == [1, 1]
 
 
-async def test_a_connection_that_the_server_ended_is_made_again(
-    database: Database, server: SmtpInbox
-) -> None:
+async def test_a_session_that_the_server_ended_is_opened_again(database: Database, server: SmtpInbox) -> None:
     async with server.listening():
         pass
     async with sending(database, server):
@@ -94,18 +90,18 @@ async def test_a_crash_before_the_mark_sends_the_message_again_under_the_same_id
     database: Database, server: SmtpInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "LEASE_SECONDS", 0.5)
-    marking = asyncio.Event()
+    recording = asyncio.Event()
 
-    async def dies(database: Database, answers: Mapping[int, Answer]) -> None:
-        marking.set()
+    async def never_returns(database: Database, deliveries: Mapping[int, Delivery]) -> None:
+        recording.set()
         await asyncio.Event().wait()
 
     await tell(database, "c-1")
     async with server.listening():
         with monkeypatch.context() as crash:
-            crash.setattr(sender, "write_down", dies)
+            crash.setattr(sender, "record", never_returns)
             async with sending(database, server) as task:
-                await marking.wait()
+                await recording.wait()
                 task.cancel()
         assert not await all_decided(database)
         async with sending(database, server):
@@ -113,19 +109,19 @@ async def test_a_crash_before_the_mark_sends_the_message_again_under_the_same_id
     assert list(server.ids.values()) == [2]
 
 
-async def test_a_lost_database_while_marking_repeats_nothing(
+async def test_an_outage_of_postgres_while_recording_repeats_no_mail(
     database: Database, server: SmtpInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "LEASE_SECONDS", 0.1)
     failures = iter([ConnectionRefusedError("postgres is away")] * 3)
-    write_down = sender.write_down
+    record = sender.record
 
-    async def sometimes(database: Database, answers: Mapping[int, Answer]) -> None:
+    async def sometimes(database: Database, deliveries: Mapping[int, Delivery]) -> None:
         for error in failures:
             raise error
-        await write_down(database, answers)
+        await record(database, deliveries)
 
-    monkeypatch.setattr(sender, "write_down", sometimes)
+    monkeypatch.setattr(sender, "record", sometimes)
     await tell(database, "c-1")
     async with server.listening(), sending(database, server):
         await until(lambda: all_decided(database))
@@ -142,7 +138,7 @@ async def test_a_slow_server_holds_no_transaction_and_no_row(database: Database,
         await tell(database, "c-3")
 
 
-async def test_a_message_on_its_way_is_waited_for_before_the_worker_leaves(
+async def test_a_worker_that_stops_waits_for_the_delivery_in_progress(
     database: Database, server: SmtpInbox
 ) -> None:
     server.delay = 0.3
@@ -155,7 +151,7 @@ async def test_a_message_on_its_way_is_waited_for_before_the_worker_leaves(
     assert list(server.asked) == ["c-1"]
 
 
-async def test_a_server_that_never_answers_does_not_keep_the_worker_from_leaving(
+async def test_a_server_that_never_answers_does_not_keep_the_worker_from_stopping(
     database: Database, server: SmtpInbox
 ) -> None:
     server.delay = 60
@@ -166,7 +162,7 @@ async def test_a_server_that_never_answers_does_not_keep_the_worker_from_leaving
     assert (row["sent_at"], row["attempts"]) == (None, 1)
 
 
-async def test_without_a_mail_server_messages_stay_where_they_are(database: Database) -> None:
+async def test_without_a_mail_server_no_message_is_attempted(database: Database) -> None:
     await tell(database, "c-1")
     await sender.send(database, Settings(database_url="-"), asyncio.Event())
     assert (await rows(database))["c-1"]["attempts"] == 0

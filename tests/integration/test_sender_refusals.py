@@ -1,4 +1,4 @@
-"""What the mail server does not take: refused for good, put off, or broken off; the others go through."""
+"""Mail that the server refuses for good, postpones or interrupts: all other messages are sent."""
 
 from collections.abc import AsyncIterator
 
@@ -21,7 +21,7 @@ def server(request: pytest.FixtureRequest) -> SmtpInbox:
     return SmtpInbox(pipelining=request.param)
 
 
-async def test_a_recipient_refused_for_good_is_noted_and_not_asked_for_again(
+async def test_a_recipient_refused_for_good_is_recorded_and_not_tried_again(
     database: Database, server: SmtpInbox
 ) -> None:
     server.answers["c-2"] = "550 5.1.1 no such customer"
@@ -36,7 +36,7 @@ async def test_a_recipient_refused_for_good_is_noted_and_not_asked_for_again(
     assert all(found[customer]["sent_at"] for customer in ("c-1", "c-3", "c-4"))
 
 
-async def test_a_recipient_put_off_is_asked_for_later_and_later(
+async def test_a_postponed_recipient_is_tried_again_after_longer_and_longer_pauses(
     database: Database, server: SmtpInbox
 ) -> None:
     server.answers["c-1"] = "451 4.3.0 greylisted"
@@ -63,7 +63,7 @@ async def test_a_customer_id_cannot_add_a_header_or_a_command(
         await until(lambda: all_decided(database))
     assert [mail["To"] for mail in server.taken] == ["c-2@customers.example"]
     row = (await rows(database))[customer]
-    assert row["refused_at"] and "not written as an e-mail" in row["last_error"]
+    assert row["refused_at"] and "cannot be written as an e-mail" in row["last_error"]
 
 
 async def test_lines_of_a_body_are_only_lines_of_a_body(database: Database, server: SmtpInbox) -> None:
@@ -96,7 +96,7 @@ async def sent(database: Database, *customers: str) -> bool:
     return all(found[customer]["sent_at"] for customer in customers)
 
 
-async def test_a_server_that_closes_its_service_is_away_and_nobody_is_refused(
+async def test_a_server_that_closes_its_service_is_unavailable_and_no_message_is_refused(
     database: Database, server: SmtpInbox
 ) -> None:
     server.answers["c-1"] = "421 4.3.2 shutting down"
@@ -112,7 +112,7 @@ async def test_a_server_that_closes_its_service_is_away_and_nobody_is_refused(
 
 
 @pytest.mark.parametrize("answer", ["550 5.7.1 no relaying", "451 4.3.0 busy"])
-async def test_a_server_that_refuses_the_sender_is_away_and_nobody_is_refused(
+async def test_a_server_that_refuses_the_sender_is_unavailable_and_no_message_is_refused(
     database: Database, server: SmtpInbox, answer: str
 ) -> None:
     server.answer_to_sender = answer

@@ -1,4 +1,4 @@
-"""How messages share a session, a round, and the senders there are."""
+"""Rounds of the sender: messages share a session and a round, and several senders share the messages."""
 
 import time
 from collections import Counter
@@ -26,14 +26,14 @@ def server() -> SmtpInbox:
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Of each round that had messages, how many it was to take and how many it took."""
+    """The batch size, and the number of messages taken, of each round that had messages."""
     rounds: list[tuple[int, int]] = []
     take = sender.take
 
-    async def noted(database: Database, at_once: int) -> list[Message]:
-        batch = await take(database, at_once)
+    async def noted(database: Database, batch_size: int) -> list[Message]:
+        batch = await take(database, batch_size)
         if batch:
-            rounds.append((at_once, len(batch)))
+            rounds.append((batch_size, len(batch)))
         return batch
 
     monkeypatch.setattr(sender, "take", noted)
@@ -66,24 +66,24 @@ async def test_messages_that_come_one_by_one_share_a_round(
     began: list[float] = []
     take = sender.take
 
-    async def timed(database: Database, at_once: int) -> list[Message]:
+    async def timed(database: Database, batch_size: int) -> list[Message]:
         began.append(time.monotonic())
-        return await take(database, at_once)
+        return await take(database, batch_size)
 
     monkeypatch.setattr(sender, "take", timed)
     async with server.listening(), sending(database, server):
         for number in range(3):
             await tell(database, f"c-{number}")
             await until(lambda: all_decided(database))
-    assert all(later - earlier >= sender.GATHERING_SECONDS for earlier, later in pairwise(began))
+    assert all(later - earlier >= sender.ROUND_INTERVAL_SECONDS for earlier, later in pairwise(began))
 
 
 async def test_a_round_takes_more_when_many_are_waiting_and_the_server_is_quick(
     database: Database, server: SmtpInbox, taken: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "ROUND_SECONDS", 30)
-    monkeypatch.setattr(sender, "AT_ONCE", 2)
-    monkeypatch.setattr(sender, "AT_ONCE_AT_MOST", 10)
+    monkeypatch.setattr(sender, "MIN_BATCH", 2)
+    monkeypatch.setattr(sender, "MAX_BATCH", 10)
     await tell(database, *(f"c-{number}" for number in range(26)))
     async with server.listening(), sending(database, server):
         await until(lambda: all_decided(database))
@@ -94,10 +94,10 @@ async def test_a_round_takes_few_when_the_server_is_slow(
     database: Database, server: SmtpInbox, taken: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "ROUND_SECONDS", 0.1)
-    monkeypatch.setattr(sender, "AT_ONCE", 3)
+    monkeypatch.setattr(sender, "MIN_BATCH", 3)
     server.delay = 0.2
     await tell(database, *(f"c-{number}" for number in range(6)))
     async with server.listening(), sending(database, server):
         await until(lambda: all_decided(database))
-    assert {at_once for at_once, _ in taken} == {3}
+    assert {batch_size for batch_size, _ in taken} == {3}
     assert server.asked == Counter(f"c-{number}" for number in range(6))

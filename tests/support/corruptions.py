@@ -80,7 +80,7 @@ OWN_CHECKS = {
     "inventory: reserved or released orders have lines, others have none": Corruption(
         "inventory", "DELETE FROM reservation_lines WHERE order_id = '{shipped}'"
     ),
-    "notifications: no customer was told the same thing about an order twice": Corruption(
+    "notifications: no customer got the same message about an order twice": Corruption(
         "notifications",
         "INSERT INTO messages (order_id, customer_id, kind, body, created_at) "
         "SELECT order_id, customer_id, kind, body, created_at FROM messages WHERE order_id = '{shipped}'",
@@ -97,23 +97,23 @@ OWN_CHECKS = {
         "SELECT order_id, customer_id, 'order_cancelled', '', created_at FROM messages "
         "WHERE order_id = '{shipped}' AND kind = 'order_shipped'",
     ),
-    "orders: confirmed orders have heard that the money is authorized and the stock reserved": Corruption(
+    "orders: confirmed orders have an authorized payment and reserved stock": Corruption(
         "orders", "UPDATE orders SET stock = 'pending' WHERE order_id = '{shipped}'"
     ),
     "orders: refused orders are cancelled": Corruption(
         "orders", "UPDATE orders SET payment = 'declined' WHERE order_id = '{shipped}'"
     ),
-    "orders: no order waits for a decision although payment and stock have both spoken": Corruption(
+    "orders: no order is undecided although payment and stock are both known": Corruption(
         "orders", "UPDATE orders SET status = 'placed' WHERE order_id = '{shipped}'"
     ),
-    "orders: each order said once that it was placed, and once what was decided": Corruption(
+    "orders: each order published once that it was placed, and once how it was decided": Corruption(
         "orders", "DELETE FROM outbox WHERE aggregate_id = '{shipped}' AND type = 'OrderConfirmed'"
     ),
     "orders: an order's total is the sum of its lines": Corruption(
         "orders", "UPDATE orders SET total_cents = total_cents + 1 WHERE order_id = '{shipped}'"
     ),
-    "payments: every payment moved its money as its status says: "
-    "authorized once, refunded at most once, otherwise never": Corruption(
+    "payments: every payment has the movements of its status: "
+    "one authorization, one refund if refunded, otherwise none": Corruption(
         "payments", "DELETE FROM movements WHERE order_id = '{shipped}'"
     ),
     "payments: no more money was refunded than was authorized, "
@@ -128,8 +128,8 @@ _REFUND = (
 
 ACROSS_SERVICES = {
     "a confirmed order has an authorized payment": OWN_CHECKS[
-        "payments: every payment moved its money as its status says: "
-        "authorized once, refunded at most once, otherwise never"
+        "payments: every payment has the movements of its status: "
+        "one authorization, one refund if refunded, otherwise none"
     ],
     "a confirmed order holds its stock": Corruption(
         "inventory", "UPDATE reservations SET status = 'released' WHERE order_id = '{shipped}'"

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from chassis.config import Settings
 from chassis.database import Database
-from services.notifications.sender import STOPPING_SECONDS, send
+from services.notifications.sender import DRAIN_SECONDS, send
 from services.notifications.service import service as notifications
 from services.notifications.tables import messages
 from tests.support import sample_events
@@ -117,7 +117,7 @@ async def sending(database: Database, server: SmtpInbox) -> AsyncIterator["async
         yield task
     finally:
         stop.set()
-        await asyncio.wait({task}, timeout=STOPPING_SECONDS + 3)
+        await asyncio.wait({task}, timeout=DRAIN_SECONDS + 3)
     assert task.done()
     if not task.cancelled():
         task.result()

@@ -1,4 +1,4 @@
-"""The batch arrangement: as few runs as possible is nice, per-key order is the law."""
+"""Grouping a batch by type makes few groups and never changes the order of the events of one key."""
 
 from itertools import groupby
 from uuid import uuid4
@@ -44,24 +44,24 @@ batches = st.lists(events.map(lambda event: DecodedRecord(RECORD, uuid4(), event
 
 @given(batches)
 def test_no_event_moves_past_another_of_its_key(batch: list[DecodedRecord]) -> None:
-    arranged = [delivery for run in group_by_type(batch) for delivery in run.deliveries]
+    grouped = [record for group in group_by_type(batch) for record in group.records]
     for key in "abcd":
-        of_key = [delivery.event_id for delivery in batch if delivery.event.key == key]
-        assert [delivery.event_id for delivery in arranged if delivery.event.key == key] == of_key
+        of_key = [record.event_id for record in batch if record.event.key == key]
+        assert [record.event_id for record in grouped if record.event.key == key] == of_key
 
 
 @given(batches)
-def test_every_event_is_in_exactly_one_run_of_its_own_type(batch: list[DecodedRecord]) -> None:
-    runs = group_by_type(batch)
-    assert sorted(d.event_id for run in runs for d in run.deliveries) == sorted(d.event_id for d in batch)
-    assert all(type(delivery.event) is run.event_type for run in runs for delivery in run.deliveries)
+def test_every_event_is_in_exactly_one_group_of_its_own_type(batch: list[DecodedRecord]) -> None:
+    groups = group_by_type(batch)
+    assert sorted(r.event_id for group in groups for r in group.records) == sorted(r.event_id for r in batch)
+    assert all(type(record.event) is group.event_type for group in groups for record in group.records)
 
 
 @given(batches)
-def test_there_are_never_more_runs_than_without_arranging(batch: list[DecodedRecord]) -> None:
-    assert len(group_by_type(batch)) <= len(list(groupby(type(delivery.event) for delivery in batch)))
+def test_there_are_never_more_groups_than_without_reordering(batch: list[DecodedRecord]) -> None:
+    assert len(group_by_type(batch)) <= len(list(groupby(type(record.event) for record in batch)))
 
 
-def test_alternating_types_of_different_keys_become_two_runs() -> None:
+def test_alternating_types_of_different_keys_become_two_groups() -> None:
     batch = [DecodedRecord(RECORD, uuid4(), make(str(n))) for n in range(50) for make in (confirmed, shipped)]
-    assert [len(run.deliveries) for run in group_by_type(batch)] == [50, 50]
+    assert [len(group.records) for group in group_by_type(batch)] == [50, 50]
