@@ -13,7 +13,7 @@ from chassis.outbox.table import load_headers
 from services.dead_letters.tables import actions
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
-from tests.support.dead_letter_service import NOON, WHY, file, kept, many, parked, sent, served
+from tests.support.dead_letter_service import NOON, WHY, kept, many, parked, sent, served, store
 from tests.support.recording_service import confirmed
 
 
@@ -39,7 +39,7 @@ async def ids(client: httpx.AsyncClient, **asked: Any) -> list[int]:
 async def test_letters_are_found_by_consumer_topic_reason_status_and_time(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(3), parked(confirmed("order-9", 9), consumer="orders", error_type="Deadlock"))
+    await store(database, *many(3), parked(confirmed("order-9", 9), consumer="orders", error_type="Deadlock"))
     await client.post("/dead-letters/2/discard", json=WHY)
     later = (NOON + timedelta(minutes=1)).isoformat()
     assert await ids(client) == [1, 2, 3, 4]
@@ -52,7 +52,7 @@ async def test_letters_are_found_by_consumer_topic_reason_status_and_time(
 
 
 async def test_a_list_comes_in_pages(client: httpx.AsyncClient, database: Database) -> None:
-    await file(database, *many(5))
+    await store(database, *many(5))
     page = (await client.get("/dead-letters?limit=3")).json()
     assert ([letter["dead_letter_id"] for letter in page["dead_letters"]], page["next_after"]) == (
         [1, 2, 3],
@@ -69,7 +69,7 @@ async def test_a_letter_is_shown_with_its_event_its_bytes_its_headers_and_its_au
     client: httpx.AsyncClient, database: Database
 ) -> None:
     original = confirmed("order-1", 7)
-    await file(database, parked(original))
+    await store(database, parked(original))
     await client.post("/dead-letters/1/redrive", json=WHY)
     shown = (await client.get("/dead-letters/1")).json()
     assert shown["event"]["order_id"] == "order-1"
@@ -91,7 +91,7 @@ async def test_what_is_too_long_to_show_is_cut_and_says_so(
             "orders", 0, 7, 0, b"k" * 5000, bytes(1024 * 1024), [("h", b"x" * 5000)]
         )
     )
-    await file(database, long)
+    await store(database, long)
     shown, [listed] = (
         (await client.get("/dead-letters/1")).json(),
         (await client.get("/dead-letters")).json()["dead_letters"],
@@ -105,7 +105,7 @@ async def test_a_letter_is_sent_back_byte_for_byte_to_its_consumer_alone_with_it
     client: httpx.AsyncClient, database: Database
 ) -> None:
     original = confirmed("order-1", 7)
-    await file(database, parked(original, attempts=4))
+    await store(database, parked(original, attempts=4))
     answer = await client.post("/dead-letters/1/redrive", json=WHY)
     assert (answer.status_code, answer.json()["status"], answer.json()["redrive"]) == (200, "redriven", 1)
     [(row, _, origin)] = await sent(database)
@@ -122,7 +122,7 @@ async def test_a_letter_is_sent_back_byte_for_byte_to_its_consumer_alone_with_it
 async def test_one_sent_back_may_be_sent_again_with_a_higher_count(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, parked(confirmed("order-1", 7)))
+    await store(database, parked(confirmed("order-1", 7)))
     answers = await asyncio.gather(*(client.post("/dead-letters/1/redrive", json=WHY) for _ in range(10)))
     assert {answer.status_code for answer in answers} == {200}
     assert [origin.redrive for _, _, origin in await sent(database)] == list(range(1, 11))
@@ -132,7 +132,7 @@ async def test_one_sent_back_may_be_sent_again_with_a_higher_count(
 async def test_a_repeated_request_with_its_key_sends_once(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, parked(confirmed("order-1", 7)))
+    await store(database, parked(confirmed("order-1", 7)))
     key = {"Idempotency-Key": "k-1"}
     answers = [await client.post("/dead-letters/1/redrive", json=WHY, headers=key) for _ in range(2)]
     assert answers[0].text == answers[1].text
@@ -142,7 +142,7 @@ async def test_a_repeated_request_with_its_key_sends_once(
 async def test_everything_that_matches_is_sent_back_in_order_and_nothing_else(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(250), parked(confirmed("order-1", 7), consumer="orders"))
+    await store(database, *many(250), parked(confirmed("order-1", 7), consumer="orders"))
     await client.post("/dead-letters/3/discard", json=WHY)
     answer = await client.post("/dead-letters/redrive", json=WHY | {"consumer": "fraud"})
     assert answer.json() == {"count": 249, "next_after": None}
@@ -154,7 +154,7 @@ async def test_everything_that_matches_is_sent_back_in_order_and_nothing_else(
 async def test_redriving_and_discarding_at_the_same_moment_is_one_of_both(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(10))
+    await store(database, *many(10))
     for dead_letter_id in range(1, 11):
         paths = [f"/dead-letters/{dead_letter_id}/redrive", f"/dead-letters/{dead_letter_id}/discard"]
         answers = await asyncio.gather(*(client.post(path, json=WHY) for path in paths))
@@ -166,7 +166,7 @@ async def test_redriving_and_discarding_at_the_same_moment_is_one_of_both(
 async def test_discarding_again_changes_nothing_and_the_first_reason_stands(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(1))
+    await store(database, *many(1))
     await client.post("/dead-letters/1/discard", json=WHY)
     again = await client.post("/dead-letters/1/discard", json={"who": "bob", "why": "me too"})
     assert (again.status_code, again.json()["status"]) == (200, "discarded")

@@ -12,7 +12,7 @@ from services.dead_letters.actions import Reason, lock, redrive_one
 from services.dead_letters.tables import actions, dead_letters
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
-from tests.support.dead_letter_service import WHY, file, kept, many, sent, served
+from tests.support.dead_letter_service import WHY, kept, many, sent, served, store
 from tests.support.recording_service import confirmed
 
 
@@ -33,7 +33,7 @@ async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
 async def test_bulk_waits_for_a_letter_that_somebody_is_acting_on_and_leaves_it_out_then(
     client: httpx.AsyncClient, database: Database, deed: str
 ) -> None:
-    await file(database, *many(10))
+    await store(database, *many(10))
     async with database.transaction() as db:
         letter = await lock(5, db)
         assert letter is not None
@@ -55,7 +55,7 @@ async def until_somebody_waits(database: Database) -> None:
 async def test_twice_at_once_in_bulk_and_singly_sends_each_letter_once_by_the_bulk_and_in_order(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(350))
+    await store(database, *many(350))
     everything = WHY | {"all": True}
     answers = await asyncio.gather(
         *(client.post("/dead-letters/redrive", json=everything) for _ in range(4)),
@@ -71,7 +71,7 @@ async def test_twice_at_once_in_bulk_and_singly_sends_each_letter_once_by_the_bu
 
 
 async def test_bulk_work_can_be_done_in_pieces(client: httpx.AsyncClient, database: Database) -> None:
-    await file(database, *many(250))
+    await store(database, *many(250))
     piece = WHY | {"all": True, "limit": 120}
     first = (await client.post("/dead-letters/redrive", json=piece)).json()
     assert first == {"count": 120, "next_after": 120}
@@ -82,7 +82,7 @@ async def test_bulk_work_can_be_done_in_pieces(client: httpx.AsyncClient, databa
 async def test_bulk_leaves_alone_what_nobody_would_read(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, confirmed("order-1", 7).__class__("orders.fraud.dlq", 0, 7, 0, None, b"", []))
+    await store(database, confirmed("order-1", 7).__class__("orders.fraud.dlq", 0, 7, 0, None, b"", []))
     assert (await client.post("/dead-letters/redrive", json=WHY | {"all": True})).json()["count"] == 0
     assert (await client.post("/dead-letters/discard", json=WHY | {"all": True})).json()["count"] == 1
 
@@ -90,7 +90,7 @@ async def test_bulk_leaves_alone_what_nobody_would_read(
 async def test_discarded_in_bulk_is_discarded_once_each_with_a_reason(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(150))
+    await store(database, *many(150))
     await client.post("/dead-letters/1/redrive", json=WHY)
     answers = await asyncio.gather(
         *(client.post("/dead-letters/discard", json=WHY | {"consumer": "fraud"}) for _ in range(2))
@@ -103,7 +103,7 @@ async def test_discarded_in_bulk_is_discarded_once_each_with_a_reason(
 async def test_when_a_consumer_is_gone_so_is_what_was_sent_back_to_it_and_nobody_elses(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(3), *many(2, "orders"))
+    await store(database, *many(3), *many(2, "orders"))
     await client.post("/dead-letters/2/redrive", json=WHY)
     await client.post("/dead-letters/4/redrive", json=WHY)
     gone = WHY | {"consumer": "fraud", "consumer_is_gone": True}

@@ -13,7 +13,7 @@ from chassis.events.record import Record
 from services.dead_letters.tables import actions
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
-from tests.support.dead_letter_service import WHY, file, kept, many, parked, sent, served
+from tests.support.dead_letter_service import WHY, kept, many, parked, sent, served, store
 from tests.support.recording_service import confirmed
 
 EVENT = sample_events.order_confirmed("order-0").to_record()
@@ -50,7 +50,7 @@ async def test_an_unknown_letter_is_404_and_a_malformed_id_422(client: httpx.Asy
 async def test_what_was_discarded_is_not_sent_back_and_what_was_sent_back_not_discarded(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(2))
+    await store(database, *many(2))
     await client.post("/dead-letters/1/discard", json=WHY)
     await client.post("/dead-letters/2/redrive", json=WHY)
     redriven = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": {"no": "event"}})
@@ -62,7 +62,7 @@ async def test_what_was_discarded_is_not_sent_back_and_what_was_sent_back_not_di
 
 
 async def test_what_nobody_parked_has_no_way_back(client: httpx.AsyncClient, database: Database) -> None:
-    await file(database, Record("orders.fraud.dlq", 0, 7, 0, None, b"", []))
+    await store(database, Record("orders.fraud.dlq", 0, 7, 0, None, b"", []))
     refusal = await client.post("/dead-letters/1/redrive", json=WHY)
     assert (refusal.status_code, "nobody to send it back to" in refusal.json()["detail"]) == (409, True)
     assert (await client.post("/dead-letters/1/discard", json=WHY)).is_success
@@ -71,7 +71,7 @@ async def test_what_nobody_parked_has_no_way_back(client: httpx.AsyncClient, dat
 async def test_every_decision_needs_somebody_and_a_reason(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(1))
+    await store(database, *many(1))
     bodies: list[tuple[Any, str]] = [
         ({"who": "ada"}, "why"),
         ({"why": "so"}, "who"),
@@ -125,7 +125,7 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
 async def test_a_correction_that_does_not_fit_the_contract_is_refused_by_the_name_of_the_field(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(1))
+    await store(database, *many(1))
     for wrong, named in MISFITS:
         refusal = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": EVENT | wrong})
         assert (wrong, sorted(fields(refusal))) == (wrong, named)
@@ -142,7 +142,7 @@ async def test_a_correction_goes_in_the_place_of_the_value_under_the_same_event_
     client: httpx.AsyncClient, database: Database
 ) -> None:
     original = confirmed("order-0", 7)
-    await file(database, parked(original))
+    await store(database, parked(original))
     answer = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": EVENT})
     assert answer.status_code == 200, answer.text
     assert answer.json()["actions"][0]["correction"] == EVENT
@@ -159,7 +159,7 @@ async def test_a_correction_goes_in_the_place_of_the_value_under_the_same_event_
 async def test_a_letter_that_does_not_say_what_it_is_wants_a_type_of_its_topic(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, parked(GARBAGE), *many(1))
+    await store(database, parked(GARBAGE), *many(1))
     correction = WHY | {"correction": EVENT}
     assert fields(await client.post("/dead-letters/1/redrive", json=correction)) == ["type"]
     for no_type in ("FraudAssessed", "Nonsense", "a\0"):

@@ -16,14 +16,14 @@ from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, spl
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
 from services.dead_letters.api import app
-from services.dead_letters.service import store
+from services.dead_letters.service import store as store_handler
 from tests.support.recording_service import Schemas, confirmed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WHY = {"who": "ada", "why": "the bug is fixed"}
 
 
-def parked(original: Record, offset: int = 0, consumer: str = "fraud", **labels: Any) -> Record:
+def parked(original: Record, offset: int = 0, consumer: str = "fraud", **added: Any) -> Record:
     """What lies in the topic of a consumer's dead letters after it parked `original`."""
     values = {
         "topic": original.topic,
@@ -39,7 +39,7 @@ def parked(original: Record, offset: int = 0, consumer: str = "fraud", **labels:
         "error_message": "it cannot be",
         "last_failed_at": NOON,
     }
-    headers = [*original.headers, *to_headers(DLQ_HEADERS, values | labels)]
+    headers = [*original.headers, *to_headers(DLQ_HEADERS, values | added)]
     return replace(
         original, topic=f"{original.topic}.{consumer}.dlq", partition=0, offset=offset, headers=headers
     )
@@ -52,14 +52,14 @@ def many(count: int, consumer: str = "fraud") -> list[Record]:
     ]
 
 
-async def file(database: Database, *records: Record, schemas: Schemas | None = None) -> None:
-    processor = DeadLetterConsumer("dead_letters", store, database, schemas or Schemas())  # type: ignore[arg-type]
+async def store(database: Database, *records: Record, schemas: Schemas | None = None) -> None:
+    processor = DeadLetterConsumer("dead_letters", store_handler, database, schemas or Schemas())  # type: ignore[arg-type]
     await processor.process(records, asyncio.Event())
 
 
-def come_back(original: Record, redrive: int, **labels: Any) -> Record:
-    """The dead letter of one that was sent back and failed again."""
-    return parked(original, 100 + redrive, redrive=redrive, attempts=1 + redrive, **labels)
+def parked_again(original: Record, redrive: int, **added: Any) -> Record:
+    """Returns the dead letter of a record that was redriven and failed again."""
+    return parked(original, 100 + redrive, redrive=redrive, attempts=1 + redrive, **added)
 
 
 @asynccontextmanager
@@ -77,9 +77,9 @@ async def kept(database: Database, table: Table) -> list[Row[Any]]:
 
 
 async def sent(database: Database) -> list[tuple[Row[Any], dict[str, bytes | None], Origin]]:
-    """What was sent back, in the order in which the relay will send it: row, own headers, and the labels."""
+    """Returns what was redriven, in the order in which the relay will send it: row, own headers, and origin."""
     found = []
     for row in await kept(database, outbox):
-        own, labels = split_headers(load_headers(row.headers), REDRIVE_HEADERS)
-        found.append((row, dict(own), Origin.read(labels)))
+        own, added = split_headers(load_headers(row.headers), REDRIVE_HEADERS)
+        found.append((row, dict(own), Origin.read(added)))
     return found
