@@ -157,7 +157,7 @@ def test_the_command_checks_writes_and_complains(
     put(tmp_path, thing())
     assert main(["--check"]) == 1
     said = capsys.readouterr().err
-    assert "thing_made/__init__.py is not what its .avsc says: run `make schemas`" in said
+    assert "thing_made/__init__.py does not match its .avsc: run `make schemas`" in said
     assert (main([]), main(["--check"])) == (0, 0)
     put(tmp_path, thing(field("x", "float")))
     assert (main([]), main(["--check"])) == (1, 1)
