@@ -60,17 +60,17 @@ def temporary_postgres() -> Iterator[Ports]:
     with tempfile.TemporaryDirectory(prefix="fanout-check-", ignore_cleanup_errors=True) as folder:
         with socket.create_server((HOST, 0)) as free:
             ports = Ports(free.getsockname()[1] - Ports(0).postgres)
-        home = StackDirectory(Path(folder))
-        home.logs.mkdir()
-        postgres.prepare(home, PASSWORD)
-        with (home.logs / "postgres.log").open("w") as log:
-            server = subprocess.Popen(postgres.process(home, ports).command, stdout=log, stderr=log)
+        directory = StackDirectory(Path(folder))
+        directory.logs.mkdir()
+        postgres.prepare(directory, PASSWORD)
+        with (directory.logs / "postgres.log").open("w") as log:
+            server = subprocess.Popen(postgres.process(directory, ports).command, stdout=log, stderr=log)
         try:
             yield ports
         finally:
             server.send_signal(postgres.FAST_SHUTDOWN)
             server.wait(PATIENCE_SECONDS)
-            stop.wipe(home)
+            stop.wipe(directory)
 
 
 async def _until_ready(ports: Ports) -> None:

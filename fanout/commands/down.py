@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from fanout.console import say
-from fanout.local import lock, stop
+from fanout.local import stop
 from fanout.local.stack_directory import current
 
 
@@ -14,12 +14,12 @@ def command(wipe: Annotated[bool, typer.Option("--wipe", help="Delete all data a
 
     Example: fanout down --wipe
     """
-    home = current()
-    if not home.path.exists():
+    directory = current()
+    if not directory.path.exists():
         say("nothing was running")
         return
-    with lock.held(home):
-        say("everything is stopped" if stop.take_down(home) else "nothing was running")
+    with directory.locked():
+        say("everything is stopped" if stop.take_down(directory) else "nothing was running")
         if wipe:
-            stop.wipe(home)
-            say(f"deleted the data in {home.path}")
+            stop.wipe(directory)
+            say(f"deleted the data in {directory.path}")

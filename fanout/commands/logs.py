@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from fanout.errors import NotRunning, UnknownProcess
-from fanout.local.history import last_lines
 from fanout.local.stack_directory import StackDirectory, current
+from fanout.local.supervisor import last_lines
 
 INTERVAL_SECONDS = 0.3
 
@@ -24,17 +24,17 @@ def command(
 
     Example: fanout logs orders -f
     """
-    home = current()
-    names = _names(home, service)
+    directory = current()
+    names = _names(directory, service)
     width = max(map(len, names)) if len(names) > 1 else 0
     for name in names:
-        _show(last_lines(home, name, lines).splitlines(), name, width)
+        _show(last_lines(directory, name, lines).splitlines(), name, width)
     if follow:
-        _follow(home, names, width)
+        _follow(directory, names, width)
 
 
-def _names(home: StackDirectory, service: str) -> list[str]:
-    known = sorted(file.stem for file in home.logs.glob("*.log"))
+def _names(directory: StackDirectory, service: str) -> list[str]:
+    known = sorted(file.stem for file in directory.logs.glob("*.log"))
     if not known:
         raise NotRunning
     own = (service, f"{service}-api")
@@ -44,8 +44,8 @@ def _names(home: StackDirectory, service: str) -> list[str]:
     return wanted
 
 
-def _follow(home: StackDirectory, names: list[str], width: int) -> None:
-    files = {name: home.logs / f"{name}.log" for name in names}
+def _follow(directory: StackDirectory, names: list[str], width: int) -> None:
+    files = {name: directory.logs / f"{name}.log" for name in names}
     positions = {name: file.stat().st_size for name, file in files.items()}
     while True:
         time.sleep(INTERVAL_SECONDS)

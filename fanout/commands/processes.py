@@ -8,9 +8,8 @@ import typer
 
 from fanout.console import say
 from fanout.errors import BadUsage, FanoutError, UnknownProcess
-from fanout.local import readiness
-from fanout.local.probes import probe_of
 from fanout.local.stack_directory import current
+from fanout.local.start import probe_of
 from fanout.local.supervisor import Supervisor
 from fanout.local.topology import StackSpec
 
@@ -24,7 +23,7 @@ def stop(names: Names) -> None:
 
     Example: fanout stop kafka registry
     """
-    readiness.stop(_supervisor(names), set(names))
+    _supervisor(names).stop(names)
     say(f"stopped: {', '.join(names)}")
 
 
@@ -37,7 +36,7 @@ def start(names: Names) -> None:
     for name in names:
         supervisor.start(name)
     for name in names:
-        readiness.wait_ready(supervisor, name, probe_of(spec, name))
+        supervisor.wait_ready(name, probe_of(spec, name))
     say(f"ready: {', '.join(names)}")
 
 

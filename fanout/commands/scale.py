@@ -13,9 +13,8 @@ from confluent_kafka.admin._group import ConsumerGroupDescription
 from fanout import kafka_admin
 from fanout.console import Json, counted, print_json, say
 from fanout.errors import BadUsage, FanoutError, UnknownService
-from fanout.local import lock, port_assignment, probes
-from fanout.local.readiness import wait_ready
-from fanout.local.start import reshape
+from fanout.local import ports
+from fanout.local.start import probe_of, reshape
 from fanout.local.supervisor import Supervisor
 from fanout.local.topology import StackSpec
 
@@ -72,15 +71,15 @@ def _change(spec: StackSpec, service: str, count: int) -> StackSpec:
     """Starts or drains workers until there are `count`, and waits until they are ready; starts stopped ones too."""
     if not 1 <= count <= MOST_WORKERS:
         raise BadUsage(f"{service} can have 1 to {MOST_WORKERS} workers, not {count}")
-    with lock.held(spec.home):
-        port_assignment.set_count(spec.home, service, count)
-        changed = StackSpec.build(spec.home, spec.ports)
-        supervisor = Supervisor(spec.home)
+    with spec.directory.locked():
+        ports.set_count(spec.directory, service, count)
+        changed = StackSpec.build(spec.directory, spec.ports)
+        supervisor = Supervisor(spec.directory)
         reshape(supervisor, changed)
         for name in changed.workers[service]:
             supervisor.start(name)
         for name in changed.workers[service]:
-            wait_ready(supervisor, name, probes.probe_of(changed, name))
+            supervisor.wait_ready(name, probe_of(changed, name))
     return changed
 
 

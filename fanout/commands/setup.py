@@ -8,7 +8,7 @@ from fanout.console import say
 from fanout.errors import BadUsage
 from fanout.local.topology import StackSpec
 from fanout.provision import steps
-from fanout.provision.prune import remove_leftovers
+from fanout.provision.prune import remove_orphans
 
 
 def command(
@@ -27,11 +27,11 @@ def command(
         raise BadUsage("--yes answers what --prune asks: fanout setup --prune --yes")
     spec = StackSpec.of_running()
     if prune:
-        remove_leftovers(spec, yes)
+        remove_orphans(spec, yes)
         return
     spec.write_addresses()
     all_steps = steps.make_databases, steps.migrate, steps.make_topics, steps.register_contracts
-    changes = [change for step in all_steps for change in step(spec)]
+    changes = [change for step in all_steps for change in step(spec.servers())]
     for change in changes:
         print(f"new: {change}")
     if not changes:

@@ -9,9 +9,8 @@ from rich.console import Console
 from fanout.console import Json, print_json, table
 from fanout.errors import NotRunning
 from fanout.local import memory
-from fanout.local.history import all_spawned
 from fanout.local.stack_directory import current
-from fanout.local.supervisor import State, Supervisor
+from fanout.local.supervisor import State, Supervisor, starts
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,15 @@ def command(json_output: Json = False) -> None:
 
 
 def rows() -> list[Row]:
-    home = current()
-    supervisor = Supervisor(home)
+    directory = current()
+    supervisor = Supervisor(directory)
     if not supervisor.answers():
         raise NotRunning
-    starts = all_spawned(home)
+    counts = starts(directory)
     pid = supervisor.pid()
-    uptime = _seconds_since(home.supervisor_pid.stat().st_mtime)
+    uptime = _seconds_since(directory.supervisor_pid.stat().st_mtime)
     itself = Row("supervisord", "RUNNING", pid, uptime, 0, memory.of_one(pid))
-    return [*(_row(state, starts[state.name]) for state in supervisor.states()), itself]
+    return [*(_row(state, counts[state.name]) for state in supervisor.states()), itself]
 
 
 def _row(state: State, starts: int) -> Row:

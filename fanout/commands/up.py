@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from fanout.console import say
-from fanout.local import lock
 from fanout.local.stack_directory import current
 from fanout.local.start import bring_up
 from fanout.local.topology import StackSpec
@@ -24,6 +23,6 @@ def command(
     Example: FANOUT_PORT_BASE=9000 fanout up
     """
     began = time.monotonic()
-    with lock.held(current()):
+    with current().locked():
         bring_up(StackSpec.to_start(), owner_pid)
     say(f"everything is ready after {time.monotonic() - began:.0f} s: fanout status")

@@ -1,4 +1,4 @@
-"""The blocks of docker-compose.yml that belong to services: a new consumer adds its own, one that is gone leaves."""
+"""The blocks of docker-compose.yml that belong to services: added with a new consumer, removed with its folder."""
 
 import re
 from pathlib import Path
@@ -9,22 +9,26 @@ FILE = REPOSITORY / "docker-compose.yml"
 AFTER_ALL_SERVICES = "\nnetworks:"
 HEADING = re.compile(r"^  (\w+-(?:worker|api)):$", re.MULTILINE)
 
-WORKER = """\
+WORKER = """
   {name}-worker:
     <<: *worker
-    build: {{<<: *build, args: {{SERVICE: {name}}}}}
+    build:
+      <<: *build
+      args:
+        SERVICE: {name}
     command: [worker, {name}]
-    volumes: ["./.secrets/{name}-worker:/run/secrets:ro"]
+    volumes:
+      - ./.secrets/{name}-worker:/run/secrets:ro
 """
 
 
 def names(file: Path = FILE) -> list[str]:
-    """fraud-worker, orders-api, ...; none where there is no such file."""
+    """Returns fraud-worker, orders-api, ...; nothing where there is no such file."""
     return HEADING.findall(file.read_text()) if file.exists() else []
 
 
 def add_worker(service: str, file: Path = FILE) -> list[str]:
-    """The names of the blocks that were added: none where there is no such file, or the block is in it."""
+    """Returns the names of the blocks it added: none where there is no such file, or the block is in it already."""
     name = f"{service}-worker"
     if not file.exists() or name in names(file):
         return []
@@ -34,4 +38,4 @@ def add_worker(service: str, file: Path = FILE) -> list[str]:
 
 
 def remove(name: str, file: Path = FILE) -> None:
-    file.write_text(re.sub(rf"^  {name}:\n(?:    .*\n)+", "", file.read_text(), flags=re.MULTILINE))
+    file.write_text(re.sub(rf"^\n  {name}:\n(?:    .*\n)+", "", file.read_text(), flags=re.MULTILINE))

@@ -1,11 +1,30 @@
-"""Who may do what in Kafka: a principal a worker, its own topics and group, and nothing that is not in this list."""
+"""What each login may do in Kafka and Postgres; nothing that is not listed here or in a grants.sql is allowed."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from confluent_kafka.admin._scram import (
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialAlteration,
+    UserScramCredentialUpsertion,
+)
 
 from chassis.events.topics import dead_letter_topic, redrive_topic
-from chassis.service import Service
-from fanout.compose.logins import OPERATOR, Process
+from chassis.service import Service, load
+from fanout.compose.logins import OPERATOR, Process, apis, processes
+from fanout.errors import SetupFailed
+from fanout.repository import REPOSITORY
+
+ANSWER_SECONDS = 30
+ITERATIONS = 4096
+DECIDED = ("set_aside_at", "error_type", "error_message", "discarded_at", "discarded_by", "discard_reason")
+CLEARED_BY_REPLAY = ("inbox", "consumer_offsets", "parked", "crash_markers", "purges")
 
 
 @dataclass(frozen=True, order=True)
@@ -19,23 +38,20 @@ class Right:
 
 
 def rights(services: Iterable[Service]) -> set[Right]:
+    """Returns all rights in Kafka: those of each service's worker, and those of the operator."""
     known = list(services)
     return {right for service in known for right in _of_worker(service, known)} | set(_of_operator(known))
 
 
-def heard(service: Service) -> set[str]:
-    """The topics of the events it reacts to, without those beside them."""
-    return {event_type.TOPIC for event_type in service.handlers}
-
-
 def _of_worker(service: Service, all_services: list[Service]) -> Iterator[Right]:
-    """Rights have no pattern that ends in .dlq, so whoever files dead letters has one for each topic there is."""
+    """Kafka has no pattern that ends in .dlq, so the dead-letter consumer has one right for each such topic."""
     login = Process(service.name, "worker").login
-    reads, writes = set(service.topics), {dead_letter_topic(topic, service.name) for topic in heard(service)}
+    reads = set(service.topics)
+    writes = {dead_letter_topic(topic, service.name) for topic in event_topics(service)}
     if service.topic:
         writes.add(service.topic)
     if service.dead_letter_handler:
-        pairs = [(topic, other.name) for other in all_services for topic in heard(other)]
+        pairs = [(topic, other.name) for other in all_services for topic in event_topics(other)]
         reads |= {dead_letter_topic(*pair) for pair in pairs}
         writes |= {redrive_topic(*pair) for pair in pairs}
     yield from (Right(login, "read", "topic", name) for name in reads)
@@ -45,9 +61,119 @@ def _of_worker(service: Service, all_services: list[Service]) -> Iterator[Right]
 
 
 def _of_operator(services: list[Service]) -> Iterator[Right]:
-    """Looks at everything, and may move the place from which a group reads: that is what a replay is."""
+    """The operator reads every topic, and may move the offsets of every group, which is what a replay does."""
     for service in services:
         yield Right(OPERATOR, "read", "group", service.name)
-        for topic in heard(service):
+        for topic in event_topics(service):
             for name in (topic, dead_letter_topic(topic, service.name), redrive_topic(topic, service.name)):
                 yield Right(OPERATOR, "read", "topic", name)
+
+
+def event_topics(service: Service) -> set[str]:
+    """The topics of the events that the service handles, without its redrive topics."""
+    return {event_type.TOPIC for event_type in service.handlers}
+
+
+def set_passwords(admin: AdminClient, passwords: dict[str, str]) -> None:
+    """Kafka does not tell passwords, so they cannot be compared: each is set again."""
+    kind = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, ITERATIONS)
+    wanted: list[UserScramCredentialAlteration] = [
+        UserScramCredentialUpsertion(user, kind, password.encode()) for user, password in passwords.items()
+    ]
+    for done in admin.alter_user_scram_credentials(wanted, request_timeout=ANSWER_SECONDS).values():
+        done.result()
+
+
+def ensure_rights(admin: AdminClient, rights: set[Right]) -> list[str]:
+    """Adds the missing rights in Kafka, removes all others, and returns a sentence for each change."""
+    nothing: Any = None
+    everything = AclBindingFilter(
+        ResourceType.ANY,
+        nothing,
+        ResourcePatternType.ANY,
+        nothing,
+        nothing,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    wanted = {_fields(binding): binding for binding in map(_binding, rights)}
+    found = {_fields(binding): binding for binding in admin.describe_acls(everything).result(ANSWER_SECONDS)}
+    missing = [binding for key, binding in wanted.items() if key not in found]
+    excess = [key for key in found if key not in wanted]
+    if missing:
+        for done in admin.create_acls(missing, request_timeout=ANSWER_SECONDS).values():
+            done.result()
+    if excess:
+        filters = [AclBindingFilter(*key) for key in excess]
+        for gone in admin.delete_acls(filters, request_timeout=ANSWER_SECONDS).values():
+            gone.result()
+    added = sorted({binding.principal for binding in missing})
+    rights_of = [f"rights of {principal.removeprefix('User:')}" for principal in added]
+    return rights_of + [f"{key[1]} is closed to {key[3]} again" for key in excess]
+
+
+def _binding(right: Right) -> AclBinding:
+    return AclBinding(
+        ResourceType[right.kind.upper()],
+        right.name,
+        ResourcePatternType.LITERAL,
+        f"User:{right.principal}",
+        "*",
+        AclOperation[right.operation.upper()],
+        AclPermissionType.ALLOW,
+    )
+
+
+def _fields(binding: AclBinding) -> tuple[Any, ...]:
+    """In the order in which a filter for exactly this binding takes them."""
+    return (
+        binding.restype,
+        binding.name,
+        binding.resource_pattern_type,
+        binding.principal,
+        binding.host,
+        binding.operation,
+        binding.permission_type,
+    )
+
+
+async def grant(db: asyncpg.Connection, service: str) -> None:
+    """Replaces all rights in one service's database in one transaction, so that no login lacks its own meanwhile."""
+    async with db.transaction():
+        for statement in _grants(service):
+            try:
+                await db.execute(statement)
+            except asyncpg.PostgresError as error:
+                raise SetupFailed(f"the rights in the database of {service} were refused: {error}") from error
+
+
+def _grants(service: str) -> Iterator[str]:
+    """The worker has the rights of chassis/grants.sql, the API those of its grants.sql; no login may alter a table."""
+    worker, api, found = Process(service, "worker"), Process(service, "api"), load(service)
+    has_api = api in apis()
+    everyone = ", ".join([OPERATOR, *(process.login for process in processes())])
+    ours = ", ".join([worker.login, OPERATOR, *([api.login] if has_api else [])])
+    own_tables = list(found.metadata.tables)
+    yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+    yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"
+    yield f"REVOKE ALL ON DATABASE {service} FROM {everyone}"
+    yield f"GRANT CONNECT ON DATABASE {service} TO {ours}"
+    yield (REPOSITORY / "chassis" / "grants.sql").read_text().format(worker=worker.login)
+    if own_tables:
+        yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(own_tables)} TO {worker.login}"
+    if has_api:
+        yield _grants_of_api(service)
+    yield f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {OPERATOR}"
+    yield f"GRANT UPDATE ({', '.join(DECIDED)}) ON outbox TO {OPERATOR}"
+    if found.read_model:
+        yield f"GRANT DELETE ON {', '.join([*own_tables, *CLEARED_BY_REPLAY])} TO {OPERATOR}"
+        yield f"GRANT INSERT ON purges TO {OPERATOR}"
+
+
+def _grants_of_api(service: str) -> str:
+    file = REPOSITORY / "services" / service / "grants.sql"
+    if not file.exists():
+        raise SetupFailed(
+            f"services/{service} has an api.py and no grants.sql: write there what {service}_api may do"
+        )
+    return file.read_text()

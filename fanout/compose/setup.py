@@ -1,7 +1,7 @@
-"""`python -m fanout.compose.setup`: makes everything what it should be, in the servers of the containers next door.
+"""`python -m fanout.compose.setup`: provisions the servers of docker-compose.yml, and says what it changed.
 
-Databases and their owners, migrations, logins and their rights, topics, users and their rights, contracts. It says
-what it changed; a second run changes nothing.
+Databases and their owners, migrations, logins and their rights, topics, users of Kafka and their rights, contracts.
+A second run changes nothing.
 """
 
 import asyncio
@@ -16,22 +16,22 @@ from confluent_kafka.admin import AdminClient
 
 from chassis.config import Broker
 from chassis.service import load
-from fanout.compose import grants, principals
 from fanout.compose.logins import OPERATOR, SETUP, processes, workers
-from fanout.compose.permissions import rights
+from fanout.compose.permissions import ensure_rights, grant, rights, set_passwords
 from fanout.errors import FanoutError, SetupFailed
-from fanout.provision import contracts, databases, kafka_and_registry, migrations
-from schemas import EVENTS
+from fanout.provision import databases, steps
+from fanout.provision.steps import Servers
+from fanout.repository import services
 
 PASSWORDS = Path("/run/secrets/passwords.json")
 POSTGRES, POSTGRES_PORT = "postgres", 5432
 KAFKA = "kafka:9094"
-REGISTRY = "http://registry:8080/apis/ccompat/v7"
+REGISTRY_URL = "http://registry:8080/apis/ccompat/v7"
 
 
 def main() -> None:
     try:
-        changes = list(ensure_everything(_passwords()))
+        changes = list(_provision(_passwords()))
     except KafkaException as error:
         sys.exit(f"error: Kafka refused the set-up: {error.args[0].str()}")
     except FanoutError as error:
@@ -39,43 +39,38 @@ def main() -> None:
     print("\n".join(f"new: {change}" for change in changes) or "nothing changed")
 
 
-def ensure_everything(passwords: dict[str, str]) -> Iterator[str]:
-    services = [worker.service for worker in workers()]
-    yield from asyncio.run(_make_databases(services, passwords))
-    owners = {name: f"postgresql+asyncpg://{name}:{passwords[name]}@{POSTGRES}/{name}" for name in services}
-    yield from migrations.migrate(owners)
-    asyncio.run(_give_grants(services, passwords["postgres"]))
-    admin = AdminClient(Broker(KAFKA, SETUP, passwords[SETUP], "PLAIN").for_librdkafka())
-    listening = asyncio.run(migrations.all_subscriptions(owners))
-    yield from kafka_and_registry.ensure(
-        admin, kafka_and_registry.wanted({event.TOPIC for event in EVENTS}, listening)
-    )
-    users = [OPERATOR, *(worker.login for worker in workers())]
-    principals.ensure_users(admin, {user: passwords[user] for user in users})
-    yield from principals.ensure_rights(admin, rights(map(load, services)))
-    yield from contracts.register_all(REGISTRY)
-
-
-async def _make_databases(services: list[str], passwords: dict[str, str]) -> list[str]:
-    changes = []
+def _provision(passwords: dict[str, str]) -> Iterator[str]:
+    broker = Broker(KAFKA, SETUP, passwords[SETUP], "PLAIN")
+    admin = AdminClient(broker.for_librdkafka())
+    servers = Servers(lambda: admin, REGISTRY_URL, services(), passwords, POSTGRES_PORT, POSTGRES)
     try:
-        async with databases.superuser(POSTGRES_PORT, passwords["postgres"], POSTGRES) as db:
-            await databases.close_to_services(db)
-            for name in services:
-                changes += await databases.ensure(db, name, passwords[name], databases.TIMEOUTS)
-            for name in [OPERATOR, *(process.login for process in processes())]:
-                changes += await databases.ensure_login(db, name, passwords[name], databases.TIMEOUTS)
+        yield from steps.make_databases(servers)
     except asyncpg.InvalidPasswordError as error:
         raise SetupFailed(
             "Postgres' data is older than the passwords in .secrets: docker compose down -v, then up again"
         ) from error
+    yield from asyncio.run(_make_logins(passwords))
+    yield from steps.migrate(servers)
+    asyncio.run(_grant(passwords["postgres"]))
+    yield from steps.make_topics(servers)
+    users = [OPERATOR, *(worker.login for worker in workers())]
+    set_passwords(admin, {user: passwords[user] for user in users})
+    yield from ensure_rights(admin, rights(map(load, services())))
+    yield from steps.register_contracts(servers)
+
+
+async def _make_logins(passwords: dict[str, str]) -> list[str]:
+    changes = []
+    async with databases.superuser(POSTGRES_PORT, passwords["postgres"], POSTGRES) as db:
+        for name in [OPERATOR, *(process.login for process in processes())]:
+            changes += await databases.ensure_login(db, name, passwords[name], databases.TIMEOUTS)
     return changes
 
 
-async def _give_grants(services: list[str], password: str) -> None:
-    for name in services:
+async def _grant(password: str) -> None:
+    for name in services():
         async with databases.superuser(POSTGRES_PORT, password, POSTGRES, database=name) as db:
-            await grants.apply(db, name)
+            await grant(db, name)
 
 
 def _passwords() -> dict[str, str]:

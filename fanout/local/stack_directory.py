@@ -1,96 +1,69 @@
-"""One stack's folder: where its data, logs and secrets lie. Two homes are two independent stacks."""
+"""The stack directory: where one local stack keeps its data, logs and secrets. Two directories are two stacks."""
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 
+from fanout.errors import FanoutError
 from fanout.repository import REPOSITORY
 
-LONGEST_SOCKET_PATH = (
-    100  # the kernel's limit is 108 bytes, 104 on macOS; supervisor adds a suffix while binding
-)
+LONGEST_SOCKET_PATH = 100
+"""The kernel's limit is 108 bytes, 104 on macOS."""
+BINDING_SUFFIX = 20
+"""Supervisor binds its socket under a longer name first."""
 
 
-@dataclass(frozen=True)
 class StackDirectory:
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+        self.logs = path / "logs"
+        self.kafka = path / "kafka"
+        self.registry = path / "registry"
+        self.mail = path / "mail"
+        self.mail_delay = path / "mail-delay"
+        self.stack_file = path / "stack.json"
+        self.secrets = path / "secrets.json"
+        self.offsets_file = path / "ports.json"
+        self.counts_file = path / "workers.json"
+        self.lock = path / "lock"
+        self.supervisor_config = path / "supervisord.conf"
+        self.supervisor_pid = path / "supervisord.pid"
+        self.supervisor_log = path / "supervisord.log"
+        self.supervisor_logs = (path / "supervisord.log.1", self.supervisor_log)  # oldest first
+        self.socket = path / "supervisor.sock"
+        if len(str(self.socket)) > LONGEST_SOCKET_PATH - BINDING_SUFFIX:
+            self.socket = Path(tempfile.gettempdir()) / f"fanout-{self.digest}.sock"
 
-    @property
-    def logs(self) -> Path:
-        return self.path / "logs"
+        self.folders = (self.logs, self.kafka, self.registry, self.mail, path / "postgres.new")
+        self.files = (
+            *(self.mail_delay, self.stack_file, self.secrets, self.offsets_file, self.counts_file, self.lock),
+            *(self.supervisor_config, *self.supervisor_logs),
+        )
 
-    @property
-    def stack_file(self) -> Path:
-        return self.path / "stack.json"
-
-    @property
-    def supervisor_config(self) -> Path:
-        return self.path / "supervisord.conf"
-
-    @property
-    def supervisor_log(self) -> Path:
-        return self.path / "supervisord.log"
-
-    @property
-    def supervisor_logs(self) -> tuple[Path, Path]:
-        """Oldest first."""
-        return self.supervisor_log.with_name(f"{self.supervisor_log.name}.1"), self.supervisor_log
-
-    @property
-    def lock(self) -> Path:
-        return self.path / "lock"
-
-    @property
-    def secrets(self) -> Path:
-        return self.path / "secrets.json"
-
-    @property
-    def offsets_file(self) -> Path:
-        return self.path / "ports.json"
-
-    @property
-    def counts_file(self) -> Path:
-        return self.path / "workers.json"
-
-    @property
-    def registry(self) -> Path:
-        return self.path / "registry"
-
-    @property
-    def mail(self) -> Path:
-        return self.path / "mail"
-
-    @property
-    def mail_delay(self) -> Path:
-        return self.path / "mail-delay"
-
-    @property
-    def supervisor_pid(self) -> Path:
-        return self.path / "supervisord.pid"
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
-
-    @property
-    def socket(self) -> Path:
-        inside = self.path / "supervisor.sock"
-        if len(str(inside)) <= LONGEST_SOCKET_PATH - 20:
-            return inside
-        return Path(tempfile.gettempdir()) / f"fanout-{self.digest}.sock"
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lets one command at a time change which processes the stack has; ends with the process that holds it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FanoutError(f"another command changes the stack in {self.path}: wait for it") from None
+            yield
 
     def passwords(self, names: Iterable[str]) -> dict[str, str]:
-        """One random password per name, made at its first use and kept in a file only its owner can read."""
-        file = self.secrets
-        known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        """Returns all passwords; those of new names are random, made once, and readable by the owner only."""
+        known: dict[str, str] = json.loads(self.secrets.read_text()) if self.secrets.exists() else {}
         wanted = known | {name: token_hex(16) for name in names if name not in known}
         if wanted != known:
-            write_private(file, json.dumps(wanted, indent=2) + "\n")
+            write_private(self.secrets, json.dumps(wanted, indent=2) + "\n")
         return wanted
 
     def forget_password(self, name: str) -> None:
@@ -99,12 +72,12 @@ class StackDirectory:
 
 
 def current() -> StackDirectory:
-    """The home that $FANOUT_HOME names, else the repository's own."""
+    """Returns the directory that $FANOUT_HOME names, else the repository's own."""
     return StackDirectory(Path(os.environ.get("FANOUT_HOME") or REPOSITORY / ".fanout").absolute())
 
 
 def write_private(file: Path, text: str) -> None:
-    """Replace the file in one step; only its owner can read it."""
+    """Replaces the file in one step; only its owner can read it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f"{file.name}.new")
     fresh.unlink(missing_ok=True)

@@ -1,42 +1,48 @@
-"""Bring a stack up: fetch, prepare, start what can start, set up as soon as each server is ready."""
+"""Brings a stack up: fetches, prepares, starts what can start, and sets each server up as soon as it is ready."""
 
+import asyncio
 import signal
-from concurrent.futures import ThreadPoolExecutor
+import smtplib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import Any
 
+import asyncpg
+import httpx
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from fanout import kafka_admin
 from fanout.console import say
-from fanout.local import (
-    downloads,
-    kafka,
-    parent_watch,
-    ports,
-    postgres,
-    probes,
-    registry,
-    smtp_server,
-    supervisor_config,
-)
+from fanout.local import downloads, kafka, ports, postgres, registry
+from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
-from fanout.local.readiness import start, stop, wait_ready
 from fanout.local.stack_directory import write_private
-from fanout.local.stop import take_down
-from fanout.local.supervisor import SECRET, Supervisor
-from fanout.local.topology import StackSpec
+from fanout.local.stop import PARENT_WATCH, parent_watch, take_down
+from fanout.local.supervisor import SECRET, Probe, Supervisor, configuration
+from fanout.local.topology import MAILBOX, StackSpec
 from fanout.provision import steps
+from fanout.provision.databases import superuser
+
+ANSWER_SECONDS = 5
+COORDINATORS = 4
+"""Partitions of the offsets topic, each with its own coordinator."""
 
 
 def bring_up(spec: StackSpec, owner_pid: int | None) -> None:
     """Everything runs and is ready afterwards; if that fails, nothing runs that did not run before."""
-    supervisor = Supervisor(spec.home)
-    processes = [
-        *spec.infrastructure(),
-        *spec.service_processes(),
-        *parent_watch.processes(owner_pid),
-    ]
+    supervisor = Supervisor(spec.directory)
     if supervisor.answers():
-        _converge(supervisor, spec)
+        say("already running")
+        reshape(supervisor, spec)
+        with ThreadPoolExecutor() as pool:
+            _start_all(supervisor, spec, pool)
         return
-    if take_down(spec.home):
+    if take_down(spec.directory):
         say("stopped what an earlier run left behind")
+    processes = [*spec.infrastructure(), *spec.service_processes()]
+    processes += [] if owner_pid is None else [parent_watch(owner_pid)]
     ports.require_free({port: process.name for process in processes for port in process.ports})
     _prepare(spec)
     with ThreadPoolExecutor() as pool:
@@ -46,87 +52,158 @@ def bring_up(spec: StackSpec, owner_pid: int | None) -> None:
         except BaseException:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             say("taking down what was started")
-            take_down(spec.home)
+            take_down(spec.directory)
             raise
-
-
-def _converge(supervisor: Supervisor, spec: StackSpec) -> None:
-    """Already running: start what is missing, take up new services, run the set-up again."""
-    say("already running")
-    reshape(supervisor, spec)
-    with ThreadPoolExecutor() as pool:
-        _start_all(supervisor, spec, pool)
-
-
-def reshape(supervisor: Supervisor, spec: StackSpec) -> None:
-    """Supervisor knows the spec's processes and no others: those that are gone drain first, what ran goes on."""
-    processes = [*spec.infrastructure(), *spec.service_processes()]
-    known = {state.name: state for state in supervisor.states()}
-    stop(supervisor, known.keys() - {process.name for process in processes} - {parent_watch.NAME})
-    _configure(spec, processes)
-    supervisor.update(keep=parent_watch.NAME)
-    for process in processes:
-        if process.name in known and known[process.name].is_alive:
-            supervisor.start(process.name)
 
 
 def _prepare(spec: StackSpec) -> None:
     downloads.fetch(spec.artifacts)
     with ThreadPoolExecutor() as pool:
-        database = pool.submit(postgres.prepare, spec.home, spec.passwords[postgres.SUPERUSER])
-        registry.prepare(spec.home)
-        kafka.prepare(spec.home, spec.ports, spec.artifacts)
+        database = pool.submit(postgres.prepare, spec.directory, spec.passwords[postgres.SUPERUSER])
+        spec.directory.registry.mkdir(parents=True, exist_ok=True)
+        kafka.prepare(spec.directory, spec.ports, spec.artifacts)
         database.result()
 
 
 def _launch(supervisor: Supervisor, spec: StackSpec, processes: list[Process]) -> None:
-    spec.home.logs.mkdir(parents=True, exist_ok=True)
-    for log in spec.home.supervisor_logs:
+    spec.directory.logs.mkdir(parents=True, exist_ok=True)
+    for log in spec.directory.supervisor_logs:
         log.unlink(missing_ok=True)
     _configure(spec, processes)
     supervisor.launch()
-    if any(process.name == parent_watch.NAME for process in processes):
-        supervisor.start(parent_watch.NAME)
+    if any(process.name == PARENT_WATCH for process in processes):
+        supervisor.start(PARENT_WATCH)
 
 
 def _configure(spec: StackSpec, processes: list[Process]) -> None:
-    text = supervisor_config.render(spec.home, processes, spec.passwords[SECRET])
-    write_private(spec.home.supervisor_config, text)
+    text = configuration(spec.directory, processes, spec.passwords[SECRET])
+    write_private(spec.directory.supervisor_config, text)
     spec.write_addresses()
 
 
 def _start_all(supervisor: Supervisor, spec: StackSpec, pool: ThreadPoolExecutor) -> None:
-    broker = pool.submit(_start_broker, supervisor, spec)
-    mail = pool.submit(start, supervisor, smtp_server.NAME, probes.probe_of(spec, smtp_server.NAME))
-    start(supervisor, "postgres", probes.probe_of(spec, "postgres"))
+    servers = spec.servers()
+    broker = pool.submit(_start, supervisor, "kafka", lambda: _broker_answers(spec.ports))
+    mail = pool.submit(_start, supervisor, MAILBOX, probe_of(spec, MAILBOX))
+    _start(supervisor, "postgres", probe_of(spec, "postgres"))
     say("postgres is ready")
-    steps.make_databases(spec)
+    steps.make_databases(servers)
     contracts = pool.submit(_start_registry, supervisor, spec)
-    steps.migrate(spec)
+    steps.migrate(servers)
     say("migrations are done")
     broker.result()
-    steps.make_topics(spec)
-    wait_ready(supervisor, "kafka", probes.probe_of(spec, "kafka"))
+    steps.make_topics(servers)
+    supervisor.wait_ready("kafka", probe_of(spec, "kafka"))
     say("kafka is ready")
     contracts.result()
     mail.result()
-    _start_services(supervisor, spec)
-
-
-def _start_broker(supervisor: Supervisor, spec: StackSpec) -> None:
-    start(supervisor, "kafka", lambda: probes.broker_answers(spec.ports))
-
-
-def _start_registry(supervisor: Supervisor, spec: StackSpec) -> None:
-    start(supervisor, "registry", probes.probe_of(spec, "registry"))
-    steps.register_contracts(spec)
-    say("registry is ready, the contracts are in it")
-
-
-def _start_services(supervisor: Supervisor, spec: StackSpec) -> None:
     names = [process.name for process in spec.service_processes()]
     for name in names:
         supervisor.start(name)
     for name in names:
-        wait_ready(supervisor, name, probes.probe_of(spec, name))
+        supervisor.wait_ready(name, probe_of(spec, name))
         say(f"{name} is ready")
+
+
+def _start(supervisor: Supervisor, name: str, is_ready: Probe) -> None:
+    supervisor.start(name)
+    supervisor.wait_ready(name, is_ready)
+
+
+def _start_registry(supervisor: Supervisor, spec: StackSpec) -> None:
+    _start(supervisor, "registry", probe_of(spec, "registry"))
+    steps.register_contracts(spec.servers())
+    say("registry is ready, the contracts are in it")
+
+
+def reshape(supervisor: Supervisor, spec: StackSpec) -> None:
+    """Gives supervisor exactly the spec's processes: those that are gone drain first, those that ran go on."""
+    processes = [*spec.infrastructure(), *spec.service_processes()]
+    known = {state.name: state for state in supervisor.states()}
+    supervisor.stop(known.keys() - {process.name for process in processes} - {PARENT_WATCH})
+    _configure(spec, processes)
+    supervisor.update(keep=PARENT_WATCH)
+    for process in processes:
+        if process.name in known and known[process.name].is_alive:
+            supervisor.start(process.name)
+
+
+def probe_of(spec: StackSpec, name: str) -> Probe:
+    """Returns how to ask the process whether it is ready."""
+    probes: dict[str, Callable[[], bool]] = {
+        "postgres": lambda: asyncio.run(_postgres_selects(spec)),
+        "kafka": lambda: _groups_can_commit(spec.ports),
+        "registry": lambda: _registry_lists(spec.ports),
+        MAILBOX: lambda: _mailbox_answers(spec.ports),
+    }
+    if name in probes:
+        return probes[name]
+    port = next(process.ports[0] for process in spec.service_processes() if process.name == name)
+    return lambda: _is_ok(f"http://{HOST}:{port}/health/ready")
+
+
+async def _postgres_selects(spec: StackSpec) -> bool:
+    try:
+        async with superuser(spec.ports.postgres, spec.passwords[postgres.SUPERUSER]) as db:
+            return bool(await db.fetchval("SELECT 1") == 1)
+    except (OSError, asyncpg.CannotConnectNowError):
+        return False
+
+
+def _registry_lists(ports: Ports) -> bool:
+    management = f"http://{HOST}:{ports.registry_management}/health/ready"
+    return _is_ok(management) and _is_ok(f"{registry.url(ports)}/subjects")
+
+
+def _mailbox_answers(ports: Ports) -> bool:
+    try:
+        with smtplib.SMTP(HOST, ports.smtp, local_hostname="localhost", timeout=ANSWER_SECONDS) as server:
+            return server.noop()[0] == 250
+    except OSError:
+        return False
+
+
+@cache
+def _client() -> httpx.Client:
+    return httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=False)
+
+
+def _is_ok(url: str) -> bool:
+    try:
+        return _client().get(url).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _broker_answers(ports: Ports) -> bool:
+    """Enough to create topics, but groups may not be able to commit yet."""
+    try:
+        return bool(kafka_admin.admin(ports).list_topics(timeout=1).brokers)
+    except KafkaException:
+        return False
+
+
+def _groups_can_commit(ports: Ports) -> bool:
+    """When the port opens the coordinators may still be loading, so one group of each commits an offset."""
+    admin = kafka_admin.admin(ports)
+    try:
+        topics = [name for name in admin.list_topics(timeout=1).topics if not name.startswith("__")]
+        if topics:
+            _commit_and_delete(admin, topics[0])
+    except KafkaException:
+        return False
+    return True
+
+
+def _commit_and_delete(admin: AdminClient, topic: str) -> None:
+    # Names that differ by one in their last character fall on neighbouring partitions of the offsets topic.
+    groups = [f"fanout-ready-{number}" for number in range(COORDINATORS)]
+    for group in groups:
+        offset = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 0)])
+        _wait(admin.alter_consumer_group_offsets([offset], request_timeout=ANSWER_SECONDS))
+    _wait(admin.delete_consumer_groups(groups, request_timeout=ANSWER_SECONDS))
+
+
+def _wait(futures: dict[str, Future[Any]]) -> None:
+    for future in futures.values():
+        future.result()

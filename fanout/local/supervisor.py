@@ -1,27 +1,73 @@
-"""Talks to the supervisord of one home: start it, ask it, end it."""
+"""The supervisord of one stack: its configuration, its processes and their states, and the lines they logged."""
 
 import contextlib
+import os
+import pwd
+import shlex
 import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, cast
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from fanout.errors import BadUsage, NotRunning, ProcessFailed, UnknownProcess
-from fanout.local.process import environment
+from fanout.local.process import Process, environment
 from fanout.local.stack_directory import StackDirectory
+from fanout.repository import REPOSITORY
+
+Probe = Callable[[], bool]
+"""Returns True once the process did, once, what it is there for."""
 
 SECRET = "supervisor"
-STOPPING_SECONDS = 0.1
+INTERVAL_SECONDS = 0.2
+READY_SECONDS = 90
+HOPELESS_STARTS = 4
+
+DAEMON = """\
+[supervisord]
+logfile = {log}
+logfile_backups = 1
+pidfile = {pid}
+{user}
+[unix_http_server]
+file = {socket}
+chmod = 0600
+username = fanout
+password = {password}
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+PROGRAM = """\
+
+[program:{process.name}]
+command = {command}
+directory = {folder}
+environment = {environment}
+priority = {process.priority}
+autostart = false
+autorestart = true
+startretries = 1000
+stopsignal = {process.stop_signal}
+stopwaitsecs = {process.stop_seconds}
+stopasgroup = {group}
+killasgroup = true
+redirect_stderr = true
+stdout_logfile = {log}
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 2
+"""
 
 
 @dataclass(frozen=True)
 class State:
-    """What supervisor knows of a process; `pid` is 0 when there is none, `since` is a Unix time."""
+    """A process as supervisor sees it; `pid` is 0 when there is none, `since` is a Unix time."""
 
     name: str
     state: str
@@ -34,17 +80,23 @@ class State:
 
     @property
     def is_down(self) -> bool:
-        """For good: one that only EXITED is started again."""
+        """Is False for EXITED, because supervisor starts such a process again."""
         return self.state in ("STOPPED", "FATAL")
 
 
 class Supervisor:
-    def __init__(self, home: StackDirectory) -> None:
-        self.home = home
+    def __init__(self, directory: StackDirectory) -> None:
+        self.directory = directory
 
     def launch(self) -> None:
-        """Start the daemon; none of its processes starts by itself."""
-        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.home.supervisor_config)]
+        """Starts the daemon; none of its processes starts by itself."""
+        command = [
+            sys.executable,
+            "-m",
+            "supervisor.supervisord",
+            "-c",
+            str(self.directory.supervisor_config),
+        ]
         done = subprocess.run(
             command, capture_output=True, text=True, env=environment({}), start_new_session=True
         )
@@ -72,18 +124,35 @@ class Supervisor:
         return states[name]
 
     def start(self, name: str) -> None:
-        """Of one that is just stopping supervisor would forget it without a word, so that is waited for."""
+        """Waits first for one that is just stopping: supervisor ignores a start of it without an error."""
         while self.state(name).state == "STOPPING":
-            time.sleep(STOPPING_SECONDS)
+            time.sleep(INTERVAL_SECONDS)
         with _ignoring(Faults.ALREADY_STARTED):
             self._call("startProcess", name, False)
 
-    def stop(self, name: str) -> None:
-        with _ignoring(Faults.NOT_RUNNING):
-            self._call("stopProcess", name, False)
+    def wait_ready(self, name: str, is_ready: Probe) -> None:
+        """Raises ProcessFailed, with the last lines of its log, if it keeps ending or is not ready after 90 s."""
+        before = starts(self.directory)[name]
+        deadline = time.monotonic() + READY_SECONDS
+        while not (self.state(name).is_alive and is_ready()):
+            if starts(self.directory)[name] - before >= HOPELESS_STARTS:
+                raise ProcessFailed(name, "keeps ending", last_lines(self.directory, name))
+            if time.monotonic() > deadline:
+                what = f"was not ready after {READY_SECONDS} s"
+                raise ProcessFailed(name, what, last_lines(self.directory, name))
+            time.sleep(INTERVAL_SECONDS)
+
+    def stop(self, names: Collection[str]) -> None:
+        """Returns when all are down; supervisor kills a process that takes too long, so this ends."""
+        while waiting := [state for state in self.states() if state.name in names and not state.is_down]:
+            for state in waiting:
+                if state.state != "STOPPING":
+                    with _ignoring(Faults.NOT_RUNNING):
+                        self._call("stopProcess", state.name, False)
+            time.sleep(INTERVAL_SECONDS)
 
     def update(self, keep: str) -> None:
-        """Take over what changed in the configuration: new, other and vanished processes, but `keep` stays."""
+        """Takes over a new configuration; of the processes that are no longer in it, only `keep` stays."""
         [[added, changed, removed]] = cast(list[list[list[str]]], self._call("reloadConfig"))
         for name in changed + [name for name in removed if name != keep]:
             with _ignoring(Faults.NOT_RUNNING):
@@ -96,8 +165,8 @@ class Supervisor:
         self._call("shutdown")
 
     def _call(self, method: str, *arguments: object) -> object:
-        password = self.home.passwords([SECRET])[SECRET] if self.home.path.exists() else ""
-        transport = SupervisorTransport("fanout", password, f"unix://{self.home.socket}")
+        password = self.directory.passwords([SECRET])[SECRET] if self.directory.path.exists() else ""
+        transport = SupervisorTransport("fanout", password, f"unix://{self.directory.socket}")
         server = xmlrpc.client.ServerProxy(
             "http://127.0.0.1", transport=cast(xmlrpc.client.Transport, transport)
         )
@@ -120,3 +189,49 @@ def _ignoring(fault: int) -> Any:
     except xmlrpc.client.Fault as error:
         if error.faultCode != fault:
             raise
+
+
+def starts(directory: StackDirectory) -> Counter[str]:
+    """Counts the starts of each process since the stack came up, from supervisor's own log."""
+    files = [file for file in directory.supervisor_logs if file.exists()]
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    return Counter(line.split("'")[1] for line in lines if " spawned: '" in line)
+
+
+def last_lines(directory: StackDirectory, name: str, count: int = 15) -> str:
+    file = directory.logs / f"{name}.log"
+    if not file.exists():
+        return ""
+    with file.open(errors="replace") as opened:
+        return "".join(deque(opened, count)).rstrip()
+
+
+def configuration(directory: StackDirectory, processes: list[Process], password: str) -> str:
+    """Returns the text of supervisord.conf."""
+    return _daemon(directory, password) + "".join(_program(directory, process) for process in processes)
+
+
+def _daemon(directory: StackDirectory, password: str) -> str:
+    root = f"user = {pwd.getpwuid(0).pw_name}\n" if os.geteuid() == 0 else ""
+    log, pid, socket = map(
+        _escaped, map(str, (directory.supervisor_log, directory.supervisor_pid, directory.socket))
+    )
+    return DAEMON.format(log=log, pid=pid, socket=socket, user=root, password=password)
+
+
+def _program(directory: StackDirectory, process: Process) -> str:
+    return PROGRAM.format(
+        process=process,
+        command=_escaped(shlex.join(process.command)),
+        folder=_escaped(str(process.folder or REPOSITORY)),
+        environment=_escaped(",".join(f'{name}="{value}"' for name, value in process.environment.items())),
+        group="true" if process.stop_signal == "TERM" else "false",
+        log=_escaped(
+            _escaped(str(directory.logs / f"{process.name}.log"))
+        ),  # supervisor expands this one twice
+    )
+
+
+def _escaped(value: str) -> str:
+    """Supervisor expands % as Python does."""
+    return value.replace("%", "%%")

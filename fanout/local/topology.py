@@ -1,32 +1,34 @@
-"""Everything one stack is made of: the services found in this repository, their ports, passwords and processes."""
+"""What one local stack consists of: the services found in this repository, their ports, passwords and processes."""
 
 import json
 import os
 import sys
 from dataclasses import asdict, dataclass
 
+from fanout import kafka_admin
 from fanout.errors import FanoutError
-from fanout.local import artifacts, kafka, port_assignment, postgres, registry, smtp_server
-from fanout.local.artifacts import Artifact
+from fanout.local import kafka, ports, postgres, registry
+from fanout.local.downloads import Artifact, pinned
 from fanout.local.ports import HOST, Ports
-from fanout.local.ports import from_environment as ports_from_environment
 from fanout.local.process import Process
 from fanout.local.stack_directory import StackDirectory, current, write_private
 from fanout.local.supervisor import SECRET, Supervisor
+from fanout.provision.steps import Servers
 from fanout.repository import services, services_with_api
 from fanout.running import Addresses, running
 
+MAILBOX = "mailbox"
 WRITES_TO_CUSTOMERS = "notifications"
 """The one service that is told where the mail server is."""
-
-
-YIELDING = ["nice", "-n", "10"]
+LOW_PRIORITY = ["nice", "-n", "10"]
 """How workers are started, so that APIs are served first when processors are scarce."""
 
 
 @dataclass(frozen=True)
 class StackSpec:
-    home: StackDirectory
+    """`workers` are the names of each service's processes, `offsets` each service process' port above the base."""
+
+    directory: StackDirectory
     ports: Ports
     passwords: dict[str, str]
     artifacts: list[Artifact]
@@ -36,91 +38,95 @@ class StackSpec:
     offsets: dict[str, int]
 
     @classmethod
-    def build(cls, home: StackDirectory, ports: Ports) -> "StackSpec":
-        found = services()
-        names = [SECRET, postgres.SUPERUSER, registry.DATABASE, *found]
-        apis, counts = services_with_api(), port_assignment.counts(home)
-        workers = {name: port_assignment.worker_names(name, counts.get(name, 1)) for name in found}
-        every_worker = [worker for of_one in workers.values() for worker in of_one]
-        offsets = port_assignment.give_offsets(home, [f"{name}-api" for name in apis], every_worker)
-        return cls(home, ports, home.passwords(names), artifacts.pinned(), found, apis, workers, offsets)
+    def build(cls, directory: StackDirectory, of: Ports) -> "StackSpec":
+        """Builds it from the services found and what the directory keeps; new services get ports and passwords."""
+        found, apis, counts = services(), services_with_api(), ports.counts(directory)
+        workers = {name: ports.worker_names(name, counts.get(name, 1)) for name in found}
+        every_worker = [worker for names in workers.values() for worker in names]
+        offsets = ports.assign(directory, [f"{name}-api" for name in apis], every_worker)
+        passwords = directory.passwords([SECRET, postgres.SUPERUSER, registry.DATABASE, *found])
+        return cls(directory, of, passwords, pinned(), found, apis, workers, offsets)
 
     @classmethod
     def to_start(cls) -> "StackSpec":
-        """On the ports of the environment, or those of the stack that already runs in this home."""
-        home, ports = current(), ports_from_environment()
-        if not Supervisor(home).answers():
-            return cls.build(home, ports)
-        drawn = cls.of_running()
-        if "FANOUT_PORT_BASE" in os.environ and ports != drawn.ports:
+        """On the ports of the environment, or those of the stack that already runs in the directory."""
+        directory, wanted = current(), ports.from_environment()
+        if not Supervisor(directory).answers():
+            return cls.build(directory, wanted)
+        spec = cls.of_running()
+        if "FANOUT_PORT_BASE" in os.environ and wanted.base != spec.ports.base:
             raise FanoutError(
-                f"already running with FANOUT_PORT_BASE={drawn.ports.base}: fanout down, then up again"
+                f"already running with FANOUT_PORT_BASE={spec.ports.base}: fanout down, then up again"
             )
-        return drawn
+        return spec
 
     @classmethod
     def of_running(cls) -> "StackSpec":
         """What the running stack would be if it were started now, on the ports it has."""
-        home = current()
-        running(home.path)
-        return cls.build(home, Ports(json.loads(home.stack_file.read_text())["port_base"]))
+        directory = current()
+        running(directory.path)
+        return cls.build(directory, Ports(json.loads(directory.stack_file.read_text())["port_base"]))
 
     def infrastructure(self) -> list[Process]:
+        command = [sys.executable, "-m", "fanout.local.smtp_server", HOST, str(self.ports.smtp)]
+        mail = [*command, str(self.directory.mail)]
         password = self.passwords[registry.DATABASE]
         return [
-            postgres.process(self.home, self.ports),
-            kafka.process(self.home, self.ports, self.artifacts),
-            registry.process(self.home, self.ports, self.artifacts, password),
-            smtp_server.process(self.home, self.ports),
+            postgres.process(self.directory, self.ports),
+            kafka.process(self.directory, self.ports, self.artifacts),
+            registry.process(self.directory, self.ports, self.artifacts, password),
+            Process(MAILBOX, mail, ports=(self.ports.smtp,), stop_seconds=5, priority=40),
         ]
 
     def service_processes(self) -> list[Process]:
         workers = [self._worker(service, name) for service in self.services for name in self.workers[service]]
-        return [*workers, *map(self._api, self.apis)]
+        apis = [self._service("api", service, f"{service}-api", {}) for service in self.apis]
+        return [*workers, *apis]
 
-    def database_url(self, service: str) -> str:
-        return (
-            f"postgresql+asyncpg://{service}:{self.passwords[service]}@{HOST}:{self.ports.postgres}/{service}"
+    def _worker(self, service: str, name: str) -> Process:
+        settings = {
+            "FANOUT_INSTANCE": name,
+            "FANOUT_KAFKA": f"{HOST}:{self.ports.kafka}",
+            "FANOUT_REGISTRY_URL": registry.url(self.ports),
+        }
+        if service == WRITES_TO_CUSTOMERS:
+            settings["FANOUT_SMTP"] = f"{HOST}:{self.ports.smtp}"
+        return self._service("worker", service, name, settings)
+
+    def _service(self, kind: str, service: str, name: str, more: dict[str, str]) -> Process:
+        port = self.ports.base + self.offsets[name]
+        environment = {
+            "FANOUT_DATABASE_URL": self.servers().url(service),
+            "FANOUT_HTTP_HOST": HOST,
+            "FANOUT_HTTP_PORT": str(port),
+            **more,
+        }
+        command = [sys.executable, "-m", "chassis", kind, service]
+        return Process(
+            name, [*LOW_PRIORITY, *command] if kind == "worker" else command, environment, ports=(port,)
+        )
+
+    def servers(self) -> Servers:
+        return Servers(
+            kafka=lambda: kafka_admin.admin(self.ports),
+            registry_url=registry.url(self.ports),
+            services=self.services,
+            passwords=self.passwords,
+            postgres_port=self.ports.postgres,
         )
 
     def addresses(self) -> Addresses:
         return Addresses(
             kafka=f"{HOST}:{self.ports.kafka}",
             registry_url=registry.url(self.ports),
-            databases={name: self.database_url(name) for name in self.services},
+            databases=self.servers().urls,
             apis={name: self._url(f"{name}-api") for name in self.apis},
             workers={name: self._url(self.workers[name][0]) for name in self.services},
         )
 
     def write_addresses(self) -> None:
         content = {"port_base": self.ports.base, **asdict(self.addresses())}
-        write_private(self.home.stack_file, json.dumps(content, indent=2) + "\n")
+        write_private(self.directory.stack_file, json.dumps(content, indent=2) + "\n")
 
     def _url(self, process: str) -> str:
-        return f"http://{HOST}:{self._port(process)}"
-
-    def _port(self, process: str) -> int:
-        return self.ports.at(self.offsets[process])
-
-    def _api(self, service: str) -> Process:
-        return self._service("api", service, f"{service}-api", {})
-
-    def _worker(self, service: str, name: str) -> Process:
-        streams = {
-            "FANOUT_INSTANCE": name,
-            "FANOUT_KAFKA": f"{HOST}:{self.ports.kafka}",
-            "FANOUT_REGISTRY_URL": registry.url(self.ports),
-        }
-        if service == WRITES_TO_CUSTOMERS:
-            streams["FANOUT_SMTP"] = f"{HOST}:{self.ports.smtp}"
-        return self._service("worker", service, name, streams)
-
-    def _service(self, kind: str, service: str, name: str, more: dict[str, str]) -> Process:
-        environment = {
-            "FANOUT_DATABASE_URL": self.database_url(service),
-            "FANOUT_HTTP_HOST": HOST,
-            "FANOUT_HTTP_PORT": str(self._port(name)),
-            **more,
-        }
-        command = [*(YIELDING if kind == "worker" else []), sys.executable, "-m", "chassis", kind, service]
-        return Process(name, command, environment, ports=(self._port(name),))
+        return f"http://{HOST}:{self.ports.base + self.offsets[process]}"

@@ -1,6 +1,6 @@
-"""The topics: one per aggregate; beside it, for each consumer, one for what it parks and one for what comes back."""
+"""Kafka's topics and the registry's schema versions: adds what is missing, and says what it changed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
 from confluent_kafka import KafkaError, KafkaException
@@ -8,19 +8,23 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from chassis.events.topics import dead_letter_topic, redrive_topic
-from fanout.errors import SetupFailed
+from fanout.errors import BreakingSchema, SetupFailed
 
 PARTITIONS = 6
 REPLAY_WINDOW_MS = 7 * 24 * 60 * 60 * 1000
-LARGEST_BYTES = 1280 * 1024
-"""With headers. More than any consumer accepts, so that what is too large for them is seen, and parked."""
 SEGMENT_MS = 24 * 60 * 60 * 1000
-"""Kafka forgets whole segments, when their last record is old enough: so nothing is kept longer than a day more."""
-LARGEST_LABELLED_BYTES = 2 * 1024 * 1024
-"""The largest message still fits with what is written on it when it is parked."""
+"""Kafka deletes whole segments once their last record is old enough, so nothing is kept for more than a day longer."""
+LARGEST_BYTES = 1280 * 1024
+"""With headers; more than any consumer accepts, so that a message that is too large for them is read and parked."""
+LARGEST_DEAD_LETTER_BYTES = 2 * 1024 * 1024
+"""Room for the largest message with its dead-letter headers."""
 ANSWER_SECONDS = 30
+COMPATIBILITY = "FULL_TRANSITIVE"
+NOT_FOUND = 404
 EVERYWHERE = {
     "retention.ms": str(REPLAY_WINDOW_MS),
     "segment.ms": str(SEGMENT_MS),
@@ -32,22 +36,22 @@ EVERYWHERE = {
 
 
 def wanted(event_topics: set[str], subscriptions: list[tuple[str, str]]) -> list[NewTopic]:
-    """`subscriptions` are pairs of consumer and topic."""
+    """One topic per aggregate, and for each subscription (consumer, topic) a dead-letter and a redrive topic."""
     beside = {
         name
         for consumer, topic in subscriptions
         for name in (dead_letter_topic(topic, consumer), redrive_topic(topic, consumer))
     }
     events = EVERYWHERE | {"max.message.bytes": str(LARGEST_BYTES)}
-    labelled = EVERYWHERE | {"max.message.bytes": str(LARGEST_LABELLED_BYTES)}
+    dead_letters = EVERYWHERE | {"max.message.bytes": str(LARGEST_DEAD_LETTER_BYTES)}
     return [
         *(NewTopic(name, PARTITIONS, replication_factor=1, config=events) for name in sorted(event_topics)),
-        *(NewTopic(name, 1, replication_factor=1, config=labelled) for name in sorted(beside)),
+        *(NewTopic(name, 1, replication_factor=1, config=dead_letters) for name in sorted(beside)),
     ]
 
 
 def ensure(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
-    """Creates the topics that are missing, and gives the others these settings; returns what it changed."""
+    """Creates missing topics, corrects the settings of the others, and returns a line for each change."""
     existing = admin.list_topics(timeout=ANSWER_SECONDS).topics
     new = _create(admin, [topic for topic in topics if topic.topic not in existing])
     changes = _configure(admin, [topic for topic in topics if topic.topic not in new])
@@ -99,3 +103,54 @@ def _alter(admin: AdminClient, topic: str, settings: dict[str, str]) -> None:
         admin.incremental_alter_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result()
     except KafkaException as error:
         raise SetupFailed(f"Kafka refused the settings of topic {topic}: {error.args[0].str()}") from error
+
+
+def register_contracts(url: str) -> list[str]:
+    """Registers every schema version, oldest first, and returns the new ones; BreakingSchema if one is refused."""
+    from schemas import EVENTS
+    from schemas.files import subject_of, versions_of
+
+    with SchemaRegistryClient({"url": url}) as registry:
+        changes = ensure_compatibility(registry)
+        for event in EVENTS:
+            changes += ensure_versions(registry, subject_of(event), versions_of(event))
+    return changes
+
+
+def ensure_compatibility(registry: SchemaRegistryClient) -> list[str]:
+    """Comes first, because by default this registry accepts everything."""
+    if registry.get_compatibility() == COMPATIBILITY:
+        return []
+    registry.set_compatibility(level=COMPATIBILITY)
+    return [f"compatibility {COMPATIBILITY}"]
+
+
+def ensure_versions(
+    registry: SchemaRegistryClient, subject: str, texts: Iterable[tuple[int, str]]
+) -> list[str]:
+    """`texts` are pairs of version and schema, oldest first."""
+    return [
+        f"{subject} version {number}" for number, text in texts if _register(registry, subject, number, text)
+    ]
+
+
+def _register(registry: SchemaRegistryClient, subject: str, number: int, text: str) -> bool:
+    """True when the registry did not have it before."""
+    schema = Schema(text, "AVRO")
+    if _is_known(registry, subject, schema):
+        return False
+    try:
+        registry.register_schema(subject, schema)
+    except SchemaRegistryError as error:
+        raise BreakingSchema(subject, number, error.error_message) from error
+    return True
+
+
+def _is_known(registry: SchemaRegistryClient, subject: str, schema: Schema) -> bool:
+    try:
+        registry.lookup_schema(subject, schema)
+    except SchemaRegistryError as error:
+        if error.http_status_code == NOT_FOUND:
+            return False
+        raise
+    return True

@@ -1,8 +1,12 @@
-"""`fanout setup --prune`: services whose folder is gone go from the servers too, after asking."""
+"""`fanout setup --prune`: removes what is left of services whose folder is gone, after asking."""
 
 import asyncio
+import re
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import asyncpg
 import typer
@@ -14,73 +18,135 @@ from fanout.compose import blocks
 from fanout.console import say
 from fanout.dead_letters_client import SERVICE, open_client
 from fanout.errors import BadUsage, FanoutError
-from fanout.local import lock, port_assignment, postgres
+from fanout.local import ports
 from fanout.local.start import reshape
 from fanout.local.supervisor import Supervisor
 from fanout.local.topology import StackSpec
-from fanout.provision import orphans
 from fanout.provision.databases import superuser
-from fanout.provision.orphans import Leftovers
+from fanout.provision.steps import REGISTRY
 
 ANSWER_SECONDS = 30
-GOODBYE_SECONDS = 30
+EMPTY_SECONDS = 30
 INTERVAL_SECONDS = 0.5
+KINDS = ("process", "port of", "database", "login", "group", "topic", "block")
+NAMES_A_SERVICE = {"port of", "database", "topic", "block"}
+"""The kinds that are enough to know a service by; a group alone may be a user's own."""
+ROLE_OF_PROCESS = re.compile(r"-(api|worker)(-\d+)?$")
+# A database counts when its owner has its name: those of tests are not orphans.
+DATABASES = "SELECT datname FROM pg_database JOIN pg_roles o ON o.oid = datdba WHERE datname = rolname"
+LOGINS = "SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper"
 
 
-def remove_leftovers(spec: StackSpec, yes: bool) -> None:
-    found = asyncio.run(orphans.find(spec))
+class Thing(NamedTuple):
+    """Something in a server or in the stack directory, of one of the KINDS."""
+
+    kind: str
+    name: str
+
+    @property
+    def service(self) -> str:
+        """The service it belongs to; empty if to none."""
+        if self.kind in ("database", "login", "group"):
+            return self.name
+        if self.kind == "topic":
+            return self.name.split(".")[1] if is_side_topic(self.name) else ""
+        service, role, _ = (*ROLE_OF_PROCESS.split(self.name, maxsplit=1), "", "")[:3]
+        return service if role else ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" + " of docker-compose.yml" * (self.kind == "block")
+
+
+def is_side_topic(name: str) -> bool:
+    """Returns True for a consumer's dead-letter or redrive topic."""
+    from schemas import EVENTS
+
+    topic, *rest = name.split(".")
+    return topic in {event.TOPIC for event in EVENTS} and len(rest) == 2 and rest[1] in ("dlq", "retry")
+
+
+def remove_orphans(spec: StackSpec, yes: bool) -> None:
+    found = orphans_in(asyncio.run(_everything(spec)), {*spec.services, "postgres", REGISTRY})
     if not found:
         say("nothing to remove: every service that was set up has its folder")
         return
     if not yes:
         _ask(found)
-    with lock.held(spec.home):
-        reshape(Supervisor(spec.home), spec)
-        for left in found:
-            _remove(spec, left)
+    with spec.directory.locked():
+        reshape(Supervisor(spec.directory), spec)
+        for service, orphans in found.items():
+            _remove(spec, service, orphans)
 
 
-def _ask(found: list[Leftovers]) -> None:
-    for left in found:
-        say(f"services/{left.service} is gone, but there is still\n  " + "\n  ".join(left.lines()))
+async def _everything(spec: StackSpec) -> set[Thing]:
+    admin = kafka_admin.admin(spec.ports)
+    async with superuser(spec.ports.postgres, spec.passwords["postgres"]) as db:
+        found = {
+            "process": [state.name for state in Supervisor(spec.directory).states()],
+            "port of": ports.offsets(spec.directory),
+            "database": [row[0] for row in await db.fetch(DATABASES)],
+            "login": [row[0] for row in await db.fetch(LOGINS)],
+            "group": [group.group_id for group in admin.list_consumer_groups().result().valid],
+            "topic": admin.list_topics(timeout=ANSWER_SECONDS).topics,
+            "block": blocks.names(),
+        }
+    return {Thing(kind, name) for kind, names in found.items() for name in names}
+
+
+def orphans_in(everything: Iterable[Thing], kept: set[str]) -> dict[str, list[Thing]]:
+    """By service whose folder is gone, what is left of it; also after a removal that failed half-way."""
+    by_service = defaultdict(list)
+    for thing in sorted(everything, key=lambda thing: (KINDS.index(thing.kind), thing.name)):
+        by_service[thing.service].append(thing)
+    return {
+        service: things
+        for service, things in sorted(by_service.items())
+        if service and service not in kept and NAMES_A_SERVICE & {thing.kind for thing in things}
+    }
+
+
+def _ask(found: dict[str, list[Thing]]) -> None:
+    for service, orphans in found.items():
+        say(f"services/{service} is gone, but there is still\n  " + "\n  ".join(map(str, orphans)))
     if not sys.stdin.isatty():
         raise BadUsage("nothing was removed, there is no terminal to ask on: add --yes if that is meant")
     if not typer.confirm("Remove all of this, with the data?", err=True):
         raise FanoutError("nothing was removed")
 
 
-def _remove(spec: StackSpec, left: Leftovers) -> None:
-    """What finds it again goes last, so that the rest of a removal that failed can be removed."""
+def _remove(spec: StackSpec, service: str, orphans: list[Thing]) -> None:
+    """What names the service goes last, so that a removal that fails half-way can be repeated."""
     if SERVICE in spec.apis:
-        _discard_letters(left.service)
-    admin = kafka_admin.admin(spec.ports)
-    if left.group:
-        _remove_group(admin, left.service)
-    if left.topics:
-        for done in admin.delete_topics(left.topics, operation_timeout=ANSWER_SECONDS).values():
+        _discard_dead_letters(service)
+    admin, kinds = kafka_admin.admin(spec.ports), {thing.kind for thing in orphans}
+    if "group" in kinds:
+        _remove_group(admin, service)
+    if topics := [thing.name for thing in orphans if thing.kind == "topic"]:
+        for done in admin.delete_topics(topics, operation_timeout=ANSWER_SECONDS).values():
             done.result()
-    asyncio.run(_remove_login(spec, left))
-    for block in left.blocks:
-        blocks.remove(block)
-    spec.home.forget_password(left.service)
-    port_assignment.forget(spec.home, left.service)
-    for line in left.lines():
-        print(f"removed: {line}")
+    asyncio.run(_remove_login(spec, service, kinds))
+    for thing in orphans:
+        if thing.kind == "block":
+            blocks.remove(thing.name)
+    spec.directory.forget_password(service)
+    ports.forget(spec.directory, service)
+    for thing in orphans:
+        print(f"removed: {thing}")
 
 
-def _discard_letters(consumer: str) -> None:
-    """Sent back, they would wait for ever for a topic that is gone, and everybody's letters behind them."""
+def _discard_dead_letters(consumer: str) -> None:
+    """A redrive would wait for ever for a topic that is gone, and every later redrive behind it."""
     why = {"who": "fanout setup --prune", "why": f"services/{consumer} is gone"}
     with open_client() as client:
         pages = client.pages("/dead-letters/discard", {**why, "consumer": consumer, "consumer_is_gone": True})
-        letters = sum(pages)
-    if letters:
-        print(f"discarded: {letters} dead letters of {consumer}")
+        count = sum(pages)
+    if count:
+        print(f"discarded: {count} dead letters of {consumer}")
 
 
 def _remove_group(admin: AdminClient, group: str) -> None:
-    """One whose last member was killed stays occupied until the member's session ends."""
-    deadline = time.monotonic() + GOODBYE_SECONDS
+    """Waits until the sessions of killed members have ended, at most EMPTY_SECONDS."""
+    deadline = time.monotonic() + EMPTY_SECONDS
     while True:
         try:
             admin.delete_consumer_groups([group], request_timeout=ANSWER_SECONDS)[group].result()
@@ -94,13 +160,12 @@ def _remove_group(admin: AdminClient, group: str) -> None:
         time.sleep(INTERVAL_SECONDS)
 
 
-async def _remove_login(spec: StackSpec, left: Leftovers) -> None:
-    password = spec.passwords[postgres.SUPERUSER]
-    async with superuser(spec.ports.postgres, password) as db:
+async def _remove_login(spec: StackSpec, service: str, kinds: set[str]) -> None:
+    async with superuser(spec.ports.postgres, spec.passwords["postgres"]) as db:
         try:
-            if left.database:
-                await db.execute(f'DROP DATABASE "{left.service}" WITH (FORCE)')
-            if left.login:
-                await db.execute(f'DROP ROLE "{left.service}"')
+            if "database" in kinds:
+                await db.execute(f'DROP DATABASE "{service}" WITH (FORCE)')
+            if "login" in kinds:
+                await db.execute(f'DROP ROLE "{service}"')
         except asyncpg.PostgresError as error:
-            raise FanoutError(f"Postgres keeps the database or login {left.service}: {error}") from error
+            raise FanoutError(f"Postgres keeps the database or login {service}: {error}") from error

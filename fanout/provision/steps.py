@@ -1,39 +1,65 @@
-"""The steps of the set-up, in the pieces that `fanout up` can do as soon as each server is ready."""
+"""The steps of the set-up, apart from each other because `fanout up` takes each as soon as its server is ready."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from fanout import kafka_admin
-from fanout.local import postgres, registry
-from fanout.local.topology import StackSpec
-from fanout.provision import contracts, databases, kafka_and_registry, migrations
+from confluent_kafka.admin import AdminClient
+
+from fanout.local.ports import HOST
+from fanout.provision import databases, kafka_and_registry
+
+REGISTRY = "registry"
+"""The registry's own database and login."""
 
 
-def make_databases(spec: StackSpec) -> list[str]:
-    return asyncio.run(_make_databases(spec))
+@dataclass(frozen=True)
+class Servers:
+    """What is provisioned: servers, services, and the passwords of Postgres' superuser and of each database's owner."""
+
+    kafka: Callable[[], AdminClient]
+    registry_url: str
+    services: list[str]
+    passwords: dict[str, str]
+    postgres_port: int
+    postgres_host: str = HOST
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return {name: self.url(name) for name in self.services}
+
+    def url(self, name: str) -> str:
+        """Returns SQLAlchemy's URL of a service's database, for its owner."""
+        host = f"{self.postgres_host}:{self.postgres_port}"
+        return f"postgresql+asyncpg://{name}:{self.passwords[name]}@{host}/{name}"
 
 
-async def _make_databases(spec: StackSpec) -> list[str]:
-    passwords = spec.passwords
-    async with databases.superuser(spec.ports.postgres, passwords[postgres.SUPERUSER]) as db:
-        await databases.close_to_services(db)
-        changes = await databases.ensure(db, registry.DATABASE, passwords[registry.DATABASE], {})
-        for name in spec.services:
-            changes += await databases.ensure(db, name, passwords[name], databases.TIMEOUTS)
+def make_databases(servers: Servers) -> list[str]:
+    return asyncio.run(_make_databases(servers))
+
+
+async def _make_databases(servers: Servers) -> list[str]:
+    changes, passwords = [], servers.passwords
+    async with databases.superuser(servers.postgres_port, passwords["postgres"], servers.postgres_host) as db:
+        await db.execute("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+        changes += await databases.ensure_database(db, REGISTRY, passwords[REGISTRY], {})
+        for name in servers.services:
+            changes += await databases.ensure_database(db, name, passwords[name], databases.TIMEOUTS)
     return changes
 
 
-def migrate(spec: StackSpec) -> list[str]:
-    return migrations.migrate(spec.addresses().databases)
+def migrate(servers: Servers) -> list[str]:
+    return databases.migrate(servers.urls)
 
 
-def make_topics(spec: StackSpec) -> list[str]:
-    """After the migrations: they say who listens to what."""
+def make_topics(servers: Servers) -> list[str]:
+    """Comes after the migrations, which store who listens to what."""
     from schemas import EVENTS
 
-    subscriptions = asyncio.run(migrations.all_subscriptions(spec.addresses().databases))
+    subscriptions = asyncio.run(databases.subscriptions(servers.urls))
     wanted = kafka_and_registry.wanted({event.TOPIC for event in EVENTS}, subscriptions)
-    return kafka_and_registry.ensure(kafka_admin.admin(spec.ports), wanted)
+    return kafka_and_registry.ensure(servers.kafka(), wanted)
 
 
-def register_contracts(spec: StackSpec) -> list[str]:
-    return contracts.register_all(registry.url(spec.ports))
+def register_contracts(servers: Servers) -> list[str]:
+    return kafka_and_registry.register_contracts(servers.registry_url)

@@ -121,13 +121,12 @@ async def _rewind(db: AsyncConnection, service: Service, addresses: Addresses, p
 @asynccontextmanager
 async def _stopped_workers(spec: "StackSpec", service: str) -> AsyncIterator[None]:
     """Starts the workers again at the end, whatever happens; no other command can start or stop any meanwhile."""
-    from fanout.local import lock, readiness
     from fanout.local.supervisor import Supervisor
 
-    supervisor, names = Supervisor(spec.home), spec.workers[service]
-    with lock.held(spec.home):
+    supervisor, names = Supervisor(spec.directory), spec.workers[service]
+    with spec.directory.locked():
         try:
-            readiness.stop(supervisor, set(names))
+            supervisor.stop(names)
             yield
         finally:
             for name in names:
@@ -135,11 +134,11 @@ async def _stopped_workers(spec: "StackSpec", service: str) -> AsyncIterator[Non
 
 
 def _wait_ready(spec: "StackSpec", service: str) -> None:
-    from fanout.local import probes, readiness
+    from fanout.local.start import probe_of
     from fanout.local.supervisor import Supervisor
 
     for name in spec.workers[service]:
-        readiness.wait_ready(Supervisor(spec.home), name, probes.probe_of(spec, name))
+        Supervisor(spec.directory).wait_ready(name, probe_of(spec, name))
 
 
 @dataclass

@@ -16,8 +16,8 @@ from fanout.commands import processes
 from fanout.commands.mailbox import set_delay
 from fanout.databases import snapshot
 from fanout.load import place_orders, purchases
-from fanout.local.smtp_server import NAME
 from fanout.local.stack_directory import current
+from fanout.local.topology import MAILBOX as NAME
 from fanout.running import Addresses, running
 from fanout.verify.report import settle
 

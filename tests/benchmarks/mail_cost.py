@@ -28,9 +28,9 @@ from chassis.config import Settings
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import load
-from fanout.local import smtp_server
 from fanout.local.ports import HOST
 from fanout.local.stack_directory import current
+from fanout.local.topology import MAILBOX
 from fanout.running import running
 from services.notifications.domain import placed, shipped
 from services.notifications.sender import send
@@ -83,7 +83,7 @@ def mail_server(folder: Path) -> Iterator[tuple[int, str]]:
             yield process.pid, f"{HOST}:{port}"
         finally:
             process.send_signal(signal.SIGTERM)
-    assert process.returncode == 0, smtp_server.NAME
+    assert process.returncode == 0, MAILBOX
 
 
 @asynccontextmanager

@@ -4,15 +4,22 @@ import json
 
 import pytest
 
-from tests.support.containers import Containers
+from tests.support.containers import ENDING, Containers
 
 ONE_SHOT_ROOT = "secrets"
 REACHES = {
     "orders-api": {"postgres:5432"},
-    "fraud-worker": {"postgres:5432", "kafka:9092", "kafka:9094", "gate:8080"},
-    "notifications-worker": {"postgres:5432", "kafka:9092", "kafka:9094", "gate:8080", "mailbox:2525"},
-    "gate": {"registry:8080", "postgres:5432", "kafka:9092", "kafka:9094"},
+    "fraud-worker": {"postgres:5432", "kafka:9092", "kafka:9094", "registry-proxy:8080"},
+    "notifications-worker": {
+        "postgres:5432",
+        "kafka:9092",
+        "kafka:9094",
+        "registry-proxy:8080",
+        "mailbox:2525",
+    },
+    "registry-proxy": {"registry:8080", "postgres:5432", "kafka:9092", "kafka:9094"},
     "mailbox": set[str](),
+    "fanout": {"postgres:5432", "kafka:9092", "kafka:9094", "registry-proxy:8080"},
 }
 PLACES = (
     "postgres:5432",
@@ -20,7 +27,7 @@ PLACES = (
     "kafka:9094",
     "kafka:9095",
     "registry:8080",
-    "gate:8080",
+    "registry-proxy:8080",
     "mailbox:2525",
 )
 CONNECT = """
@@ -69,6 +76,21 @@ def test_the_limits_are_no_more_than_three_gigabytes(containers: Containers) -> 
     assert sum(limits) <= 3 * 2**30
 
 
+def test_the_tool_and_what_runs_beside_it_stay_within_three_gigabytes(containers: Containers) -> None:
+    services = containers.configured()
+    assert sum(int(each["mem_limit"]) for name, each in services.items() if name not in ENDING) <= 3 * 2**30
+
+
+def test_the_tool_is_confined_like_every_container(containers: Containers) -> None:
+    """It is not among the containers that are looked at, because it runs for one command at a time."""
+    tool, worker = containers.configured()["fanout"], containers.configured()["fraud-worker"]
+    for setting in ("read_only", "cap_drop", "security_opt", "pids_limit", "init"):
+        assert tool[setting] == worker[setting], setting
+    assert {"ports", "privileged", "cap_add", "user"}.isdisjoint(tool)
+    listed = containers.inside("fanout", "import os; print(os.getuid(), *os.listdir('/run/secrets'))")
+    assert listed.stdout.split() == ["10001", "addresses.json"]
+
+
 def test_no_password_shows_in_what_docker_tells(containers: Containers) -> None:
     told = json.dumps(containers.inspected())
     assert not [login for login, password in containers.passwords.items() if password in told]
@@ -106,9 +128,9 @@ def test_the_registry_is_open_for_questions_only(containers: Containers) -> None
     program = """
 import http.client, json
 def ask(method, path, body=None):
-    gate = http.client.HTTPConnection("gate", 8080, timeout=10)
-    gate.request(method, path, body, {"Content-Type": "application/json"})
-    answer = gate.getresponse()
+    proxy = http.client.HTTPConnection("registry-proxy", 8080, timeout=10)
+    proxy.request(method, path, body, {"Content-Type": "application/json"})
+    answer = proxy.getresponse()
     return answer.status, answer.read().decode()
 ccompat = "/apis/ccompat/v7"
 subject = ccompat + "/subjects/orders-fanout.OrderPlaced"

@@ -21,7 +21,7 @@ async def test_an_honest_world_holds(copied: Broken) -> None:
     assert all(account.published == account.applied > 0 for account in report.accounts)
 
 
-async def test_every_check_has_a_plant_and_every_plant_a_check(copied: Broken) -> None:
+async def test_every_check_has_a_corruption_and_every_corruption_a_check(copied: Broken) -> None:
     report = await (await copied()).audit()
     assert {verdict.sentence for verdict in report.verdicts} == set(CORRUPTIONS)
 
@@ -108,7 +108,7 @@ async def test_a_world_at_work_is_never_accused(copied: Broken, honest: Honest) 
     assert (await simulated.audit()).settled
 
 
-async def test_a_row_that_cannot_be_sent_is_named_until_somebody_decides(copied: Broken) -> None:
+async def test_a_row_that_cannot_be_sent_is_named_until_an_operator_decides(copied: Broken) -> None:
     simulated = await copied("orders")
     await simulated.order()
     refused = (

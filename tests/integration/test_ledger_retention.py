@@ -1,4 +1,4 @@
-"""The ledger after old rows were deleted: it accuses nobody, and still finds what is wrong with the rest."""
+"""The ledger after old rows were deleted: it accuses no consumer, and still finds what is wrong with the rest."""
 
 import asyncio
 from collections.abc import Iterable
@@ -20,14 +20,14 @@ async def cleaned_up(
     simulated: SimulatedSystem, tables: Iterable[str] = ("inbox", "outbox"), of: Iterable[str] = SERVICES
 ) -> None:
     """Everything there is until now; returns when what comes next is young enough to be told from it."""
-    before, forgotten = now(), 0
+    before, purged = now(), 0
     for service in of:
         if "outbox" not in tables:
             await simulated.run(service, "UPDATE outbox SET published_at = published_at + interval '1 day'")
         if "inbox" not in tables:
             await simulated.run(service, "UPDATE inbox SET received_at = received_at + interval '1 day'")
-        forgotten += sum((await purge(simulated.databases[service], before, asyncio.Event())).values())
-    assert forgotten
+        purged += sum((await purge(simulated.databases[service], before, asyncio.Event())).values())
+    assert purged
     await until_past(before + CLOCKS_DIFFER)
 
 
@@ -41,7 +41,7 @@ async def until_past(moment: datetime) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_after_a_cleanup_of_everything_nothing_is_lost_or_doubled(copied: Broken) -> None:
+async def test_after_a_purge_of_everything_nothing_is_lost_or_doubled(copied: Broken) -> None:
     simulated = await copied(*SERVICES)
     await cleaned_up(simulated)
     report = await simulated.audit()
@@ -51,7 +51,7 @@ async def test_after_a_cleanup_of_everything_nothing_is_lost_or_doubled(copied: 
 
 @pytest.mark.parametrize("tables", [["inbox"], ["outbox"]], ids=str)
 @pytest.mark.parametrize("services", [SERVICES, ["orders"], ["fraud"]], ids=str)
-async def test_wherever_rows_are_gone_first_nobody_is_accused(
+async def test_wherever_rows_are_gone_first_no_consumer_is_accused(
     copied: Broken, tables: list[str], services: list[str]
 ) -> None:
     simulated = await copied(*SERVICES)
@@ -61,7 +61,7 @@ async def test_wherever_rows_are_gone_first_nobody_is_accused(
     assert report.conclusion == "lost 0, applied twice 0"
 
 
-async def test_what_came_after_a_cleanup_is_in_the_books(copied: Broken) -> None:
+async def test_what_came_after_a_purge_is_counted(copied: Broken) -> None:
     simulated = await copied(*SERVICES)
     await cleaned_up(simulated)
     await simulated.order()
@@ -72,7 +72,7 @@ async def test_what_came_after_a_cleanup_is_in_the_books(copied: Broken) -> None
     assert all(account.published == account.applied > 0 for account in report.accounts)
 
 
-async def test_a_loss_after_a_cleanup_is_found(copied: Broken) -> None:
+async def test_a_loss_after_a_purge_is_found(copied: Broken) -> None:
     simulated = await copied(*SERVICES)
     await cleaned_up(simulated)
     order = await simulated.order()
@@ -85,7 +85,7 @@ async def test_a_loss_after_a_cleanup_is_found(copied: Broken) -> None:
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
 
 
-async def test_a_receipt_deleted_by_hand_is_no_cleanup(copied: Broken) -> None:
+async def test_a_receipt_deleted_by_hand_is_no_purge(copied: Broken) -> None:
     simulated = await copied(*SERVICES)
     await cleaned_up(simulated)
     order = await simulated.order()
@@ -94,7 +94,7 @@ async def test_a_receipt_deleted_by_hand_is_no_cleanup(copied: Broken) -> None:
     assert not (await simulated.audit()).holds
 
 
-async def test_an_event_that_is_applied_again_after_its_receipt_was_forgotten_is_found(
+async def test_an_event_that_is_applied_again_after_its_receipt_was_purged_is_found(
     copied: Broken,
 ) -> None:
     simulated = await copied(*SERVICES)
@@ -106,7 +106,7 @@ async def test_an_event_that_is_applied_again_after_its_receipt_was_forgotten_is
     assert (report.holds, report.applied_twice) == (False, 1)
 
 
-async def test_an_effect_of_nothing_after_a_cleanup_is_found(copied: Broken) -> None:
+async def test_an_effect_of_nothing_after_a_purge_is_found(copied: Broken) -> None:
     simulated = await copied(*SERVICES)
     await cleaned_up(simulated)
     order = await simulated.order()
@@ -155,5 +155,5 @@ async def test_a_read_model_rebuilt_from_a_later_time_lacks_nothing_from_before(
     await simulated.deliver()
     report = await simulated.audit()
     assert (report.holds, report.settled) == (True, True)
-    [books] = [account for account in report.accounts if account.consumer == "analytics"]
-    assert books.published == books.applied > 0
+    [analytics] = [account for account in report.accounts if account.consumer == "analytics"]
+    assert analytics.published == analytics.applied > 0

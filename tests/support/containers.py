@@ -79,14 +79,21 @@ class Containers(Stack):
 
     def inside(self, service: str, program: str) -> subprocess.CompletedProcess[str]:
         """A program in Python, run by a process of that container."""
+        how = ["run", "--rm", "-T", "--entrypoint", "python"] if service == "fanout" else ["exec", "-T"]
+        python = [] if service == "fanout" else ["python"]
         return subprocess.run(
-            ["docker", "compose", "exec", "-T", service, "python", "-c", program],
+            ["docker", "compose", *how, service, *python, "-c", program],
             cwd=self.repository,
             env=self.environment,
             capture_output=True,
             text=True,
             timeout=60,
         )
+
+    def configured(self) -> dict[str, dict[str, Any]]:
+        """Every service as docker compose reads it, with the tool."""
+        text = self.compose("--profile", "tool", "config", "--format", "json")
+        return dict(json.loads(text)["services"])
 
     def inspected(self) -> dict[str, dict[str, Any]]:
         ids = self.compose("ps", "-a", "-q").split()

@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from sqlalchemy.engine import make_url
 
+from fanout.compose.blocks import WORKER
 from fanout.local.stack_directory import StackDirectory
 from tests.support.pages import steps_of
 from tests.support.stack import REPOSITORY, Stack, free_base
@@ -75,8 +76,8 @@ async def test_a_consumer_is_written_tested_started_and_removed(copy: Stack) -> 
 
         await until(lambda: has_noted(system, placed))
         assert changed(copy) == [" M docker-compose.yml", f"?? services/{NAME}/"]
-        assert added_lines(copy, "docker-compose.yml")[0] == f"  {NAME}-worker:"
-        assert all(NAME in line or "*worker" in line for line in added_lines(copy, "docker-compose.yml"))
+        block = WORKER.format(name=NAME).splitlines()
+        assert sorted(added_lines(copy, "docker-compose.yml")) == sorted(block)
         assert before.items() <= pids(copy).items(), "a process was restarted"
     passes_as_generated(copy)
     assert len(await traces(copy)) == 5

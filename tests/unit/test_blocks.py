@@ -42,7 +42,3 @@ def test_a_block_that_is_removed_leaves_nothing_behind(file: Path) -> None:
     blocks.add_worker("loyalty", file)
     blocks.remove("loyalty-worker", file)
     assert file.read_text() == before
-
-
-def test_the_file_stays_short_enough_to_be_read() -> None:
-    assert len(blocks.FILE.read_text().splitlines()) <= 170

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import NoNetwork, WrongSum
-from fanout.local import cache, downloads
-from fanout.local.artifacts import Artifact, pinned
+from fanout.local import downloads
+from fanout.local.downloads import Artifact, cache, pinned
 
 GOOD = b"a jar"
 
@@ -39,7 +39,7 @@ def unreachable(*_: object) -> Path:
 
 
 def files_in_cache() -> list[Path]:
-    return [path for path in cache.folder().rglob("*") if path.is_file() and path.name != "lock"]
+    return [path for path in cache().rglob("*") if path.is_file() and path.name != "lock"]
 
 
 def test_a_fetched_file_is_found_in_the_cache_and_not_fetched_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +49,7 @@ def test_a_fetched_file_is_found_in_the_cache_and_not_fetched_again(monkeypatch:
     monkeypatch.setattr(downloads, "from_maven", unreachable)
     downloads.fetch([artifact_of(GOOD)])
 
-    assert cache.path_of(artifact_of(GOOD)).read_bytes() == GOOD
+    assert artifact_of(GOOD).path.read_bytes() == GOOD
 
 
 def test_a_tampered_file_is_named_with_both_sums_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,14 +77,14 @@ def test_an_interrupted_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_a_killed_download_left_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    left = cache.folder() / "unfinished" / "of-a-killed-one"
+    left = cache() / "unfinished" / "of-a-killed-one"
     left.mkdir(parents=True)
     (left / "half.jar").write_bytes(b"half")
 
     serve(monkeypatch, GOOD)
     downloads.fetch([artifact_of(GOOD)])
 
-    assert files_in_cache() == [cache.path_of(artifact_of(GOOD))]
+    assert files_in_cache() == [artifact_of(GOOD).path]
 
 
 def test_no_network_and_an_empty_cache_is_one_sentence_and_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_an_archive_is_kept_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     downloads.fetch([artifact_of(content, "tar.gz")])
 
-    unpacked = cache.path_of(artifact_of(content, "tar.gz"))
+    unpacked = artifact_of(content, "tar.gz").path
     assert (unpacked / "run.jar").read_bytes() == GOOD
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from fanout.commands.logs import read_from
-from fanout.local.history import all_spawned, last_lines
 from fanout.local.ports import Ports
 from fanout.local.process import Process, environment
 from fanout.local.stack_directory import StackDirectory
-from fanout.local.supervisor_config import render
+from fanout.local.supervisor import configuration, last_lines, starts
 from fanout.local.topology import StackSpec
 
 
@@ -46,33 +45,33 @@ def test_orders_and_payments_keep_their_ports_whatever_services_come(spec: Stack
     assert (apis["orders"], apis["payments"]) == ("http://127.0.0.1:9001", "http://127.0.0.1:9002")
 
 
-def test_a_home_with_a_percent_sign_and_a_space_is_passed_on_whole(tmp_path: Path) -> None:
+def test_a_directory_with_a_percent_sign_and_a_space_is_passed_on_whole(tmp_path: Path) -> None:
     command = ["/odd place/100%/run", "-D", "a b"]
 
     config = RawConfigParser(strict=False)
-    config.read_string(render(StackDirectory(tmp_path), [Process("thing", command)], "secret"))
+    config.read_string(configuration(StackDirectory(tmp_path), [Process("thing", command)], "secret"))
 
     assert config["program:thing"]["command"] == "'/odd place/100%%/run' -D 'a b'"
 
 
 def test_starts_are_counted_across_a_rotated_log(tmp_path: Path) -> None:
-    home = StackDirectory(tmp_path)
-    older, newer = home.supervisor_logs
+    directory = StackDirectory(tmp_path)
+    older, newer = directory.supervisor_logs
     older.write_text("2026 INFO spawned: 'kafka' with pid 1\n2026 INFO spawned: 'registry' with pid 2\n")
     newer.write_text(
         "2026 WARN exited: kafka (terminated by SIGKILL)\n2026 INFO spawned: 'kafka' with pid 3\n"
     )
 
-    assert all_spawned(home) == {"kafka": 2, "registry": 1}
+    assert starts(directory) == {"kafka": 2, "registry": 1}
 
 
 def test_the_last_lines_are_those(tmp_path: Path) -> None:
-    home = StackDirectory(tmp_path)
-    home.logs.mkdir()
-    (home.logs / "kafka.log").write_text("one\ntwo\nthree\n")
+    directory = StackDirectory(tmp_path)
+    directory.logs.mkdir()
+    (directory.logs / "kafka.log").write_text("one\ntwo\nthree\n")
 
-    assert last_lines(home, "kafka", 2) == "two\nthree"
-    assert last_lines(home, "never-started") == ""
+    assert last_lines(directory, "kafka", 2) == "two\nthree"
+    assert last_lines(directory, "never-started") == ""
 
 
 def test_following_a_log_gives_whole_lines_and_starts_again_after_a_rotation(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A home keeps its secrets to itself, and its ports are checked before anything starts."""
+"""A directory keeps its secrets to itself, and its ports are checked before anything starts."""
 
 import socket
 import stat
@@ -12,13 +12,13 @@ from fanout.local.stack_directory import LONGEST_SOCKET_PATH, StackDirectory
 
 
 def test_passwords_are_made_once_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
-    home = StackDirectory(tmp_path)
+    directory = StackDirectory(tmp_path)
 
-    first = home.passwords(["orders"])
-    second = home.passwords(["orders", "fraud"])
+    first = directory.passwords(["orders"])
+    second = directory.passwords(["orders", "fraud"])
 
     assert second["orders"] == first["orders"] != second["fraud"]
-    assert stat.S_IMODE(home.secrets.stat().st_mode) == 0o600
+    assert stat.S_IMODE(directory.secrets.stat().st_mode) == 0o600
 
 
 def test_a_deep_home_gets_a_socket_that_the_kernel_accepts(tmp_path: Path) -> None:

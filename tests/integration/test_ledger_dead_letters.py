@@ -1,4 +1,4 @@
-"""The ledger and what was parked: a dead letter, one sent back, and rubbish are in flight or accounted for."""
+"""The ledger and parked messages: a dead letter, a redriven one, and garbage are in flight or accounted for."""
 
 import pytest
 from rich.console import Console
@@ -29,7 +29,7 @@ REACHED = "INSERT INTO consumer_offsets VALUES ('{}', '{}', 0, 6, 1, 1, 0, 0)"
     ("sender", "topic", "reader"),
     [("fraud", "orders.fraud.dlq", "dead_letters"), ("dead_letters", "orders.fraud.retry", "fraud")],
 )
-async def test_a_dead_letter_is_in_flight_until_it_is_filed_and_one_sent_back_until_it_is_received(
+async def test_a_dead_letter_is_in_flight_until_it_is_stored_and_a_redriven_one_until_it_is_received(
     copied: Broken, sender: str, topic: str, reader: str
 ) -> None:
     simulated = await copied(sender, reader)
@@ -44,7 +44,7 @@ async def test_a_dead_letter_is_in_flight_until_it_is_filed_and_one_sent_back_un
     assert (report.holds, report.settled, report.forwarded) == (True, True, 0)
 
 
-async def test_an_effect_of_a_letter_that_was_sent_back_is_not_unfounded(copied: Broken) -> None:
+async def test_an_effect_of_a_redriven_dead_letter_is_not_orphaned(copied: Broken) -> None:
     event_id = "00000000-0000-7000-8000-000000000001"
     simulated = await copied("fraud", "dead_letters")
     await simulated.run(

@@ -1,4 +1,4 @@
-"""The books of a replay on real Postgres: cleared at once, compared without mercy."""
+"""The consumer state during a replay on real Postgres: cleared in one transaction, compared before and after."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,14 +22,14 @@ from tests.support.simulated_system import url_of
 TABLES = ("steps", "order_lines", "sales", "inbox", "consumer_offsets", "parked", "crash_markers")
 
 
-class Shop:
-    """Orders, which says that an order was placed, and fraud, which hears it. Offsets are as we say."""
+class TwoServices:
+    """The databases of orders, which publishes OrderPlaced, and of fraud, which applies it at the given offsets."""
 
     def __init__(self, orders: Database, fraud: Database) -> None:
         self.orders, self.fraud = orders, fraud
         self.databases = {"orders": url_of(orders), "fraud": url_of(fraud)}
 
-    async def said(self, offset: int) -> UUID:
+    async def publish(self, offset: int) -> UUID:
         [[event_id]] = await self._run(
             self.orders,
             "INSERT INTO outbox (event_id, topic, type, aggregate_id, headers, kafka_partition, kafka_offset) "
@@ -38,13 +38,13 @@ class Shop:
         )
         return UUID(str(event_id))
 
-    async def heard(self, event_id: UUID, offset: int) -> None:
+    async def receive(self, event_id: UUID, offset: int) -> None:
         async with self.fraud.transaction() as db:
             new = await claim(db, "fraud", [(event_id, 0)])
             counts = BatchCounts(received=1, applied=len(new), duplicates=1 - len(new))
             await advance(db, "fraud", "orders", 0, offset + 1, counts)
 
-    async def forgets(self, event_id: UUID) -> None:
+    async def lose_receipt(self, event_id: UUID) -> None:
         await self._run(self.fraud, f"DELETE FROM inbox WHERE event_id = '{event_id}'")
 
     async def read(self) -> state.State:
@@ -60,8 +60,8 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(new_database: NewDatabase) -> Shop:
-    return Shop(await new_database("orders"), await new_database("fraud"))
+async def services(new_database: NewDatabase) -> TwoServices:
+    return TwoServices(await new_database("orders"), await new_database("fraud"))
 
 
 @pytest.fixture
@@ -98,36 +98,36 @@ async def blocked(database: Database) -> bool:
         return bool(await db.scalar(text(f"SELECT count(*) {waiting}")))
 
 
-async def test_events_that_are_ignored_leave_nothing_to_say(shop: Shop) -> None:
-    known = await shop.said(0)
-    await shop.heard(known, 0)
-    before = await shop.read()
-    await shop.heard(known, 0)
-    after = await shop.read()
+async def test_events_that_are_ignored_are_no_finding(services: TwoServices) -> None:
+    known = await services.publish(0)
+    await services.receive(known, 0)
+    before = await services.read()
+    await services.receive(known, 0)
+    after = await services.read()
     assert (after.counts["duplicates"], after.counts["received"], after.excess) == (1, 2, before.excess)
-    assert await shop.not_ignored(before) == []
+    assert await services.not_ignored(before) == []
 
 
-async def test_an_event_that_comes_for_the_first_time_is_no_finding(shop: Shop) -> None:
-    await shop.heard(await shop.said(0), 0)
-    before = await shop.read()
-    await shop.heard(await shop.said(1), 1)
-    assert await shop.not_ignored(before) == []
+async def test_an_event_that_comes_for_the_first_time_is_no_finding(services: TwoServices) -> None:
+    await services.receive(await services.publish(0), 0)
+    before = await services.read()
+    await services.receive(await services.publish(1), 1)
+    assert await services.not_ignored(before) == []
 
 
-async def test_an_event_that_lay_behind_and_was_applied_is_named(shop: Shop) -> None:
-    known = await shop.said(0)
-    await shop.heard(known, 0)
-    await shop.forgets(known)
-    before = await shop.read()
-    await shop.heard(known, 0)
-    assert await shop.not_ignored(before) == ["OrderPlaced of o0 applied (orders 0 at 0)"]
+async def test_an_event_that_lay_behind_and_was_applied_is_named(services: TwoServices) -> None:
+    known = await services.publish(0)
+    await services.receive(known, 0)
+    await services.lose_receipt(known)
+    before = await services.read()
+    await services.receive(known, 0)
+    assert await services.not_ignored(before) == ["OrderPlaced of o0 applied (orders 0 at 0)"]
 
 
-async def test_an_event_that_lay_behind_and_was_parked_is_named(shop: Shop) -> None:
-    await shop.heard(await shop.said(0), 0)
-    before = await shop.read()
-    async with shop.fraud.transaction() as db:
+async def test_an_event_that_lay_behind_and_was_parked_is_named(services: TwoServices) -> None:
+    await services.receive(await services.publish(0), 0)
+    before = await services.read()
+    async with services.fraud.transaction() as db:
         for offset in (0, 1):
             await db.execute(
                 text(
@@ -137,23 +137,23 @@ async def test_an_event_that_lay_behind_and_was_parked_is_named(shop: Shop) -> N
                 ),
                 {"offset": offset},
             )
-    assert await shop.not_ignored(before) == ["OrderPlaced parked (orders 0 at 0)"]
+    assert await services.not_ignored(before) == ["OrderPlaced parked (orders 0 at 0)"]
 
 
-async def test_a_handler_called_without_a_receipt_is_an_excess(shop: Shop) -> None:
-    before = await shop.read()
-    async with shop.fraud.transaction() as db:
+async def test_a_handler_called_without_a_receipt_is_an_excess(services: TwoServices) -> None:
+    before = await services.read()
+    async with services.fraud.transaction() as db:
         await advance(db, "fraud", "orders", 0, 1, BatchCounts(received=1, applied=1))
-    assert (await shop.read()).excess == before.excess + 1
+    assert (await services.read()).excess == before.excess + 1
 
 
-async def test_receipts_that_a_cleanup_took_are_still_counted(shop: Shop) -> None:
-    known = await shop.said(0)
-    await shop.heard(known, 0)
-    await shop.forgets(known)
-    async with shop.fraud.transaction() as db:
+async def test_receipts_that_were_purged_are_still_counted(services: TwoServices) -> None:
+    known = await services.publish(0)
+    await services.receive(known, 0)
+    await services.lose_receipt(known)
+    async with services.fraud.transaction() as db:
         await db.execute(text("INSERT INTO purges VALUES ('inbox', now(), 1)"))
-    assert (await shop.read()).excess == 0
+    assert (await services.read()).excess == 0
 
 
 async def test_everything_of_a_read_model_is_cleared_in_one_transaction(analytics: Database) -> None:
