@@ -1,4 +1,4 @@
-"""The generator: every construct of a contract in, working and tidy Python out."""
+"""The generator: every supported construct of a contract becomes working, well-formatted Python."""
 
 import importlib
 import subprocess
@@ -17,7 +17,7 @@ from tests.support.thing_made import LINE, SIZE, field, put, thing
 ROOT = Path(schemas.__file__).parent
 
 
-def test_the_committed_python_is_what_the_contracts_say() -> None:
+def test_the_committed_python_matches_the_contracts() -> None:
     assert drift(ROOT) == []
 
 

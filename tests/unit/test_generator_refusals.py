@@ -1,4 +1,4 @@
-"""What the generator does not know is an error that names the file and the field."""
+"""The generator refuses what it does not support, and names the file and the field."""
 
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ from tests.support.thing_made import LINE, SIZE, field, put, thing, without
         (thing(field("x", LINE | {"name": "ThingMade"})), "ThingMade: ThingMade appears twice"),
     ],
 )
-def test_what_the_generator_does_not_know_is_an_error_that_names_file_and_field(
+def test_an_unsupported_contract_is_an_error_that_names_file_and_field(
     tmp_path: Path, spec: Any, complaint: str
 ) -> None:
     put(tmp_path, spec)
@@ -153,7 +153,7 @@ def test_an_older_version_is_checked_as_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", [SIZE | {"symbols": ["S"]}, LINE | {"name": "Size"}])
-def test_one_name_with_two_meanings_is_an_error(tmp_path: Path, other: dict[str, Any]) -> None:
+def test_one_name_with_two_definitions_is_an_error(tmp_path: Path, other: dict[str, Any]) -> None:
     put(tmp_path, thing(field("x", SIZE)))
     put(tmp_path, thing(field("x", other), name="ThingSold"), "thing_sold")
     with pytest.raises(ContractError, match=r"thing_sold/v1\.avsc: another event defines Size differently"):
