@@ -20,7 +20,7 @@ BUSY = 503
 INVALID = 422
 
 
-class Client:
+class DeadLettersClient:
     """Every request can be repeated: a POST has an Idempotency-Key, or changes only what is still parked."""
 
     def __init__(self, http: httpx.Client, patience: float = PATIENCE_SECONDS) -> None:
@@ -58,12 +58,12 @@ class Client:
 
 
 @contextmanager
-def open_client(url: str | None = None, patience: float = PATIENCE_SECONDS) -> Iterator[Client]:
+def open_client(url: str | None = None, patience: float = PATIENCE_SECONDS) -> Iterator[DeadLettersClient]:
     """Connects to the running system's API, or to `url`."""
     if url is None and (url := running().apis.get(SERVICE)) is None:
         raise FanoutError(f"this stack was started without {SERVICE}: fanout down, then fanout up")
     with httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False) as http:
-        yield Client(http, patience)
+        yield DeadLettersClient(http, patience)
 
 
 def _accepted(answer: httpx.Response) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from uuid import uuid4
 from fanout.http_client import Client, NoAnswer, NotConnected, Response
 
 Kind = Literal["card", "declined_card", "invoice", "scarce"]
-State = Literal["ok", "refused", "failed", "unknown"]
+Outcome = Literal["ok", "refused", "failed", "unknown"]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -46,10 +46,10 @@ class Placement:
     """One purchase. `seconds` runs from when it was due to the answer; `paid` is None unless by invoice."""
 
     purchase: Purchase
-    state: State
+    state: Outcome
     seconds: float
     order_id: str | None = None
-    paid: State | None = None
+    paid: Outcome | None = None
     problem: str = ""
 
 
@@ -141,7 +141,7 @@ def payment_body(order: Mapping[str, Any]) -> dict[str, Any]:
 class Answer:
     """`refused` is a 503 with Retry-After; `failed` had no effect; `unknown` may have had one."""
 
-    state: State
+    state: Outcome
     body: Mapping[str, Any]
     problem: str = ""
     repeat: Literal["no", "if patient", "yes"] = "no"
@@ -232,11 +232,11 @@ class LoadReport:
         return [placement.order_id for placement in self.placements if placement.order_id]
 
     @property
-    def outcomes(self) -> Counter[State]:
+    def outcomes(self) -> Counter[Outcome]:
         return Counter(placement.state for placement in self.placements)
 
     @property
-    def payments(self) -> Counter[State]:
+    def payments(self) -> Counter[Outcome]:
         return Counter(placement.paid for placement in self.placements if placement.paid)
 
     @property
@@ -253,7 +253,7 @@ class LoadReport:
         count = len(self.placements)
         lines = [
             f"{count} orders in {self.seconds:.1f} s ({count / max(self.seconds, 0.001):.1f}/s): "
-            + ", ".join(f"{state} {self.outcomes[state]}" for state in get_args(State)),
+            + ", ".join(f"{state} {self.outcomes[state]}" for state in get_args(Outcome)),
             f"accepted within {self.latency(0.5) * 1000:.0f} ms (p50), {self.latency(0.99) * 1000:.0f} ms (p99)",
         ]
         if self.payments:
@@ -264,8 +264,8 @@ class LoadReport:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "orders": {state: self.outcomes[state] for state in get_args(State)},
-            "invoices": {state: self.payments[state] for state in get_args(State)},
+            "orders": {state: self.outcomes[state] for state in get_args(Outcome)},
+            "invoices": {state: self.payments[state] for state in get_args(Outcome)},
             "seconds": round(self.seconds, 3),
             "p50_ms": round(self.latency(0.5) * 1000, 1),
             "p99_ms": round(self.latency(0.99) * 1000, 1),

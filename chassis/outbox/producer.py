@@ -22,7 +22,7 @@ class Flag(Protocol):
 
 
 class OrderedProducer:
-    """A producer that keeps the order after a failure: it then discards librdkafka's producer with all its messages."""
+    """Keeps the order of messages after a failure, by discarding librdkafka's producer and all its messages."""
 
     def __init__(self, kafka: Broker) -> None:
         self._kafka = kafka

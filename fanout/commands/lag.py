@@ -23,7 +23,7 @@ from fanout.kafka_reader import TIMEOUT, reader, record_ends
 from fanout.running import running
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     topic: str
     partition: int
     offset: int
@@ -33,7 +33,7 @@ class Gap(NamedTuple):
     """A group is `messages` behind in one partition; the first of them is at `first`."""
 
     group: str
-    first: Place
+    first: Position
     messages: int
 
 
@@ -49,10 +49,10 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """`unreadable` are the places of records at the head of a group's gap whose headers cannot be read."""
+    """`unreadable` are the positions of records at the head of a group's gap whose headers cannot be read."""
 
     lags: Sequence[Lag] = ()
-    unreadable: Collection[Place] = ()
+    unreadable: Collection[Position] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _gaps(kafka: Broker, consumer: Consumer, listening: Sequence[tuple[str, str]
 def gap(group: str, partition: Partition, committed: int | None, start: int, end: int) -> Gap:
     """A group that never committed is at the start. What lay before `start` was deleted by retention."""
     position = start if committed is None else max(committed, start)
-    return Gap(group, Place(*partition, position), max(end - position, 0))
+    return Gap(group, Position(*partition, position), max(end - position, 0))
 
 
 def _without_control_records(consumer: Consumer, found: Sequence[Gap]) -> list[Gap]:
@@ -137,44 +137,44 @@ def _without_control_records(consumer: Consumer, found: Sequence[Gap]) -> list[G
     ]
 
 
-def _oldest(consumer: Consumer, gaps: Iterable[Gap]) -> tuple[Mapping[Place, float], Collection[Place]]:
+def _oldest(consumer: Consumer, gaps: Iterable[Gap]) -> tuple[Mapping[Position, float], Collection[Position]]:
     """Returns the Unix time of each gap's first record, and those whose headers cannot be read.
 
     Leaves out records that Kafka does not deliver in time.
     """
     made, unreadable = {}, []
-    for places in _rounds(gaps):
-        for place, message in _read(consumer, places):
+    for positions in _rounds(gaps):
+        for position, message in _read(consumer, positions):
             try:
                 headers = message.headers() or []
             except (SystemError, UnicodeDecodeError):  # raised by the client if a header name is not UTF-8
                 headers = None
-                unreadable.append(place)
-            made[place] = made_at(headers, message.timestamp()[1])
+                unreadable.append(position)
+            made[position] = made_at(headers, message.timestamp()[1])
     return made, unreadable
 
 
-def _rounds(gaps: Iterable[Gap]) -> list[set[Place]]:
+def _rounds(gaps: Iterable[Gap]) -> list[set[Position]]:
     """A consumer has one position in a partition, so each round asks for one offset of each."""
-    rounds: list[dict[Partition, Place]] = []
-    for place in sorted({gap.first for gap in gaps if gap.messages}):
-        where = place.topic, place.partition
+    rounds: list[dict[Partition, Position]] = []
+    for position in sorted({gap.first for gap in gaps if gap.messages}):
+        where = position.topic, position.partition
         free = next((chosen for chosen in rounds if where not in chosen), None)
         if free is None:
             rounds.append(free := {})
-        free[where] = place
+        free[where] = position
     return [set(chosen.values()) for chosen in rounds]
 
 
-def _read(consumer: Consumer, places: Collection[Place]) -> Iterator[tuple[Place, Message]]:
-    consumer.assign([TopicPartition(*place) for place in places])
-    asked = {(place.topic, place.partition): place for place in places}
+def _read(consumer: Consumer, positions: Collection[Position]) -> Iterator[tuple[Position, Message]]:
+    consumer.assign([TopicPartition(*position) for position in positions])
+    asked = {(position.topic, position.partition): position for position in positions}
     deadline = monotonic() + TIMEOUT
     while asked and monotonic() < deadline:
         message = consumer.poll(0.2)
-        place = asked.pop((message.topic() or "", message.partition() or 0), None) if message else None
-        if message and place and not message.error():
-            yield place, message
+        position = asked.pop((message.topic() or "", message.partition() or 0), None) if message else None
+        if message and position and not message.error():
+            yield position, message
 
 
 def made_at(headers: object, timestamp_ms: int) -> float:
@@ -186,7 +186,7 @@ def made_at(headers: object, timestamp_ms: int) -> float:
         return timestamp_ms / 1000
 
 
-def summed(found: Sequence[Gap], made: Mapping[Place, float], now: float) -> list[Lag]:
+def summed(found: Sequence[Gap], made: Mapping[Position, float], now: float) -> list[Lag]:
     """Returns one lag per group and topic; `found` is sorted by them."""
     lags = []
     for (group, topic), gaps in groupby(found, key=lambda gap: (gap.group, gap.first.topic)):
@@ -212,7 +212,7 @@ async def backlogs(databases: Databases) -> tuple[list[Backlog], set[tuple[str, 
 def _as_json(measured: Measurement, relays: Iterable[Backlog]) -> dict[str, Any]:
     return {
         "groups": [asdict(lag) for lag in measured.lags],
-        "unreadable": [place._asdict() for place in measured.unreadable],
+        "unreadable": [position._asdict() for position in measured.unreadable],
         "relays": [asdict(relay) for relay in relays],
     }
 
@@ -226,9 +226,9 @@ def _show(measured: Measurement, relays: Sequence[Backlog]) -> None:
         headings = ("relay", ">rows not yet in Kafka", ">age of the oldest", ">cannot be sent")
         lines = [(relay.service, relay.rows, _age(relay.seconds), relay.set_aside) for relay in relays]
         console.print(table(headings, lines))
-    for place in measured.unreadable:
+    for position in measured.unreadable:
         print(
-            f"{place.topic}, partition {place.partition}: the headers of the record at offset {place.offset} "
+            f"{position.topic}, partition {position.partition}: the headers of the record at offset {position.offset} "
             "cannot be read, a consumer may be held up by it"
         )
 

@@ -33,7 +33,7 @@ from fanout.kafka_reader import reader
 from fanout.replay import plan as plans
 from fanout.replay import state
 from fanout.replay.plan import Group, Plan
-from fanout.replay.state import State
+from fanout.replay.state import ConsumerSnapshot
 from fanout.running import Addresses
 
 if TYPE_CHECKING:  # the container has no local stack
@@ -109,7 +109,9 @@ async def _plan(db: AsyncConnection, service: Service, addresses: Addresses, ask
         return plans.without_control_records(consumer, plan)
 
 
-async def _rewind(db: AsyncConnection, service: Service, addresses: Addresses, plan: Plan) -> State:
+async def _rewind(
+    db: AsyncConnection, service: Service, addresses: Addresses, plan: Plan
+) -> ConsumerSnapshot:
     admin, name = admin_of(addresses.broker), service.name
     plans.move(admin, name, plan.starts)
     if service.read_model:

@@ -25,7 +25,7 @@ STATE_TABLES = (inbox, consumer_offsets, parked, crash_markers)
 
 
 @dataclass(frozen=True)
-class State:
+class ConsumerSnapshot:
     """The state of one consumer at one point in time. Counts are sums over all partitions."""
 
     at: datetime
@@ -72,14 +72,14 @@ async def clear(db: AsyncConnection, service: Service, since: datetime | None) -
             await db.execute(insert(purges), [purge])
 
 
-async def read(consumer: str, url: str) -> State:
+async def read(consumer: str, url: str) -> ConsumerSnapshot:
     async with snapshot(consumer, url) as db:
         mine = select(consumer_offsets).where(consumer_offsets.c.consumer == consumer)
         rows = (await db.execute(mine)).mappings().all()
         applied = (inbox.c.consumer == consumer) & (inbox.c.status == "applied")
         kept = await db.scalar(select(func.count()).select_from(inbox).where(applied))
         purged = await db.scalar(select(func.sum(purges.c.purged)).where(purges.c.what == "inbox"))
-        return State(
+        return ConsumerSnapshot(
             at=(await db.execute(select(func.clock_timestamp()))).scalar_one(),
             next_offsets={(row["topic"], row["partition"]): row["next_offset"] for row in rows},
             counts={
@@ -101,14 +101,14 @@ class ReappliedEvent:
     def __str__(self) -> str:
         return f"{self.what} ({self.topic} {self.partition} at {self.offset})"
 
-    def was_behind(self, state: State) -> bool:
+    def was_behind(self, state: ConsumerSnapshot) -> bool:
         """Returns True if the consumer had already passed this event."""
         if self.partition is None or self.offset is None:
             return False
         return self.offset < state.next_offsets.get((self.topic, self.partition), 0)
 
 
-async def not_ignored(consumer: str, databases: Databases, before: State) -> list[str]:
+async def not_ignored(consumer: str, databases: Databases, before: ConsumerSnapshot) -> list[str]:
     """Describes the events that were applied or parked since `before` although the consumer had passed them.
 
     Leaves out redriven events. Receipts have no offsets; the outbox that an event came from says where it is.

@@ -47,10 +47,10 @@ class TwoServices:
     async def lose_receipt(self, event_id: UUID) -> None:
         await self._run(self.fraud, f"DELETE FROM inbox WHERE event_id = '{event_id}'")
 
-    async def read(self) -> state.State:
+    async def read(self) -> state.ConsumerSnapshot:
         return await state.read("fraud", self.databases["fraud"])
 
-    async def not_ignored(self, before: state.State) -> list[str]:
+    async def not_ignored(self, before: state.ConsumerSnapshot) -> list[str]:
         return await not_ignored("fraud", self.databases, before)
 
     async def _run(self, database: Database, sql: str) -> list[tuple[object, ...]]:

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from fanout.commands.lag import Gap, Lag, Place, _rounds, gap, made_at, summed
+from fanout.commands.lag import Gap, Lag, Position, _rounds, gap, made_at, summed
 from fanout.durations import seconds
 
 
@@ -16,17 +16,17 @@ def test_a_gap_is_what_lies_between_position_and_end(
     committed: int | None, start: int, end: int, position: int, messages: int
 ) -> None:
     assert gap("fraud", ("orders", 2), committed, start, end) == Gap(
-        "fraud", Place("orders", 2, position), messages
+        "fraud", Position("orders", 2, position), messages
     )
 
 
 def test_lines_sum_partitions_and_take_the_oldest_message() -> None:
     gaps = [
-        Gap("fraud", Place("orders", 0, 5), 2),
-        Gap("fraud", Place("orders", 1, 7), 3),
-        Gap("orders", Place("payments", 0, 1), 0),
+        Gap("fraud", Position("orders", 0, 5), 2),
+        Gap("fraud", Position("orders", 1, 7), 3),
+        Gap("orders", Position("payments", 0, 1), 0),
     ]
-    made = {Place("orders", 0, 5): 90.0, Place("orders", 1, 7): 60.0, Place("payments", 0, 1): 1.0}
+    made = {Position("orders", 0, 5): 90.0, Position("orders", 1, 7): 60.0, Position("payments", 0, 1): 1.0}
     assert summed(gaps, made, now=100.0) == [
         Lag("fraud", "orders", 5, 40.0),
         Lag("orders", "payments", 0, None),
@@ -34,18 +34,18 @@ def test_lines_sum_partitions_and_take_the_oldest_message() -> None:
 
 
 def test_a_clock_that_runs_ahead_makes_no_negative_age() -> None:
-    place = Place("orders", 0, 5)
+    place = Position("orders", 0, 5)
     assert summed([Gap("fraud", place, 1)], {place: 101.0}, now=100.0) == [Lag("fraud", "orders", 1, 0.0)]
 
 
 def test_groups_at_different_offsets_of_a_partition_are_read_in_rounds() -> None:
-    early, late, other = Place("orders", 0, 1), Place("orders", 0, 9), Place("orders", 1, 4)
+    early, late, other = Position("orders", 0, 1), Position("orders", 0, 9), Position("orders", 1, 4)
     gaps = [
         Gap("a", early, 1),
         Gap("b", late, 1),
         Gap("c", early, 1),
         Gap("c", other, 1),
-        Gap("d", Place("x", 0, 0), 0),
+        Gap("d", Position("x", 0, 0), 0),
     ]
     assert _rounds(gaps) == [{early, other}, {late}]
 

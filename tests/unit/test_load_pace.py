@@ -5,7 +5,7 @@ from time import perf_counter
 
 import pytest
 
-from fanout.load import LoadReport, Placement, Purchase, State, at_rate, percentile
+from fanout.load import LoadReport, Outcome, Placement, Purchase, at_rate, percentile
 
 PURCHASE = Purchase("card", "customer-001", (("mug", 1),), "tok_visa")
 
@@ -53,7 +53,7 @@ def test_only_accepted_orders_count_into_the_latency() -> None:
 
 
 def test_the_report_counts_every_outcome() -> None:
-    states: list[State] = ["ok", "refused", "refused", "unknown"]
+    states: list[Outcome] = ["ok", "refused", "refused", "unknown"]
     report = LoadReport([Placement(PURCHASE, state, 0.01) for state in states], 1.0)
     assert "ok 1, refused 2, failed 0, unknown 1" in report.lines()[0]
     assert report.as_json()["orders"] == {"ok": 1, "refused": 2, "failed": 0, "unknown": 1}
