@@ -57,8 +57,8 @@ def test_a_process_that_was_frozen_for_longer_than_a_stuck_one_may_take_continue
         os.kill(process.pid, signal.SIGSTOP)
         time.sleep(3)  # nothing can be waited for: the process is frozen
         os.kill(process.pid, signal.SIGCONT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said
+        _, output = process.communicate(timeout=60)
+    assert process.returncode == 0, output
 
 
 def test_a_process_that_is_not_alive_ends() -> None:
