@@ -1,4 +1,4 @@
-"""A message too large for a dead dead_letter is parked without its value, and redriven only with a corrected one."""
+"""A record too large for a dead letter: its value is left out, and a redrive needs a correction."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,7 @@ from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
-from tests.support.dead_letter_service import WHY, kept, sent, served, store
+from tests.support.dead_letter_service import WHY, redriven_messages, served, store, stored
 from tests.support.recording_service import confirmed, rows
 from tests.support.running_relay import Topics, kafka_topics, running, unsent, until
 
@@ -21,7 +21,7 @@ __all__ = ["kafka_topics"]
 LARGE = LARGEST_BYTES - 100
 
 
-async def dead_letter_of(database: Database, record: Record) -> Any:
+async def parked_dead_letter(database: Database, record: Record) -> Any:
     async with database.transaction() as db:
         await park(db, "fraud", [Failed(record, ValueError("too large"))])
     [dead_letter] = await rows(database, outbox)
@@ -32,7 +32,7 @@ async def test_a_value_that_is_too_large_is_left_out_of_the_dead_letter_and_kept
     database: Database,
 ) -> None:
     record = replace(confirmed("a", 0), value=bytes(LARGE))
-    dead_letter = await dead_letter_of(database, record)
+    dead_letter = await parked_dead_letter(database, record)
     headers = dict(load_headers(dead_letter.headers))
     assert (dead_letter.key, dead_letter.payload, headers[VALUE_OMITTED]) == (b"a", None, str(LARGE).encode())
     assert headers["ce_id"] == dict(record.headers)["ce_id"]
@@ -40,8 +40,8 @@ async def test_a_value_that_is_too_large_is_left_out_of_the_dead_letter_and_kept
 
 
 @pytest.mark.parametrize("size", [0, LARGEST_BYTES - 100_000])
-async def test_a_value_that_fits_is_not_left_out(database: Database, size: int) -> None:
-    dead_letter = await dead_letter_of(database, replace(confirmed("a", 0), value=bytes(size)))
+async def test_a_value_that_fits_is_sent_as_it_is(database: Database, size: int) -> None:
+    dead_letter = await parked_dead_letter(database, replace(confirmed("a", 0), value=bytes(size)))
     assert len(dead_letter.payload) == size
     assert VALUE_OMITTED not in dict(load_headers(dead_letter.headers))
 
@@ -62,7 +62,7 @@ async def test_every_dead_letter_can_be_sent(
 ) -> None:
     topic = kafka_topics.new(max_message_bytes=str(LARGEST_BYTES))
     monkeypatch.setattr("chassis.consumer.parking.dead_letter_topic", lambda *_: topic)
-    await dead_letter_of(database, replace(confirmed("a", 0), **huge))
+    await parked_dead_letter(database, replace(confirmed("a", 0), **huge))
 
     async def is_sent() -> bool:
         return await unsent(database) == 0
@@ -77,21 +77,17 @@ async def test_a_dead_letter_without_its_value_is_redriven_only_with_a_correctio
 ) -> None:
     event = sample_events.order_confirmed("order-0")
     record = replace(confirmed("order-0", 0), value=bytes(LARGE))
-    out = await dead_letter_of(database, record)
-    dead_letters = await new_database("dead_letters")
+    out = await parked_dead_letter(database, record)
+    dead_letter_database = await new_database("dead_letters")
     arrived = Record(out.topic, 0, 0, 0, out.key, out.payload, load_headers(out.headers))
-    await store(dead_letters, arrived)
-    async with served(dead_letters) as client:
-        refusal = await client.post("/dead-dead_letters/1/redrive", json=WHY)
+    await store(dead_letter_database, arrived)
+    async with served(dead_letter_database) as client:
+        refusal = await client.post("/dead-letters/1/redrive", json=WHY)
         assert refusal.status_code == 409
         assert "left out" in refusal.json()["detail"] and "fraud's database" in refusal.json()["detail"]
-        assert (await client.post("/dead-dead_letters/redrive", json=WHY | {"all": True})).json()[
-            "count"
-        ] == 0
-        corrected = await client.post(
-            "/dead-dead_letters/1/redrive", json=WHY | {"correction": event.to_record()}
-        )
+        assert (await client.post("/dead-letters/redrive", json=WHY | {"all": True})).json()["count"] == 0
+        corrected = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": event.to_record()})
         assert corrected.is_success, corrected.text
-    [(message, headers, _)] = await sent(dead_letters)
+    [(message, headers, _)] = await redriven_messages(dead_letter_database)
     assert message.type == "OrderConfirmed" and VALUE_OMITTED not in headers
-    assert len(await kept(dead_letters, outbox)) == 1
+    assert len(await stored(dead_letter_database, outbox)) == 1
