@@ -1,9 +1,10 @@
-"""Guards aiokafka's reading of what Kafka sent: a batch that cannot be read concerns its own partition only.
+"""Patches aiokafka so that a batch it cannot read stops only that batch's partition.
 
-aiokafka raises such errors out of `getmany`, without the partition, and a consumer that has raised must be replaced.
-Here the records of the partition end with an UnreadableBatch instead, and its position stays before that batch.
-A header's name that is not UTF-8 makes no batch unreadable: it is read with a replacement character in it. And no
-batch is unpacked that becomes larger than LARGEST_UNPACKED_BYTES: a small gzip can be hundreds of megabytes.
+aiokafka raises such an error out of `getmany`, which does not say for which partition and makes the client unusable.
+With this patch the fetched records of the partition end with an UnreadableBatch instead, and the client's position
+stays before that batch. A header name that is not UTF-8 is decoded with replacement characters, so its batch can be
+read. Batches that unpack to more than LARGEST_UNPACKED_BYTES are unreadable: a small gzip can hold hundreds of
+megabytes.
 """
 
 import zlib
@@ -28,12 +29,12 @@ Unpack = Callable[[Any], bytes]
 
 class TooLarge(Exception):
     def __init__(self) -> None:
-        super().__init__(f"the batch is larger than {LARGEST_UNPACKED_BYTES} bytes when it is unpacked")
+        super().__init__(f"the batch unpacks to more than {LARGEST_UNPACKED_BYTES} bytes")
 
 
 def install() -> None:
-    """Makes aiokafka 0.14 use what is defined here; it offers no other way."""
-    fetcher.MemoryRecords = _Batches
+    """Replaces parts of aiokafka 0.14, which has no hook for this. Call it before a client is created."""
+    fetcher.MemoryRecords = _TrackedBatches
     fetcher.PartitionRecords = _Records
     for module in (default_records, legacy_records, _crecords.default_records, _crecords.legacy_records):
         for name, unpack in UNPACK.items():
@@ -46,7 +47,7 @@ def record_of(got: ConsumerRecord) -> Record:
 
 
 class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is untyped
-    """The records of one partition in one answer of the broker."""
+    """The fetched records of one partition."""
 
     _records: Any
 
@@ -66,8 +67,8 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is u
             yield UnreadableBatch(self.next_fetch_offset, error)
 
 
-class _Batches(_MemoryRecordsPy):  # type: ignore[misc]
-    """Batches one after the other; each is parsed by aiokafka's extension in C."""
+class _TrackedBatches(_MemoryRecordsPy):  # type: ignore[misc]
+    """Iterates over batches, which aiokafka's C extension parses, and remembers where the current one begins."""
 
     _current = 0
 
@@ -80,6 +81,8 @@ class _Batches(_MemoryRecordsPy):  # type: ignore[misc]
 
 
 class _TolerantBatches(_MemoryRecordsPy):  # type: ignore[misc]
+    """Iterates over batches whose header names may be any bytes."""
+
     def next_batch(self) -> Any:
         current = self._next_slice
         batch = super().next_batch()
@@ -87,7 +90,7 @@ class _TolerantBatches(_MemoryRecordsPy):  # type: ignore[misc]
 
 
 class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
-    """Parsed in Python: slower, and rare."""
+    """Parses a batch in Python: slower, but needed rarely."""
 
     _buffer: Any
 
@@ -97,15 +100,17 @@ class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
 
 
 class _TolerantBytes(bytearray):
-    def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return found if isinstance(found, int) else _TolerantBytes(found)
+    """Bytes that decode with replacement characters, however they are sliced."""
+
+    def __getitem__(self, key: Any) -> Any:
+        item = super().__getitem__(key)
+        return item if isinstance(item, int) else _TolerantBytes(item)
 
     def decode(self, encoding: str = "utf-8", errors: str = "replace") -> str:
         return super().decode(encoding, errors)
 
 
-def _gunzip(payload: Any) -> bytes:
+def _gzip_decode(payload: Any) -> bytes:
     unpacked, rest = b"", bytes(payload)
     while rest:
         member = zlib.decompressobj(GZIP)
@@ -113,13 +118,13 @@ def _gunzip(payload: Any) -> bytes:
         if len(unpacked) > LARGEST_UNPACKED_BYTES:
             raise TooLarge
         if not member.eof:
-            raise EOFError("the gzip ends too early")
+            raise EOFError("the gzip data is truncated")
         rest = member.unused_data
     return unpacked
 
 
-def _unsnap(payload: Any) -> bytes:
-    """Also in the blocks of Java's Snappy: 16 bytes of header, then each block after its length."""
+def _snappy_decode(payload: Any) -> bytes:
+    """Unpacks plain Snappy and the block format of Java clients: a 16-byte header, then blocks with their lengths."""
     size, at = 0, 16
     if not codec._detect_xerial_stream(payload):
         size = cramjam.snappy.decompress_raw_len(payload)
@@ -133,9 +138,9 @@ def _unsnap(payload: Any) -> bytes:
     return SNAPPY(payload)
 
 
-def _into_buffer(unpack_into: Callable[[Any, bytearray], int]) -> Unpack:
+def _decode_into_buffer(unpack_into: Callable[[Any, bytearray], int]) -> Unpack:
     def unpack(payload: Any) -> bytes:
-        unpacked = bytearray(LARGEST_UNPACKED_BYTES)  # its memory is taken only as far as it is filled
+        unpacked = bytearray(LARGEST_UNPACKED_BYTES)  # only pages that are written take memory
         size = unpack_into(payload, unpacked)
         return bytes(memoryview(unpacked)[:size])
 
@@ -144,8 +149,8 @@ def _into_buffer(unpack_into: Callable[[Any, bytearray], int]) -> Unpack:
 
 SNAPPY: Unpack = codec.snappy_decode
 UNPACK: dict[str, Unpack] = {
-    "gzip_decode": _gunzip,
-    "snappy_decode": _unsnap,
-    "lz4_decode": _into_buffer(cramjam.lz4.decompress_into),
-    "zstd_decode": _into_buffer(cramjam.zstd.decompress_into),
+    "gzip_decode": _gzip_decode,
+    "snappy_decode": _snappy_decode,
+    "lz4_decode": _decode_into_buffer(cramjam.lz4.decompress_into),
+    "zstd_decode": _decode_into_buffer(cramjam.zstd.decompress_into),
 }

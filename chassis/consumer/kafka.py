@@ -1,4 +1,4 @@
-"""Runs a service's consumer: one ConsumerSession after the other until the worker stops, and the client's settings."""
+"""Runs a service's Kafka consumer until the worker stops. After an error a new client and session replace the old."""
 
 import asyncio
 from typing import Any

@@ -50,6 +50,7 @@ class Relay:
         self._database_url = database_url
         self._registry = registry
         self._producer = OrderedProducer(kafka)
+        self._upkeep = Upkeep(self._producer, self.health)
         self._awake = asyncio.Event()
 
     def wake(self) -> bool:
@@ -80,11 +81,11 @@ class Relay:
             log.info("relay_active", term=term)
             await connection.add_listener(OUTBOX_CHANNEL, lambda *_: self.wake())
             self._producer.connect()
-            upkeep = Upkeep(connection, term, self._producer, self.health)
+            self._upkeep.begin()
             while not stop.is_set():
                 self._awake.clear()
-                await upkeep.run_if_due()
-                may_have_more = await self._send_batch(connection, stop, upkeep.send_until)
+                await self._upkeep.run_if_due(connection, term)
+                may_have_more = await self._send_batch(connection, stop, self._upkeep.send_until)
                 self.health.succeeded()
                 if not may_have_more:
                     await _wait(POLL_SECONDS, self._awake)

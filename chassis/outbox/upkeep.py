@@ -17,31 +17,31 @@ that all are given up before another relay can begin a term, 20 s after the rene
 
 
 class Upkeep:
-    """Keeps the term of one active relay."""
+    """Keeps the terms of one relay."""
 
-    def __init__(
-        self, connection: asyncpg.Connection, term: int, producer: OrderedProducer, health: RelayHealth
-    ) -> None:
-        self._connection = connection
-        self._term = term
+    def __init__(self, producer: OrderedProducer, health: RelayHealth) -> None:
         self._producer = producer
         self._health = health
         self._renewed_at = self._retried_at = 0.0
+
+    def begin(self) -> None:
+        """Makes `run_if_due` due: the relay has become active."""
+        self._renewed_at = 0.0
 
     @property
     def send_until(self) -> float:
         """The time of the monotonic clock after which no message may be produced in this term."""
         return self._renewed_at + SEND_SECONDS
 
-    async def run_if_due(self) -> None:
+    async def run_if_due(self, connection: asyncpg.Connection, term: int) -> None:
         """Raises TermIsOver if another relay has become active."""
         now = monotonic()
         if now - self._renewed_at < RENEW_SECONDS:
             return
-        await renew(self._connection, self._term)
+        await renew(connection, term)
         self._renewed_at = now
-        backlog = await measure(self._connection)
+        backlog = await measure(connection)
         self._health.measured(backlog)
         if backlog.set_aside and now - self._retried_at > RETRY_ROWS_SECONDS:
             self._retried_at = now
-            await retry_rows(self._connection, self._producer)
+            await retry_rows(connection, self._producer)

@@ -32,7 +32,7 @@ async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def sold(database: Database, order_id: str, lines: dict[str, int], second: float) -> None:
-    """Worth 10.00 EUR; its confirmation is heard of before it."""
+    """Worth 10.00 EUR; its confirmation arrives before it."""
     total = 1000 // sum(lines.values())
     placed = sample_events.order_placed(order_id, lines, second - 1, unit_price_cents=total)
     await sample_events.deliver(database, analytics, sample_events.order_confirmed(order_id, second), placed)
@@ -53,10 +53,10 @@ async def test_sales_are_counted_by_the_minute_of_their_confirmation(
 ) -> None:
     for order_id, second in (("late", 185), ("a", 3), ("b", 59.999), ("c", 60)):
         await sold(database, order_id, {"mug": 1}, second)
-    told = await asked(client, "/sales")
-    minutes = [(minute["minute"], minute["orders"], minute["revenue_cents"]) for minute in told["minutes"]]
+    answer = await asked(client, "/sales")
+    minutes = [(minute["minute"], minute["orders"], minute["revenue_cents"]) for minute in answer["minutes"]]
     assert minutes == [(at(0), 2, 2000), (at(1), 1, 1000), (at(3), 1, 1000)]
-    assert {minute["currency"] for minute in told["minutes"]} == {"EUR"}
+    assert {minute["currency"] for minute in answer["minutes"]} == {"EUR"}
 
 
 async def test_the_products_that_sold_most_units_come_first(
@@ -76,8 +76,8 @@ async def test_an_order_that_is_not_confirmed_is_no_sale(
 ) -> None:
     placed, cancelled = sample_events.order_placed("a"), sample_events.order_cancelled("a")
     await sample_events.deliver(database, analytics, placed, cancelled)
-    told = await asked(client, "/sales")
-    assert (told["minutes"], told["top_products"]) == ([], [])
+    answer = await asked(client, "/sales")
+    assert (answer["minutes"], answer["top_products"]) == ([], [])
 
 
 async def test_only_sales_in_the_requested_span_count_without_its_end(
@@ -85,18 +85,18 @@ async def test_only_sales_in_the_requested_span_count_without_its_end(
 ) -> None:
     for order_id, second in (("before", -0.001), ("first", 0), ("last", 119.999), ("after", 120)):
         await sold(database, order_id, {order_id: 1}, second)
-    told = await asked(client, "/sales", until=at(2))
-    assert [minute["minute"] for minute in told["minutes"]] == [at(0), at(1)]
-    assert {product["product_id"] for product in told["top_products"]} == {"first", "last"}
-    assert (told["since"], told["until"]) == (at(0), at(2))
+    answer = await asked(client, "/sales", until=at(2))
+    assert [minute["minute"] for minute in answer["minutes"]] == [at(0), at(1)]
+    assert {product["product_id"] for product in answer["top_products"]} == {"first", "last"}
+    assert (answer["since"], answer["until"]) == (at(0), at(2))
 
 
 async def test_timestamps_in_another_zone_are_the_same_timestamps(
     database: Database, client: httpx.AsyncClient
 ) -> None:
     await sold(database, "a", {"mug": 1}, 10)
-    told = await asked(client, "/sales", since="2026-03-01T14:00:00+02:00")
-    assert (told["since"], len(told["minutes"])) == (at(0), 1)
+    answer = await asked(client, "/sales", since="2026-03-01T14:00:00+02:00")
+    assert (answer["since"], len(answer["minutes"])) == (at(0), 1)
 
 
 async def test_the_funnel_counts_how_far_the_orders_of_that_span_came_by_now(
@@ -114,9 +114,9 @@ async def test_the_funnel_counts_how_far_the_orders_of_that_span_came_by_now(
         sample_events.order_shipped("a", far_later),
         *(sample_events.order_cancelled(order_id) for order_id in "bc"),
     )
-    told = await asked(client, "/funnel", until=at(1))
+    answer = await asked(client, "/funnel", until=at(1))
     counted = {"placed": 4, "paid": 2, "declined": 1, "confirmed": 1, "shipped": 1, "cancelled": 2}
-    assert told == counted | {"since": at(0), "until": at(1)}
+    assert answer == counted | {"since": at(0), "until": at(1)}
 
 
 async def test_a_step_before_its_order_waits_for_it(database: Database, client: httpx.AsyncClient) -> None:
@@ -125,16 +125,16 @@ async def test_a_step_before_its_order_waits_for_it(database: Database, client: 
     )
     assert {name: (await asked(client, "/funnel"))[name] for name in NOTHING} == NOTHING
     await sample_events.deliver(database, analytics, sample_events.order_placed("a"))
-    told = await asked(client, "/funnel")
-    assert (told["placed"], told["paid"], told["shipped"], told["confirmed"]) == (1, 1, 1, 0)
+    answer = await asked(client, "/funnel")
+    assert (answer["placed"], answer["paid"], answer["shipped"], answer["confirmed"]) == (1, 1, 1, 0)
 
 
 async def test_the_default_span_is_the_last_day(client: httpx.AsyncClient) -> None:
-    told = (await client.get("/funnel")).json()
-    age = datetime.now(UTC) - datetime.fromisoformat(told["since"])
-    assert timedelta(days=1) <= age < timedelta(days=1, minutes=1) and told["until"] is None
-    told = (await client.get("/funnel", params={"until": at(0)})).json()
-    assert (told["since"], told["until"]) == (at(-24 * 60), at(0))
+    answer = (await client.get("/funnel")).json()
+    age = datetime.now(UTC) - datetime.fromisoformat(answer["since"])
+    assert timedelta(days=1) <= age < timedelta(days=1, minutes=1) and answer["until"] is None
+    answer = (await client.get("/funnel", params={"until": at(0)})).json()
+    assert (answer["since"], answer["until"]) == (at(-24 * 60), at(0))
 
 
 @pytest.mark.parametrize("path", ["/sales", "/funnel"])

@@ -40,7 +40,7 @@ async def test_an_order_is_priced_stored_and_published(client: httpx.AsyncClient
     placed = await place(client)
     assert (placed["status"], placed["version"], placed["total_cents"]) == ("placed", 1, 2 * 14_90 + 3 * 1_20)
     assert (await client.get(f"/orders/{placed['order_id']}")).json() == placed
-    (event,) = await sample_events.said(database)
+    (event,) = await sample_events.published(database)
     assert isinstance(event, OrderPlaced)
     assert (event.order_id, event.total_cents, event.card_token) == (placed["order_id"], 33_40, "tok_visa")
     assert [(line.product_id, line.unit_price_cents) for line in event.lines] == [
@@ -56,7 +56,7 @@ async def test_the_same_key_twenty_times_at_once_is_one_order(
     key = {"Idempotency-Key": "press-the-button"}
     answers = await asyncio.gather(*(client.post("/orders", json=ORDER, headers=key) for _ in range(20)))
     assert {(answer.status_code, answer.text) for answer in answers} == {(201, answers[0].text)}
-    assert len(await sample_events.said(database)) == 1
+    assert len(await sample_events.published(database)) == 1
     assert len((await client.get("/orders")).json()["orders"]) == 1
 
 
@@ -66,7 +66,7 @@ async def test_a_key_used_before_for_another_order_is_refused(
     key = {"Idempotency-Key": "k-1"}
     assert (await client.post("/orders", json=ORDER, headers=key)).status_code == 201
     assert (await client.post("/orders", json=ORDER | {"customer_id": "c-2"}, headers=key)).status_code == 422
-    assert len(await sample_events.said(database)) == 1
+    assert len(await sample_events.published(database)) == 1
 
 
 async def test_a_refused_order_can_be_corrected_under_the_same_key(client: httpx.AsyncClient) -> None:
@@ -87,7 +87,7 @@ async def test_a_placed_order_can_be_cancelled_once(client: httpx.AsyncClient, d
     assert (await client.post(path, headers=key)).text == cancelled.text
     again = await client.post(path)
     assert (again.status_code, again.json()["order_id"]) == (409, placed["order_id"])
-    assert [type(event) for event in await sample_events.said(database)] == [OrderPlaced, OrderCancelled]
+    assert [type(event) for event in await sample_events.published(database)] == [OrderPlaced, OrderCancelled]
     assert not await sample_events.broken_checks("orders", database)
 
 
@@ -119,7 +119,7 @@ async def test_a_cancellation_that_races_with_the_confirmation_is_decided_once(
         (cancel,) = (answer for answer in answers if answer is not None)
         status = (await client.get(f"/orders/{order_id}")).json()["status"]
         assert (cancel.status_code, status) in [(200, "cancelled"), (409, "confirmed")]
-        decisions = [event for event in await sample_events.said(database) if event.key == order_id][1:]
+        decisions = [event for event in await sample_events.published(database) if event.key == order_id][1:]
         assert [type(event) for event in decisions] == [
             OrderCancelled if status == "cancelled" else OrderConfirmed
         ]
@@ -130,7 +130,7 @@ async def test_twenty_cancellations_at_once_are_one(client: httpx.AsyncClient, d
     order_id = (await place(client))["order_id"]
     answers = await asyncio.gather(*(client.post(f"/orders/{order_id}/cancel") for _ in range(20)))
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 19
-    assert [type(event) for event in await sample_events.said(database)] == [OrderPlaced, OrderCancelled]
+    assert [type(event) for event in await sample_events.published(database)] == [OrderPlaced, OrderCancelled]
 
 
 async def test_orders_are_listed_newest_first_page_by_page(client: httpx.AsyncClient) -> None:

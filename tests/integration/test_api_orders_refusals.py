@@ -85,7 +85,7 @@ async def test_an_invalid_order_is_refused_with_the_name_of_the_field(
     for body, field in NOT_ORDERS:
         refusal = await client.post("/orders", json=body)
         assert (body, refusal.status_code, fields(refusal)) == (body, 422, [field])
-    assert await sample_events.said(database) == []
+    assert await sample_events.published(database) == []
     assert (await client.get("/orders")).json()["orders"] == []
 
 
@@ -99,7 +99,7 @@ async def test_a_body_that_is_not_json_is_refused(client: httpx.AsyncClient) -> 
 async def test_a_body_over_64_kib_is_refused(client: httpx.AsyncClient, database: Database) -> None:
     refusal = await client.post("/orders", json=changed(customer_id="x" * 65_536))
     assert refusal.status_code == 413
-    assert await sample_events.said(database) == []
+    assert await sample_events.published(database) == []
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/orders/{}"), ("POST", "/orders/{}/cancel")])

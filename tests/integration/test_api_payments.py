@@ -52,7 +52,7 @@ async def test_an_invoice_is_paid_and_the_payment_published(
 ) -> None:
     paid = await client.post("/payments", json=payment(order_id))
     assert (paid.status_code, paid.json()["status"], paid.json()["order_id"]) == (201, "authorized", order_id)
-    (event,) = await sample_events.said(database)
+    (event,) = await sample_events.published(database)
     assert isinstance(event, PaymentProcessed)
     assert (event.outcome, event.payment_method, event.amount_cents) == ("authorized", "invoice", 1000)
     assert event.payment_id == paid.json()["payment_id"]
@@ -85,7 +85,7 @@ async def test_a_payment_that_differs_from_the_invoice_is_refused_with_the_name_
     for wrong, field in misfits:
         refusal = await client.post("/payments", json=payment(order_id) | wrong)
         assert (wrong, refusal.status_code, fields(refusal)) == (wrong, 422, [field])
-    assert await sample_events.said(database) == []
+    assert await sample_events.published(database) == []
 
 
 async def test_an_unknown_id_is_a_404_and_a_malformed_one_a_422(client: httpx.AsyncClient) -> None:
@@ -101,7 +101,7 @@ async def test_a_paid_invoice_is_not_paid_again_but_the_same_key_gets_the_same_a
     paid = await client.post("/payments", json=payment(order_id), headers=key)
     assert (await client.post("/payments", json=payment(order_id), headers=key)).text == paid.text
     assert (await client.post("/payments", json=payment(order_id))).status_code == 409
-    assert len(await sample_events.said(database)) == 1
+    assert len(await sample_events.published(database)) == 1
 
 
 async def test_twenty_payments_of_one_invoice_at_once_are_one(
@@ -109,7 +109,7 @@ async def test_twenty_payments_of_one_invoice_at_once_are_one(
 ) -> None:
     answers = await asyncio.gather(*(client.post("/payments", json=payment(order_id)) for _ in range(20)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 19
-    assert len(await sample_events.said(database)) == 1
+    assert len(await sample_events.published(database)) == 1
 
 
 @pytest.mark.parametrize("card_token", ["tok_visa", "tok_declined"])
@@ -147,5 +147,5 @@ async def test_a_payment_that_races_with_the_cancellation_is_refused_or_refunded
         (paid,) = (answer for answer in answers if answer is not None)
         status = (await client.get(f"/payments/{order_id}")).json()["status"]
         assert (paid.status_code, status) in [(201, "refunded"), (409, "voided")]
-        events = [type(event) for event in await sample_events.said(database) if event.key == order_id]
+        events = [type(event) for event in await sample_events.published(database) if event.key == order_id]
         assert events == ([PaymentProcessed, PaymentRefunded] if status == "refunded" else [])

@@ -86,7 +86,7 @@ async def test_the_consumer_waits_for_a_condition_of_the_database_and_parks_noth
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failed: list[str] = []
-    working = Failing(EventProcessor(recorder.service, quick, Schemas()), failed, monkeypatch)  # type: ignore[arg-type]
+    working = RecordsFailures(EventProcessor(recorder.service, quick, Schemas()), failed, monkeypatch)  # type: ignore[arg-type]
     await working.process([confirmed("first", 0)], asyncio.Event())
     async with condition(database):
         process = asyncio.create_task(
@@ -100,8 +100,8 @@ async def test_the_consumer_waits_for_a_condition_of_the_database_and_parks_noth
     assert [order_id for order_id, _ in await noted(recorder, database)] == ["first", "a", "b"]
 
 
-class Failing:
-    """Notes what every failed transaction of a processor failed of."""
+class RecordsFailures:
+    """Collects the errors of a processor's failed transactions."""
 
     def __init__(self, processor: EventProcessor, failed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         apply: Callable[..., Awaitable[None]] = processor._recovery._apply
@@ -120,17 +120,17 @@ class Failing:
 async def test_two_transactions_that_deadlock_are_both_applied_and_none_is_parked(
     recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Postgres ends one of them: it is tried again until the other is out of the way, as often as it takes."""
+    """Postgres aborts one of them; it is repeated until the other has ended, however often that takes."""
 
     class Deadlock(Exception):
         sqlstate = "40P01"
 
     monkeypatch.setattr("chassis.consumer.retry.LONGEST_OUTAGE_WAIT_SECONDS", 0.01)
-    recorder.failures["unlucky"] = [Deadlock()] * (2 * MAX_ATTEMPTS)
+    recorder.failures["deadlocked"] = [Deadlock()] * (2 * MAX_ATTEMPTS)
     processor = EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
-    await processor.process([confirmed("unlucky", 0)], asyncio.Event())
+    await processor.process([confirmed("deadlocked", 0)], asyncio.Event())
     assert await rows(database, parked) == []
-    assert await noted(recorder, database) == [("unlucky", "confirmed")]
+    assert await noted(recorder, database) == [("deadlocked", "confirmed")]
 
 
 async def test_a_plan_from_before_an_alter_table_fails_once_and_parks_nothing(

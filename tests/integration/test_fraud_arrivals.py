@@ -92,7 +92,7 @@ async def test_an_order_that_arrives_late_revises_those_placed_after_it(database
     await sample_events.deliver(database, fraud, *others)
     assert not any(suspicious for _, suspicious, _ in (await verdicts(database)).values())
     await sample_events.deliver(database, fraud, late)
-    revised = (await sample_events.said(database))[-1]
+    revised = (await sample_events.published(database))[-1]
     assert revised == FraudAssessed(
         order_id=others[-1].order_id,
         assessment_version=2,

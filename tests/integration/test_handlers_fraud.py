@@ -24,7 +24,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 async def verdicts(database: Database) -> dict[str, tuple[int, bool, tuple[str, ...]]]:
     """As published last, which is what the database says."""
-    events = [event for event in await sample_events.said(database) if isinstance(event, FraudAssessed)]
+    events = [event for event in await sample_events.published(database) if isinstance(event, FraudAssessed)]
     rows = await sample_events.fetch(database, select(assessments))
     latest = {event.order_id: event for event in events}
     assert {(r["order_id"], r["score"], r["assessment_version"]) for r in rows} == {

@@ -56,18 +56,18 @@ async def test_an_order_ships_once_when_it_is_known_and_confirmed(
         ends.append(await state(database, f"o-{number}"))
     assert all(end == ends[0] for end in ends)
     assert (ends[0]["shipped_at"] is not None) is ships
-    assert len(await sample_events.said(database)) == (len(ends) if ships else 0)
+    assert len(await sample_events.published(database)) == (len(ends) if ships else 0)
 
 
 async def test_a_cancelled_order_is_never_shipped_even_if_somebody_confirms_it(database: Database) -> None:
     await sample_events.deliver(database, fulfillment, CANCELLED("o-1"), PLACED("o-1"), CONFIRMED("o-1"))
     await sample_events.deliver(database, fulfillment, PLACED("o-2"), CANCELLED("o-2"), CONFIRMED("o-2"))
-    assert await sample_events.said(database) == []
+    assert await sample_events.published(database) == []
 
 
 async def test_the_shipment_carries_the_event_time_of_its_latest_cause(database: Database) -> None:
     await sample_events.deliver(database, fulfillment, CONFIRMED("o-1", second=2), PLACED("o-1", second=7))
-    (shipped,) = await sample_events.said(database)
+    (shipped,) = await sample_events.published(database)
     assert isinstance(shipped, OrderShipped)
     assert shipped.occurred_at == sample_events.ms(7)
 
@@ -76,7 +76,7 @@ async def test_a_batch_ships_every_order_that_is_complete(database: Database) ->
     ids = [f"o-{number:03}" for number in range(500)]
     await sample_events.deliver(database, fulfillment, *map(CONFIRMED, reversed(ids)))
     await sample_events.deliver(database, fulfillment, *map(PLACED, ids[:400]))
-    assert {event.key for event in await sample_events.said(database)} == set(ids[:400])
+    assert {event.key for event in await sample_events.published(database)} == set(ids[:400])
 
 
 async def test_what_and_go_at_the_same_moment_are_one_shipment(database: Database) -> None:
@@ -86,7 +86,7 @@ async def test_what_and_go_at_the_same_moment_are_one_shipment(database: Databas
             sample_events.deliver(database, fulfillment, PLACED(order_id)),
             sample_events.deliver(database, fulfillment, CONFIRMED(order_id)),
         )
-    assert len(await sample_events.said(database)) == 20
+    assert len(await sample_events.published(database)) == 20
 
 
 async def test_each_order_of_a_batch_keeps_its_own_contents(database: Database) -> None:

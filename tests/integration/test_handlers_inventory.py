@@ -43,7 +43,7 @@ async def test_stock_is_reserved_for_all_lines_of_an_order(database: Database) -
     await sample_events.deliver(
         database, inventory, sample_events.order_placed("o-1", {LIMITED: 3, "mug": 2})
     )
-    (reserved,) = await sample_events.said(database)
+    (reserved,) = await sample_events.published(database)
     assert isinstance(reserved, StockReserved)
     assert reserved.lines == (
         ReservedLine(product_id=LIMITED, quantity=3),
@@ -55,7 +55,7 @@ async def test_stock_is_reserved_for_all_lines_of_an_order(database: Database) -
 async def test_an_order_that_misses_one_line_gets_none(database: Database) -> None:
     wanted = {"mug": 1, LIMITED: 21, "sold-out-poster": 1, "unicorn": 2}
     await sample_events.deliver(database, inventory, sample_events.order_placed("o-1", wanted))
-    (rejected,) = await sample_events.said(database)
+    (rejected,) = await sample_events.published(database)
     assert isinstance(rejected, StockRejected)
     assert rejected.shortages == (
         Shortage(product_id=LIMITED, requested=21, available=20),
@@ -73,7 +73,7 @@ async def test_within_a_batch_the_orders_are_served_as_they_come(database: Datab
         *(sample_events.order_placed(order, {LIMITED: units}) for order, units in wanted.items()),
     )
     assert await statuses(database) == {"z": "reserved", "y": "rejected", "x": "reserved", "w": "rejected"}
-    assert [type(event) for event in await sample_events.said(database)] == [
+    assert [type(event) for event in await sample_events.published(database)] == [
         StockReserved,
         StockRejected,
         StockReserved,
@@ -94,7 +94,9 @@ async def test_a_cancelled_order_gives_back_what_it_held_once(database: Database
     await sample_events.deliver(database, inventory, *cancelled)
     assert await statuses(database) == {"o-1": "released", "o-2": "rejected"}
     assert await on_hand(database) == IN_STOCK
-    (released,) = (event for event in await sample_events.said(database) if isinstance(event, StockReleased))
+    (released,) = (
+        event for event in await sample_events.published(database) if isinstance(event, StockReleased)
+    )
     assert released.lines == (ReservedLine(product_id=LIMITED, quantity=20),)
     assert (released.aggregate_version, released.occurred_at) == (2, cancelled[1].occurred_at)
 
@@ -108,7 +110,7 @@ async def test_an_order_whose_cancellation_overtook_it_gets_nothing(database: Da
         sample_events.order_placed("o-2"),
     )
     assert await statuses(database) == {"o-1": "void", "o-2": "reserved"}
-    assert [event.key for event in await sample_events.said(database)] == ["o-2"]
+    assert [event.key for event in await sample_events.published(database)] == ["o-2"]
     assert await on_hand(database) == IN_STOCK
 
 
@@ -117,7 +119,7 @@ async def test_an_order_placed_twice_under_two_event_ids_reserves_once(database:
     await sample_events.deliver(database, inventory, *twice)
     await sample_events.deliver(database, inventory, *twice)
     assert await on_hand(database) == IN_STOCK - 5
-    assert len(await sample_events.said(database)) == 1
+    assert len(await sample_events.published(database)) == 1
 
 
 async def test_many_at_once_never_sell_more_than_there_is(database: Database) -> None:
@@ -140,7 +142,7 @@ async def test_batches_that_want_the_same_products_in_other_orders_do_not_deadlo
         for batch, step in enumerate([1, -1] * 4)
     ]
     await asyncio.gather(*(sample_events.deliver(database, inventory, *batch) for batch in batches))
-    assert len(await sample_events.said(database)) == 40
+    assert len(await sample_events.published(database)) == 40
 
 
 async def test_an_order_and_its_cancellation_at_the_same_moment_hold_nothing(database: Database) -> None:

@@ -92,7 +92,9 @@ async def test_when_both_refuse_the_order_is_cancelled_once_for_the_first_reason
         sample_events.payment_processed("o-2", "declined"),
     )
     assert [
-        (e.order_id, e.reason) for e in await sample_events.said(database) if isinstance(e, OrderCancelled)
+        (e.order_id, e.reason)
+        for e in await sample_events.published(database)
+        if isinstance(e, OrderCancelled)
     ] == [
         ("o-1", "payment_declined"),
         ("o-2", "out_of_stock"),
@@ -111,7 +113,7 @@ async def test_a_batch_decides_each_of_its_orders(database: Database) -> None:
         for o in reversed(ids)
     ]
     await sample_events.deliver(database, service, *outcomes)
-    events = await sample_events.said(database)
+    events = await sample_events.published(database)
     assert {e.key for e in events if isinstance(e, OrderConfirmed)} == set(ids) - refused
     assert {e.key for e in events if isinstance(e, OrderCancelled)} == refused
     assert len(events) == 500
@@ -126,7 +128,7 @@ async def test_the_confirmation_carries_the_later_event_time(database: Database)
         sample_events.payment_processed("o-1", second=9),
         sample_events.stock_reserved("o-1", second=2),
     )
-    (confirmed,) = await sample_events.said(database)
+    (confirmed,) = await sample_events.published(database)
     assert confirmed.occurred_at == sample_events.ms(9)
     assert confirmed.aggregate_version == 2
 
@@ -138,7 +140,7 @@ async def test_a_shipment_makes_a_confirmed_order_shipped_and_says_nothing_new(d
     )
     await sample_events.deliver(database, service, sample_events.order_shipped("o-1"))
     assert (await state(database, "o-1"))["status"] == "shipped"
-    assert len(await sample_events.said(database)) == 1
+    assert len(await sample_events.published(database)) == 1
 
 
 async def test_a_shipment_of_a_cancelled_order_is_refused_for_good(database: Database) -> None:

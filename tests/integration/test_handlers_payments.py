@@ -39,7 +39,7 @@ async def test_cards_are_answered_at_once_and_invoices_wait(database: Database) 
         service,
         *(sample_events.order_placed(order, card_token=token) for order, token in tokens.items()),
     )
-    said = {event.key: event for event in await sample_events.said(database)}
+    said = {event.key: event for event in await sample_events.published(database)}
     outcomes = {o: (e.outcome, e.decline_reason) for o, e in said.items() if isinstance(e, PaymentProcessed)}
     assert outcomes == {
         "good": ("authorized", None),
@@ -58,7 +58,7 @@ async def test_an_order_placed_twice_under_two_event_ids_is_charged_once(databas
         database, service, sample_events.order_placed("o-1"), sample_events.order_placed("o-2")
     )
     assert await money_moved(database) == [("o-1", "authorization", 1000), ("o-2", "authorization", 1000)]
-    assert [event.key for event in await sample_events.said(database)] == ["o-1", "o-2"]
+    assert [event.key for event in await sample_events.published(database)] == ["o-1", "o-2"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ async def test_a_cancellation_undoes_what_there_is_to_undo_once(
     )
     await sample_events.deliver(database, service, cancelled)
     assert (await payment_of(database, "o-1"))["status"] == status
-    said = await sample_events.said(database)
+    said = await sample_events.published(database)
     assert [type(event) for event in said] == events
     assert [event.aggregate_version for event in said] == list(range(1, len(events) + 1))
 
@@ -90,7 +90,7 @@ async def test_an_order_whose_cancellation_overtook_it_is_never_charged(
     await sample_events.deliver(database, service, sample_events.order_cancelled("o-1"))
     await sample_events.deliver(database, service, sample_events.order_placed("o-1", card_token=card_token))
     await sample_events.deliver(database, service, sample_events.order_placed("o-1", card_token=card_token))
-    assert await sample_events.said(database) == []
+    assert await sample_events.published(database) == []
     assert await money_moved(database) == []
     assert (await payment_of(database, "o-1"))["status"] == "voided"
 
@@ -127,4 +127,4 @@ async def test_a_full_batch_of_orders_and_one_of_cancellations(database: Databas
     await sample_events.deliver(
         database, service, *(sample_events.order_cancelled(order_id) for order_id in ids)
     )
-    assert len(await money_moved(database)) == len(await sample_events.said(database)) == 1000
+    assert len(await money_moved(database)) == len(await sample_events.published(database)) == 1000

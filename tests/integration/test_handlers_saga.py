@@ -101,7 +101,7 @@ class Saga:
             steps -= 1
 
     async def _collect(self, speaker: str) -> None:
-        news = await sample_events.said(self.databases[speaker], self._heard_from[speaker])
+        news = await sample_events.published(self.databases[speaker], self._heard_from[speaker])
         self._heard_from[speaker] += len(news)
         for event in news:
             for listener, service in self._services.items():

@@ -1,4 +1,4 @@
-"""The inbox on a real Postgres: one winner for each event, however many try at once."""
+"""The inbox on a real Postgres: of any number of concurrent claims of an event, one wins."""
 
 import asyncio
 from datetime import datetime
@@ -99,7 +99,7 @@ async def test_a_parked_event_may_be_parked_again_whatever_its_redrive_count(
         assert await db.scalar(select(inbox.c.redrive)) == 2
 
 
-async def test_a_receipt_is_as_young_as_what_happened_to_the_event_last(new_database: NewDatabase) -> None:
+async def test_received_at_is_the_time_of_the_last_change_of_the_row(new_database: NewDatabase) -> None:
     database = await new_database("fraud")
     event = uuid4()
     await park_alone(database, event, 0)

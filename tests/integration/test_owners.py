@@ -1,4 +1,4 @@
-"""An owner that was told to give its partition up and is still busy, beside the next one: no harm, and nothing new."""
+"""An owner whose partition was revoked while it is busy does no harm beside the next owner."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ def an_owner(recorder: RecordingService, database: Database) -> EventProcessor:
     return EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
 
 
-async def test_an_owner_that_was_told_to_stop_begins_no_other_transaction(
+async def test_an_owner_that_was_stop_begins_no_other_transaction(
     recorder: RecordingService, database: Database
 ) -> None:
-    """Not even to find the bad record of a batch that failed: the next owner does that."""
+    """It does not bisect a failed batch either: the next owner does."""
     stop = asyncio.Event()
 
     async def fail(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
@@ -39,7 +39,7 @@ async def test_two_owners_of_the_same_records_apply_each_once_and_in_order(
     recorder: RecordingService, database: Database
 ) -> None:
     records = [confirmed(f"order-{n}", n) for n in range(20)]
-    busy, told_to_stop, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    busy, stop, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slowly(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
         busy.set()
@@ -47,12 +47,12 @@ async def test_two_owners_of_the_same_records_apply_each_once_and_in_order(
         await recorder.confirmed(orders, db)
 
     recorder.service.handlers[OrderConfirmed] = slowly
-    old = asyncio.create_task(an_owner(recorder, database).process(records[:10], told_to_stop))
+    old = asyncio.create_task(an_owner(recorder, database).process(records[:10], stop))
     await busy.wait()
-    told_to_stop.set()
+    stop.set()
     new = asyncio.create_task(an_owner(recorder, database).process(records, asyncio.Event()))
     await asyncio.sleep(0.3)
-    assert not new.done(), "it must wait for what the old owner has claimed"
+    assert not new.done(), "it must wait for the rows that the old owner has claimed"
     go_on.set()
     await asyncio.gather(old, new)
     assert [order_id for order_id, _ in await noted(recorder, database)] == [f"order-{n}" for n in range(20)]

@@ -1,4 +1,4 @@
-"""One batch, one transaction, on a real Postgres: what goes through, what is tried again, what is put aside."""
+"""One batch is one transaction on a real Postgres: which records are applied, retried or parked."""
 
 import asyncio
 from dataclasses import replace
@@ -27,7 +27,7 @@ from tests.support.recording_service import (
 )
 
 
-async def test_a_batch_is_one_transaction_with_effects_receipts_and_facts(
+async def test_a_batch_is_one_transaction_with_effects_inbox_rows_and_published_events(
     recorder: RecordingService, database: Database
 ) -> None:
     await work(recorder, database, *(confirmed(f"order-{n}", n) for n in range(50)))
@@ -75,9 +75,13 @@ async def test_a_bad_message_is_parked_whole_and_its_neighbours_go_through_once(
     [kept] = await rows(database, parked)
     assert (kept.kafka_offset, kept.failure, kept.attempts) == (1, "permanent", 1)
     assert kept.error_message == "against the rules"
-    [letter] = [row for row in await rows(database, outbox) if row.type is None]
-    assert (letter.topic, letter.key, letter.payload) == ("orders.fraud.dlq", b"bad", kept.value)
-    headers = dict(load_headers(letter.headers))
+    [dead_letter] = [row for row in await rows(database, outbox) if row.type is None]
+    assert (dead_letter.topic, dead_letter.key, dead_letter.payload) == (
+        "orders.fraud.dlq",
+        b"bad",
+        kept.value,
+    )
+    headers = dict(load_headers(dead_letter.headers))
     assert headers["traceparent"] == TRACE.encode() and headers["dlq_kafka_offset"] == b"1"
     assert {row.status for row in await rows(database, inbox)} == {"applied", "parked"}
     assert await counts(database) == {
@@ -114,20 +118,20 @@ async def test_what_was_parked_is_not_parked_again(recorder: RecordingService, d
     }
 
 
-async def test_a_moments_bad_luck_is_tried_again_in_place(
+async def test_a_transient_failure_is_retried_in_place(
     recorder: RecordingService, database: Database
 ) -> None:
-    recorder.failures["unlucky"] = [TransientFailure("deadlock")] * (MAX_ATTEMPTS - 1)
-    await work(recorder, database, confirmed("unlucky", 0))
-    assert await noted(recorder, database) == [("unlucky", "confirmed")]
+    recorder.failures["failing"] = [TransientFailure("deadlock")] * (MAX_ATTEMPTS - 1)
+    await work(recorder, database, confirmed("failing", 0))
+    assert await noted(recorder, database) == [("failing", "confirmed")]
     assert await rows(database, parked) == []
 
 
-async def test_bad_luck_that_stays_is_parked_after_five_tries(
+async def test_a_transient_failure_that_persists_is_parked_after_five_attempts(
     recorder: RecordingService, database: Database
 ) -> None:
-    recorder.failures["unlucky"] = [TransientFailure("deadlock")] * 99
-    await work(recorder, database, confirmed("unlucky", 0))
+    recorder.failures["failing"] = [TransientFailure("deadlock")] * 99
+    await work(recorder, database, confirmed("failing", 0))
     [kept] = await rows(database, parked)
     assert (kept.failure, kept.attempts) == ("transient", MAX_ATTEMPTS)
 
@@ -143,7 +147,7 @@ async def test_an_outage_of_any_length_is_waited_for_and_parks_nothing(
     assert await rows(database, parked) == []
 
 
-async def test_a_lane_that_waits_for_an_outage_can_be_stopped(
+async def test_a_batch_that_waits_for_an_outage_can_be_stopped(
     recorder: RecordingService, database: Database
 ) -> None:
     processor, stop = EventProcessor(recorder.service, database, Schemas(away=10**6)), asyncio.Event()  # type: ignore[arg-type]
@@ -154,7 +158,7 @@ async def test_a_lane_that_waits_for_an_outage_can_be_stopped(
     assert await noted(recorder, database) == []
 
 
-async def test_facts_of_one_order_are_heard_in_their_order_across_types(
+async def test_events_of_one_order_are_handled_in_their_order_across_types(
     recorder: RecordingService, database: Database
 ) -> None:
     await work(recorder, database, cancelled("a", 0), confirmed("b", 1), confirmed("a", 2), cancelled("b", 3))
@@ -163,18 +167,18 @@ async def test_facts_of_one_order_are_heard_in_their_order_across_types(
     assert [what for order_id, what in heard if order_id == "b"] == ["confirmed", "cancelled"]
 
 
-async def test_a_fact_continues_the_trace_of_its_cause(
+async def test_a_published_event_continues_the_trace_of_the_handled_one(
     recorder: RecordingService, database: Database
 ) -> None:
     await work(recorder, database, confirmed("a", 0))
-    [fact] = await rows(database, outbox)
-    traceparent = (dict(load_headers(fact.headers))["traceparent"] or b"").decode()
+    [published] = await rows(database, outbox)
+    traceparent = (dict(load_headers(published.headers))["traceparent"] or b"").decode()
     assert traceparent != TRACE and traceparent.split("-")[1] == TRACE.split("-")[1]
 
 
-async def test_what_is_not_addressed_to_us_touches_nothing(
+async def test_an_event_without_a_handler_changes_nothing(
     recorder: RecordingService, database: Database
 ) -> None:
-    await work(recorder, database, record("OrderPlaced", "a", 0, b"\x00rubbish, but somebody else's"))
+    await work(recorder, database, record("OrderPlaced", "a", 0, b"\x00rubbish for another service"))
     async with database.transaction() as db:
         assert await db.scalar(text("SELECT count(*) FROM consumer_offsets")) == 0

@@ -128,8 +128,8 @@ async def test_later_events_of_the_key_wait_behind_it_and_dead_letters_do_not(
     database: Database, kafka_topics: Topics
 ) -> None:
     events = kafka_topics.new()
-    letters = kafka_topics.new(kafka_topics.name(".dlq"))
-    for topic in (events, letters):
+    dead_letters = kafka_topics.new(kafka_topics.name(".dlq"))
+    for topic in (events, dead_letters):
         await write(
             database,
             [
@@ -143,7 +143,7 @@ async def test_later_events_of_the_key_wait_behind_it_and_dead_letters_do_not(
     await write(database, [Message(events, b"k", b"later", []), Message(events, b"other", b"goes too", [])])
     await sent_but(database, kafka_topics, left=4)
     assert kafka_topics.values(events) == [b"goes", b"keyless", b"goes too"]
-    assert kafka_topics.values(letters) == [b"waits", b"goes", b"keyless"]
+    assert kafka_topics.values(dead_letters) == [b"waits", b"goes", b"keyless"]
     assert len(await set_aside(database)) == 2
     await fetch(database, "UPDATE outbox SET discarded_at = now() WHERE set_aside_at IS NOT NULL RETURNING 1")
     await sent_but(database, kafka_topics, left=2)

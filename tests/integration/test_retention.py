@@ -29,9 +29,9 @@ async def database(new_database: NewDatabase) -> Database:
 
 
 async def received(database: Database, at: datetime, rows: int = 1, status: str = "applied") -> None:
-    receipt = {"consumer": "fraud", "status": status, "received_at": at}
+    row = {"consumer": "fraud", "status": status, "received_at": at}
     async with database.transaction() as db:
-        await db.execute(insert(inbox), [receipt | {"event_id": uuid4()} for _ in range(rows)])
+        await db.execute(insert(inbox), [row | {"event_id": uuid4()} for _ in range(rows)])
 
 
 async def published(database: Database, at: datetime | None, rows: int = 1) -> None:
@@ -45,7 +45,7 @@ async def left(database: Database, column: Any) -> list[Any]:
         return list((await db.execute(select(column).order_by(column))).scalars())
 
 
-async def forget_before_noon(database: Database) -> dict[str, int]:
+async def purge_before_noon(database: Database) -> dict[str, int]:
     return await purge(database, NOON, asyncio.Event())
 
 
@@ -53,7 +53,7 @@ async def test_old_inbox_rows_are_purged_but_those_of_parked_events_are_kept(dat
     await received(database, OLD, rows=3)
     await received(database, OLD, status="parked")
     await received(database, YOUNG)
-    assert await forget_before_noon(database) == {"inbox": 3}
+    assert await purge_before_noon(database) == {"inbox": 3}
     assert await left(database, inbox.c.status) == ["applied", "parked"]
     assert await left(database, inbox.c.received_at) == [OLD, YOUNG]
 
@@ -63,7 +63,7 @@ async def test_the_inbox_row_of_a_redriven_event_is_kept(database: Database) -> 
     async with database.transaction() as db:
         await db.execute(update(inbox).values(redrive=1))
     await received(database, OLD)
-    assert await forget_before_noon(database) == {"inbox": 1}
+    assert await purge_before_noon(database) == {"inbox": 1}
     assert await left(database, inbox.c.redrive) == [1]
 
 
@@ -71,7 +71,7 @@ async def test_sent_outbox_rows_are_purged_and_unsent_ones_are_kept_at_any_age(d
     await published(database, OLD, rows=2)
     await published(database, None)
     await published(database, YOUNG)
-    assert await forget_before_noon(database) == {"outbox": 2}
+    assert await purge_before_noon(database) == {"outbox": 2}
     assert await left(database, outbox.c.published_at) == [YOUNG, None]
 
 
@@ -79,7 +79,7 @@ async def test_old_idempotency_keys_are_purged(database: Database) -> None:
     async with database.transaction() as db:
         keys = [{"key": str(at), "fingerprint": b"", "created_at": at} for at in (OLD, YOUNG)]
         await db.execute(insert(idempotency_keys), keys)
-    assert await forget_before_noon(database) == {"idempotency_keys": 1}
+    assert await purge_before_noon(database) == {"idempotency_keys": 1}
     assert await left(database, idempotency_keys.c.key) == [str(YOUNG)]
 
 
@@ -92,7 +92,7 @@ async def test_more_rows_than_fit_into_one_transaction_are_all_purged(
     async with database.transaction() as db:
         await db.execute(text("ALTER TABLE outbox ALTER COLUMN id RESTART WITH 1000"))
     await published(database, OLD, rows=25)
-    assert await forget_before_noon(database) == {"inbox": 25, "outbox": 50}
+    assert await purge_before_noon(database) == {"inbox": 25, "outbox": 50}
 
 
 async def test_a_row_that_is_never_sent_does_not_keep_sent_rows_from_being_purged(
@@ -101,17 +101,17 @@ async def test_a_row_that_is_never_sent_does_not_keep_sent_rows_from_being_purge
     monkeypatch.setattr(retention, "ROWS_AT_ONCE", 10)
     await published(database, None)
     await published(database, OLD, rows=25)
-    assert await forget_before_noon(database) == {"outbox": 25}
+    assert await purge_before_noon(database) == {"outbox": 25}
     async with database.transaction() as db:
         await db.execute(update(outbox).values(set_aside_at=OLD, discarded_at=OLD))
-    assert await forget_before_noon(database) == {"outbox": 1}
+    assert await purge_before_noon(database) == {"outbox": 1}
 
 
 async def test_a_purge_records_its_cutoff_and_the_number_of_rows(database: Database) -> None:
     async with database.transaction() as db:
         assert await complete_since(db, "inbox") is None
     await received(database, OLD, rows=2)
-    await forget_before_noon(database)
+    await purge_before_noon(database)
     await received(database, OLD, rows=3)
     await purge(database, NOON - timedelta(milliseconds=500), asyncio.Event())
     async with database.transaction() as db:
@@ -122,7 +122,7 @@ async def test_a_purge_records_its_cutoff_and_the_number_of_rows(database: Datab
 
 async def test_a_purge_without_old_rows_records_nothing(database: Database) -> None:
     await received(database, YOUNG)
-    assert await forget_before_noon(database) == {}
+    assert await purge_before_noon(database) == {}
     assert await left(database, purges.c.what) == []
 
 
@@ -132,8 +132,8 @@ async def test_two_concurrent_purges_neither_wait_for_each_other_nor_count_twice
         held = select(inbox.c.event_id).limit(10).with_for_update()
         await db.execute(held)
         async with asyncio.timeout(5):
-            assert await forget_before_noon(database) == {"inbox": 20}
-    await asyncio.gather(*(forget_before_noon(database) for _ in range(4)))
+            assert await purge_before_noon(database) == {"inbox": 20}
+    await asyncio.gather(*(purge_before_noon(database) for _ in range(4)))
     assert (await left(database, inbox.c.event_id), await left(database, purges.c.purged)) == ([], [30])
 
 

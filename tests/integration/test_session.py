@@ -1,4 +1,4 @@
-"""A session in a group, on a real Kafka: what cannot be read, who gives up what, and from where it is read again."""
+"""A consumer session on a real Kafka: unreadable batches, rebalances, and the offset from which it reads."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -66,7 +66,7 @@ async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
     processor: EventProcessor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Twenty mebibytes of zeros in a small gzip, and one day it is gone."""
+    """Twenty mebibytes of zeros in a small gzip, which retention deletes later."""
     monkeypatch.setattr("chassis.consumer.held.RETRY_SECONDS", 0.5)
     topic.send(0, confirmed("before", 0))
     bomb = Record("", 0, 1, 0, b"bomb", bytes(ZEROS), [])
@@ -95,14 +95,14 @@ async def test_a_batch_that_cannot_be_read_holds_its_own_partition_and_is_named(
     assert await rows(database, held.held_partitions) == await rows(database, parked) == []
 
 
-async def test_what_the_database_has_lost_is_read_again_though_kafka_knows_it_as_done(
+async def test_records_whose_effects_the_database_has_lost_are_read_again_though_kafka_has_their_offset(
     recorder: RecordingService, database: Database, topic: Topic, processor: EventProcessor
 ) -> None:
     orders = [f"order-{n}" for n in range(10)]
     topic.send(0, *(confirmed(order_id, n) for n, order_id in enumerate(orders)))
     async with running(topic.consumer(processor)):
         await applied(recorder, database, *orders)
-    async with database.transaction() as db:  # a restore, to a state of before
+    async with database.transaction() as db:  # what a restore of an older backup does
         for table in ("notes", "inbox", "outbox", "consumer_offsets"):
             await db.execute(text(f"DELETE FROM {table}"))
         await db.execute(
@@ -113,8 +113,8 @@ async def test_what_the_database_has_lost_is_read_again_though_kafka_knows_it_as
         await applied(recorder, database, *orders[4:])
 
 
-class Slow:
-    """RecordProcessor as long as it is told, and says when it has begun."""
+class SlowProcessor:
+    """Processes until `go_on` is set, and sets `begun` when it has begun."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = asyncio.Event(), asyncio.Event()
@@ -127,10 +127,10 @@ class Slow:
 
 
 async def test_a_sigterm_in_the_middle_of_a_rebalance_is_a_clean_leave(topic: Topic) -> None:
-    """The rebalance and the SIGTERM both give the same partitions up; nobody waits for a session to end."""
+    """Both release the same partitions; Kafka does not have to wait until the member's session expires."""
     topic.send(0, confirmed("slow", 0))
-    slow, stop = Slow(), asyncio.Event()
-    leaving, staying = topic.consumer(slow), topic.consumer(Slow())
+    slow, stop = SlowProcessor(), asyncio.Event()
+    leaving, staying = topic.consumer(slow), topic.consumer(SlowProcessor())
     left = asyncio.create_task(leaving.run(stop))
     await asyncio.wait_for(slow.begun.wait(), 20)
     session = leaving._session

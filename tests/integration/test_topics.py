@@ -104,14 +104,14 @@ async def test_the_largest_event_fits_with_the_headers_of_a_dead_letter_into_its
     database = await new_database("fraud")
     async with database.transaction() as db:
         await park(db, "fraud", [Failed(record, RuntimeError("\N{PILE OF POO}" * 600), attempts=10_000)])
-        letter = (await db.execute(select(outbox))).one()
+        dead_letter = (await db.execute(select(outbox))).one()
     answers: list[KafkaError | None] = []
     producer = Producer(CONFIG | kafka.for_librdkafka() | {"log_level": 0})
     producer.produce(
-        letter.topic,
-        letter.payload,
-        letter.key,
-        headers=[*load_headers(letter.headers)],
+        dead_letter.topic,
+        dead_letter.payload,
+        dead_letter.key,
+        headers=[*load_headers(dead_letter.headers)],
         on_delivery=lambda error, _: answers.append(error),
     )
     assert producer.flush(20) == 0

@@ -33,11 +33,11 @@ async def test_a_relay_in_another_process_is_notified_after_the_commit(
 ) -> None:
     database = await new_database("fraud")
     database.wake_relay = lambda: relay_is_here
-    heard: list[int] = []
+    notified: list[int] = []
     listener = await asyncpg.connect(
         database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     )
-    await listener.add_listener(OUTBOX_CHANNEL, lambda *_: heard.append(1))
+    await listener.add_listener(OUTBOX_CHANNEL, lambda *_: notified.append(1))
     async with database.transaction() as db:
         await publish(db, [sample_events.order_confirmed("o-1")])
     done = asyncio.Event()
@@ -47,7 +47,7 @@ async def test_a_relay_in_another_process_is_notified_after_the_commit(
     async with asyncio.timeout(5):
         await done.wait()
     await listener.close()
-    assert len(heard) == notifications
+    assert len(notified) == notifications
     assert await published(database) == 1
 
 

@@ -1,4 +1,4 @@
-"""Facts to feed to handlers, and what the handlers said in return."""
+"""Sample events for handlers, and the events that the handlers publish."""
 
 from io import BytesIO
 from itertools import groupby
@@ -139,7 +139,7 @@ async def deliver(database: Database, service: Service, *events: Event) -> None:
             await service.handlers[event_type](list(run), db)
 
 
-async def said(database: Database, after: int = 0) -> list[Event]:
+async def published(database: Database, after: int = 0) -> list[Event]:
     """What a service published, oldest first, but for the first `after` events."""
     rows = await fetch(database, select(outbox.c.type, outbox.c.payload).order_by(outbox.c.id).offset(after))
     return [_decoded(row["type"], row["payload"]) for row in rows]

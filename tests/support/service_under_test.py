@@ -23,7 +23,7 @@ from tests.support.handling import KnownSchemas
 from tests.support.order_histories import History, Request, Telling, about, aliases, place
 
 End = dict[str, list[Any]]
-"""By table, the rows about an order; under `said`, what was published about it."""
+"""By table, the rows about an order; under `published`, the events about it."""
 
 
 class ServiceUnderTest:
@@ -61,17 +61,17 @@ class ServiceUnderTest:
 
     async def ends(self, histories: Mapping[str, History]) -> dict[str, End]:
         """By order id; without ids that count, and without what the database fills in."""
-        said = await sample_events.said(self.database)
+        events_published = await sample_events.published(self.database)
         tables = {
             table.name: await sample_events.fetch(self.database, select(*filter(_is_told, table.columns)))
             for table in self.service.metadata.tables.values()
         }
         ends: dict[str, End] = {}
         for order_id, history in histories.items():
-            events = [{"type": e.NAME, **e.to_record()} for e in said if e.key == order_id]
+            events = [{"type": e.NAME, **e.to_record()} for e in events_published if e.key == order_id]
             open = history.open.get(self.service.name, frozenset())
             rows = {name: sorted(_about(order_id, found, open), key=repr) for name, found in tables.items()}
-            ends[order_id] = rows | {"said": list(_about(order_id, events, open))}
+            ends[order_id] = rows | {"published": list(_about(order_id, events, open))}
         return ends
 
     async def _answer(self, order_id: str, request: Request) -> None:

@@ -17,7 +17,7 @@ from chassis.http.admission import ADMITTED_AT_ONCE, ANSWER_SECONDS, AdmissionCo
 
 
 class Server:
-    """An application that answers when it is told to, behind admission control."""
+    """An application that answers when it is released, behind admission control."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()

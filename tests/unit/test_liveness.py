@@ -57,8 +57,8 @@ def test_a_process_that_was_frozen_for_longer_than_a_stuck_one_may_take_continue
         os.kill(process.pid, signal.SIGSTOP)
         time.sleep(3)  # nothing can be waited for: the process is frozen
         os.kill(process.pid, signal.SIGCONT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said
+        _, output = process.communicate(timeout=60)
+    assert process.returncode == 0, output
 
 
 def test_a_process_that_is_not_alive_ends() -> None:
@@ -87,7 +87,7 @@ async def test_a_hanging_partition_queue_is_silent_and_one_without_work_is_not()
 
 
 async def test_a_partition_queue_that_retries_during_an_outage_is_alive() -> None:
-    class Tries:
+    class Waiting:
         async def process(self, records: object, stop: asyncio.Event) -> None:
             while not stop.is_set():
                 liveness.beat()
@@ -95,8 +95,8 @@ async def test_a_partition_queue_that_retries_during_an_outage_is_alive() -> Non
 
         async def release(self, partitions: object) -> None: ...
 
-    lane = PartitionQueue(Tries(), lambda: None, 500)
-    lane.put([Record("orders", 0, 0, 0, None, None, [])])
+    queue = PartitionQueue(Waiting(), lambda: None, 500)
+    queue.put([Record("orders", 0, 0, 0, None, None, [])])
     await asyncio.sleep(0.5)
-    assert lane.silent_seconds < 0.3
-    await lane.stop(1)
+    assert queue.silent_seconds < 0.3
+    await queue.stop(1)

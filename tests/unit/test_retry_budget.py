@@ -1,4 +1,4 @@
-"""In place, but not for ever: five tries, a third of the poll interval, and outages are neither."""
+"""A message is retried five times, or for a third of the poll interval; outages count for neither."""
 
 import pytest
 
@@ -16,13 +16,13 @@ async def exhausted_by(budget: RetryBudget, error: Exception) -> bool:
     return budget.is_exhausted(error)
 
 
-async def test_bad_luck_is_tried_five_times() -> None:
+async def test_a_transient_failure_is_retried_until_the_fifth_attempt() -> None:
     budget = RetryBudget()
     exhausted = [await exhausted_by(budget, TransientFailure()) for _ in range(MAX_ATTEMPTS)]
     assert exhausted == [False] * (MAX_ATTEMPTS - 1) + [True]
 
 
-async def test_what_can_never_work_is_tried_once() -> None:
+async def test_a_permanent_failure_is_not_retried() -> None:
     assert await exhausted_by(RetryBudget(), PermanentFailure())
 
 
@@ -34,7 +34,7 @@ async def test_slow_failures_end_after_a_third_of_the_poll_interval(monkeypatch:
     assert budget.attempts == 2
 
 
-async def test_an_outage_is_no_try_and_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outage_counts_as_no_attempt_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(0, 1_000_000, 1_000))
     monkeypatch.setattr("chassis.consumer.retry.running_seconds", lambda: next(now))
     budget = RetryBudget()
@@ -43,7 +43,7 @@ async def test_an_outage_is_no_try_and_takes_no_time(monkeypatch: pytest.MonkeyP
     assert budget.attempts == 0 and not budget.is_exhausted(TransientFailure())
 
 
-async def test_the_pause_grows_and_is_spread_over_its_whole_width() -> None:
+async def test_the_backoff_grows_and_is_random_over_its_whole_range() -> None:
     budget = RetryBudget()
     budget.attempts = 3
     pauses = [budget.backoff_seconds for _ in range(200)]
