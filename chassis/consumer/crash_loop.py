@@ -92,7 +92,7 @@ class CrashSearch:
 
 
 class CrashMarkers:
-    """One consumer's crash markers. Without a crash they cost one statement per assigned partition."""
+    """One consumer's crash markers. Without a crash they cost one transaction per assigned partition."""
 
     def __init__(self, consumer: str, database: Database, lock: "SharedLock") -> None:
         self._consumer = consumer
