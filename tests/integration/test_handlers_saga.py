@@ -84,19 +84,19 @@ class Saga:
         self.databases = databases
         self._services = {name: load(name) for name in databases}
         self._heard_from = dict.fromkeys(databases, 0)
-        self._lanes: dict[tuple[str, str], list[Event]] = {}
+        self._queues: dict[tuple[str, str], list[Event]] = {}
 
     async def run(self, random: Random, steps: int = 10_000) -> None:
         """Until nothing is on its way any more, or for so many steps."""
         for name in self.databases:
             await self._collect(name)
-        while self._lanes and steps:
-            consumer, topic = random.choice(sorted(self._lanes))
-            lane = self._lanes.pop((consumer, topic))
-            taken = random.randint(1, len(lane))
-            if lane[taken:]:
-                self._lanes[consumer, topic] = lane[taken:]
-            await sample_events.deliver(self.databases[consumer], self._services[consumer], *lane[:taken])
+        while self._queues and steps:
+            consumer, topic = random.choice(sorted(self._queues))
+            queue = self._queues.pop((consumer, topic))
+            taken = random.randint(1, len(queue))
+            if queue[taken:]:
+                self._queues[consumer, topic] = queue[taken:]
+            await sample_events.deliver(self.databases[consumer], self._services[consumer], *queue[:taken])
             await self._collect(consumer)
             steps -= 1
 
@@ -106,7 +106,7 @@ class Saga:
         for event in news:
             for listener, service in self._services.items():
                 if type(event) in service.handlers:
-                    self._lanes.setdefault((listener, event.TOPIC), []).append(event)
+                    self._queues.setdefault((listener, event.TOPIC), []).append(event)
 
 
 @pytest.fixture
