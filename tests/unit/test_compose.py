@@ -32,7 +32,7 @@ def test_only_workers_the_operator_and_setup_know_a_password_of_kafka() -> None:
     ]
 
 
-def test_nobody_but_setup_is_told_what_is_anothers() -> None:
+def test_only_setup_has_the_passwords_of_others() -> None:
     shared = {"postgres", "registry", "broker", "setup"}
     for path, _, text in files(PASSWORDS, 1000):
         owner = path.split("/")[0].replace("_", "-").replace("fanout", OPERATOR)
