@@ -18,7 +18,7 @@ from confluent_kafka.admin._scram import (
 
 from chassis.events.topics import dead_letter_topic, redrive_topic
 from chassis.service import Service, load
-from fanout.compose.logins import OPERATOR, Process, apis, processes
+from fanout.compose.logins import OPERATOR, ServiceContainer, apis, processes
 from fanout.errors import SetupFailed
 from fanout.repository import REPOSITORY
 
@@ -54,7 +54,7 @@ def rights(services: Iterable[Service]) -> set[Right]:
 
 def _of_worker(service: Service, all_services: list[Service]) -> Iterator[Right]:
     """Kafka has no pattern that ends in .dlq, so the dead-letter consumer has one right for each such topic."""
-    login = Process(service.name, "worker").login
+    login = ServiceContainer(service.name, "worker").login
     reads = set(service.topics)
     writes = {dead_letter_topic(topic, service.name) for topic in event_topics(service)}
     if service.topic:
@@ -135,7 +135,7 @@ async def grant(db: asyncpg.Connection, service: str) -> None:
 
 def _grants(service: str) -> Iterator[str]:
     """The worker has the rights of chassis/grants.sql, the API those of its grants.sql; no login may alter a table."""
-    worker, api, found = Process(service, "worker"), Process(service, "api"), load(service)
+    worker, api, found = ServiceContainer(service, "worker"), ServiceContainer(service, "api"), load(service)
     has_api = api in apis()
     everyone = ", ".join([OPERATOR, *(process.login for process in processes())])
     ours = ", ".join([worker.login, OPERATOR, *([api.login] if has_api else [])])
