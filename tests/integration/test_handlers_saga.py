@@ -1,4 +1,4 @@
-"""The saga without Kafka: whatever arrives first, every order ends the same, and the books balance."""
+"""The saga without Kafka: in whatever order events arrive, every order ends the same and all checks hold."""
 
 from collections.abc import AsyncIterator, Mapping
 from random import Random
@@ -84,19 +84,19 @@ class Saga:
         self.databases = databases
         self._services = {name: load(name) for name in databases}
         self._heard_from = dict.fromkeys(databases, 0)
-        self._lanes: dict[tuple[str, str], list[Event]] = {}
+        self._queues: dict[tuple[str, str], list[Event]] = {}
 
     async def run(self, random: Random, steps: int = 10_000) -> None:
         """Until nothing is on its way any more, or for so many steps."""
         for name in self.databases:
             await self._collect(name)
-        while self._lanes and steps:
-            consumer, topic = random.choice(sorted(self._lanes))
-            lane = self._lanes.pop((consumer, topic))
-            taken = random.randint(1, len(lane))
-            if lane[taken:]:
-                self._lanes[consumer, topic] = lane[taken:]
-            await sample_events.deliver(self.databases[consumer], self._services[consumer], *lane[:taken])
+        while self._queues and steps:
+            consumer, topic = random.choice(sorted(self._queues))
+            queue = self._queues.pop((consumer, topic))
+            taken = random.randint(1, len(queue))
+            if queue[taken:]:
+                self._queues[consumer, topic] = queue[taken:]
+            await sample_events.deliver(self.databases[consumer], self._services[consumer], *queue[:taken])
             await self._collect(consumer)
             steps -= 1
 
@@ -106,7 +106,7 @@ class Saga:
         for event in news:
             for listener, service in self._services.items():
                 if type(event) in service.handlers:
-                    self._lanes.setdefault((listener, event.TOPIC), []).append(event)
+                    self._queues.setdefault((listener, event.TOPIC), []).append(event)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ async def end_of(system: Saga, order_id: str) -> tuple[Any, ...]:
     return tuple(end)
 
 
-async def test_every_order_ends_the_same_in_whatever_order_the_services_hear_of_it(system: Saga) -> None:
+async def test_every_order_ends_the_same_in_whatever_order_its_events_arrive(system: Saga) -> None:
     for seed in range(6):
         random = Random(seed)
         ids = {
@@ -169,7 +169,7 @@ async def test_every_order_ends_the_same_in_whatever_order_the_services_hear_of_
         assert {kind: await end_of(system, order_id) for kind, order_id in ids.items()} == ENDS
 
 
-async def test_an_order_called_off_at_any_moment_is_either_shipped_or_undone(system: Saga) -> None:
+async def test_an_order_cancelled_at_any_time_is_either_shipped_or_reversed(system: Saga) -> None:
     ends = set()
     for seed in range(20):
         random = Random(seed)
