@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
@@ -24,6 +25,14 @@ from fanout.repository import REPOSITORY
 ANSWER_SECONDS = 30
 ITERATIONS = 4096
 DECIDED = ("set_aside_at", "error_type", "error_message", "discarded_at", "discarded_by", "discard_reason")
+_fields = attrgetter(
+    "restype", "name", "resource_pattern_type", "principal", "host", "operation", "permission_type"
+)
+"""Returns a binding as the arguments of a filter for exactly this binding."""
+EVERYTHING: Any = (
+    *(ResourceType.ANY, None, ResourcePatternType.ANY, None, None),
+    *(AclOperation.ANY, AclPermissionType.ANY),
+)
 CLEARED_BY_REPLAY = ("inbox", "consumer_offsets", "parked", "crash_markers", "purges")
 
 
@@ -86,20 +95,10 @@ def set_passwords(admin: AdminClient, passwords: dict[str, str]) -> None:
 
 def ensure_rights(admin: AdminClient, rights: set[Right]) -> list[str]:
     """Adds the missing rights in Kafka, removes all others, and returns a sentence for each change."""
-    nothing: Any = None
-    everything = AclBindingFilter(
-        ResourceType.ANY,
-        nothing,
-        ResourcePatternType.ANY,
-        nothing,
-        nothing,
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
     wanted = {_fields(binding): binding for binding in map(_binding, rights)}
-    found = {_fields(binding): binding for binding in admin.describe_acls(everything).result(ANSWER_SECONDS)}
+    found = set(map(_fields, admin.describe_acls(AclBindingFilter(*EVERYTHING)).result(ANSWER_SECONDS)))
     missing = [binding for key, binding in wanted.items() if key not in found]
-    excess = [key for key in found if key not in wanted]
+    excess = found - wanted.keys()
     if missing:
         for done in admin.create_acls(missing, request_timeout=ANSWER_SECONDS).values():
             done.result()
@@ -121,19 +120,6 @@ def _binding(right: Right) -> AclBinding:
         "*",
         AclOperation[right.operation.upper()],
         AclPermissionType.ALLOW,
-    )
-
-
-def _fields(binding: AclBinding) -> tuple[Any, ...]:
-    """In the order in which a filter for exactly this binding takes them."""
-    return (
-        binding.restype,
-        binding.name,
-        binding.resource_pattern_type,
-        binding.principal,
-        binding.host,
-        binding.operation,
-        binding.permission_type,
     )
 
 
