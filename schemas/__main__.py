@@ -1,4 +1,4 @@
-"""`python -m schemas` writes the Python types of the contracts; `--check` names those that drift and exits 1."""
+"""`python -m schemas` generates the Python types from the .avsc files; `--check` exits 1 if one is not up to date."""
 
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ def check() -> int:
     drifted = drift(ROOT)
     for path in drifted:
         print(
-            f"{path.relative_to(ROOT.parent)} is not what its .avsc says: run `make schemas`", file=sys.stderr
+            f"{path.relative_to(ROOT.parent)} does not match its .avsc: run `make schemas`", file=sys.stderr
         )
     return 1 if drifted else 0
 

@@ -1,4 +1,4 @@
-"""What every event has in common: a key, the version of its aggregate, and the time it happened."""
+"""The base class of all events: a key, the version of its aggregate, and the event time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event(ABC):
-    """A fact. The subclasses are generated from the .avsc files beside them."""
+    """A fact that a service publishes. The subclasses are generated from the .avsc files beside them."""
 
     NAME: ClassVar[str]
     TOPIC: ClassVar[str]
@@ -32,13 +32,15 @@ class Event(ABC):
 
     @property
     def key(self) -> str:
-        """Events of one key stay in order."""
+        """Returns the Kafka key; events with the same key stay in order."""
         return str(getattr(self, self.KEY))
 
     @property
     def aggregate_version(self) -> int:
+        """Returns the version of the aggregate that this event led to, counted from 1."""
         return int(getattr(self, self.VERSION_FIELD))
 
     @property
     def time(self) -> datetime:
+        """Returns the event time, `occurred_at`, as a UTC datetime."""
         return EPOCH + timedelta(milliseconds=self.occurred_at)

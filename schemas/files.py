@@ -1,4 +1,4 @@
-"""The .avsc files as the programs read them: no registry is needed to encode."""
+"""Reads the .avsc files, so that encoding an event needs no registry."""
 
 import json
 from functools import cache
@@ -15,18 +15,18 @@ ROOT = Path(__file__).parent
 
 
 def versions_of(event_type: type[Event]) -> list[tuple[int, str]]:
-    """Every published version, oldest first, with its text as it is registered."""
+    """Returns every published version of the schema, oldest first, and its text as it is registered."""
     folder = ROOT / folder_of(event_type.NAME)
     return [(n, (folder / f"v{n}.avsc").read_text()) for n in range(1, event_type.SCHEMA_VERSION + 1)]
 
 
 def subject_of(event_type: type[Event]) -> str:
-    """Confluent's TopicRecordNameStrategy: several event types share a topic, each with its own history."""
+    """Returns the subject by Confluent's TopicRecordNameStrategy: event types of one topic have a history each."""
     return f"{event_type.TOPIC}-{NAMESPACE}.{event_type.NAME}"
 
 
 @cache
 def parsed_schema(event_type: type[Event]) -> dict[str, Any]:
-    """The newest version, ready for fastavro."""
+    """Returns the newest version of the schema, parsed by fastavro."""
     _, text = versions_of(event_type)[-1]
     return cast(dict[str, Any], parse_schema(json.loads(text)))

@@ -1,4 +1,4 @@
-"""Turns the .avsc files of a folder into the Python modules beside them: all of them, or an error."""
+"""Generates the Python modules of all .avsc files in a folder. If one file has an error, nothing is written."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ RUFF = [sys.executable, "-m", "ruff", "format", "--isolated", "--quiet", "--line
 
 
 def generate(root: Path) -> dict[Path, str]:
-    """Every generated file, by path, from the newest version of each event."""
+    """Returns the text of every generated file by path, made from each event's newest version. Raises ContractError."""
     contracts = {folder.name: _newest(folder) for folder in _folders(root)}
     owners = _owners(contracts)
     modules = {f"{folder}.py": module(contract, owners) for folder, contract in contracts.items()}
@@ -25,7 +25,7 @@ def generate(root: Path) -> dict[Path, str]:
 
 
 def drift(root: Path) -> list[Path]:
-    """The generated files that are not what the .avsc files say."""
+    """Returns the paths of generated files that do not match their .avsc. Raises ContractError."""
     return [path for path, text in generate(root).items() if not path.exists() or path.read_text() != text]
 
 
@@ -44,7 +44,7 @@ def _newest(folder: Path) -> Contract:
         raise ContractError(f"{folder.name}: needs v1.avsc, v2.avsc, ... without a gap")
     contracts = [parse(path.read_text(), version, f"{folder.name}/{path.name}") for version, path in versions]
     for contract in contracts:
-        _same_event(contract, contracts[-1], folder)
+        _require_same_event(contract, contracts[-1], folder)
     return contracts[-1]
 
 
@@ -55,28 +55,28 @@ def _version(path: Path) -> int:
     return int(match[1])
 
 
-def _same_event(contract: Contract, newest: Contract, folder: Path) -> None:
-    where, home = f"{folder.name}/v{contract.version}.avsc", folder_of(contract.record.name)
-    if home != folder.name:
-        raise ContractError(f"{where}: {contract.record.name} belongs into the folder {home}")
+def _require_same_event(contract: Contract, newest: Contract, folder: Path) -> None:
+    where, expected = f"{folder.name}/v{contract.version}.avsc", folder_of(contract.record.name)
+    if expected != folder.name:
+        raise ContractError(f"{where}: {contract.record.name} belongs into the folder {expected}")
     if folder.with_suffix(".py").exists():
-        raise ContractError(f"{where}: {home}.py is in the way of this name")
+        raise ContractError(f"{where}: the module {expected}.py already has this name")
     for attribute in ("topic", "key", "version_field"):
         if getattr(contract, attribute) != getattr(newest, attribute):
             raise ContractError(f"{where}: {attribute} differs from v{newest.version}.avsc")
 
 
 def _owners(contracts: dict[str, Contract]) -> dict[str, str]:
-    """Which module defines each nested type: of those that use it, the first."""
-    meanings: dict[str, Enum | Record] = {each.record.name: each.record for each in contracts.values()}
+    """Returns the module that defines each nested type: the first one that uses it."""
+    definitions: dict[str, Enum | Record] = {each.record.name: each.record for each in contracts.values()}
     owners: dict[str, str] = {}
     for folder, contract in contracts.items():
         for part in parts(contract.record):
             owners.setdefault(part.name, module_name(folder))
-            if meanings.setdefault(part.name, part) != part:
+            if definitions.setdefault(part.name, part) != part:
                 where = f"{folder}/v{contract.version}.avsc"
                 raise ContractError(
-                    f"{where}: {part.name} means something else elsewhere; one name, one meaning"
+                    f"{where}: another event defines {part.name} differently; choose another name"
                 )
     return owners
 

@@ -1,4 +1,4 @@
-"""The part of Avro that a contract may use, and what a contract is made of."""
+"""The types of Avro that a contract may use, and the contract made of them."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ PRIMITIVES = {
 
 
 class ContractError(Exception):
-    """A .avsc file that cannot become a contract: names the file, the field and the fault."""
+    """A .avsc file is not a valid contract; the message names the file, the field and the error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Contract:
 
 
 def parts(kind: Type) -> list[Enum | Record]:
-    """The named types inside a type, innermost first."""
+    """Returns the enums and records inside a type, innermost first."""
     match kind:
         case Record(fields=fields):
             return [part for field in fields for part in named(field.type)]
@@ -78,4 +78,5 @@ def parts(kind: Type) -> list[Enum | Record]:
 
 
 def named(kind: Type) -> list[Enum | Record]:
+    """Returns the enums and records inside a type, and itself last if it is one."""
     return [*parts(kind), kind] if isinstance(kind, Enum | Record) else parts(kind)

@@ -1,4 +1,4 @@
-"""Reads one .avsc text as a contract and refuses, by file and field, whatever the generator does not know."""
+"""Parses an .avsc text as a contract and refuses, by file and field, what the generator does not support."""
 
 import json
 import keyword
@@ -30,7 +30,7 @@ TAKEN = {*keyword.kwlist, *IMPORTED, *PRIMITIVES.values(), "tuple", "dict", "cla
 
 
 def parse(text: str, version: int, where: str) -> Contract:
-    """`where` is the file's name, for the error messages."""
+    """Returns the contract. `where` is the file's name for error messages. Raises ContractError."""
     try:
         spec = json.loads(text)
     except json.JSONDecodeError as error:
@@ -59,7 +59,7 @@ def _record(spec: dict[str, Any], where: str) -> Record:
     fields = spec.get("fields")
     if not isinstance(fields, list) or not fields:
         raise ContractError(
-            f"{where}: a record needs fields; without, a few bytes could claim millions of it"
+            f"{where}: a record needs fields: without them, a few bytes could decode to millions of records"
         )
     parsed = tuple(_field(field, where) for field in fields)
     _unique([field.name for field in parsed], where)
@@ -77,9 +77,9 @@ def _field(spec: Any, where: str) -> Field:
         _type(spec.get("type"), where),
     )
     if name != "occurred_at" and hasattr(Event, name):
-        raise ContractError(f"{where}: every event has a {name} of its own")
+        raise ContractError(f"{where}: {name} is an attribute of every event already")
     if isinstance(kind, Nullable) != ("default" in spec) or spec.get("default") is not None:
-        raise ContractError(f'{where}: ["null", T] needs the default null, nothing else may have one')
+        raise ContractError(f'{where}: ["null", T] needs the default null; other types may have no default')
     return Field(name, doc, kind)
 
 

@@ -1,4 +1,4 @@
-"""Writes one contract as a Python module; laying it out is left to `ruff format`."""
+"""Renders contracts as the text of Python modules, to be formatted by `ruff format`."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ FROZEN = "@dataclass(frozen=True, kw_only=True, slots=True)"
 
 
 def package(contracts: Mapping[str, Contract], owners: Mapping[str, str]) -> str:
-    """The module that re-exports everything. `owners`: nested type -> the module that defines it."""
+    """Returns the module that re-exports all types. `owners` maps nested types to the modules that define them."""
     events = {contract.record.name: module_name(folder) for folder, contract in contracts.items()}
     origins = {"Event": "schemas.event", **events, **owners}
     lines = [
@@ -28,10 +28,10 @@ def package(contracts: Mapping[str, Contract], owners: Mapping[str, str]) -> str
 
 
 def module(contract: Contract, owners: Mapping[str, str]) -> str:
-    """The event's class, and those of its nested types that no other module defines."""
+    """Returns the module with the event's class and with the nested types that it owns."""
     nested = parts(contract.record)
-    home = module_name(folder_of(contract.record.name))
-    here = [part for part in nested if owners[part.name] == home]
+    own_module = module_name(folder_of(contract.record.name))
+    here = [part for part in nested if owners[part.name] == own_module]
     lines = [
         _title(f"The contract of {contract.record.name}", f"v{contract.version}.avsc"),
         "",
@@ -46,6 +46,7 @@ def module(contract: Contract, owners: Mapping[str, str]) -> str:
 
 
 def folder_of(event: str) -> str:
+    """Returns the folder of an event: order_placed for OrderPlaced."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in event).removeprefix("_")
 
 

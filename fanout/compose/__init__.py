@@ -1,1 +1,1 @@
-"""The same system in containers: who may do what there, how it is made, and how the operator reaches it."""
+"""The containers of docker-compose.yml: their secrets, their permissions, and the set-up of their servers."""

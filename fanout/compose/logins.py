@@ -1,4 +1,4 @@
-"""Which processes of services there are in containers, found like everywhere else: a folder, and an api.py in it."""
+"""The logins of the containers: one for each worker and API of the services found, and three fixed ones."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ BROKER = "broker"
 
 @dataclass(frozen=True)
 class Process:
-    """`name` is its container, `login` what it is called in Postgres and, if it is a worker, in Kafka."""
+    """`name` is its container; `login` is its user in Postgres and, for a worker, in Kafka."""
 
     service: str
     role: str

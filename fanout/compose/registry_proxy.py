@@ -1,6 +1,6 @@
-"""`python -m fanout.compose.registry_proxy PORT REGISTRY`: a registry for reading only, before one without users.
+"""`python -m fanout.compose.registry_proxy PORT REGISTRY`: a read-only proxy before a registry that knows no users.
 
-Through go GET and HEAD, and the one question that is asked with POST: under which id is this schema known?
+It passes on GET and HEAD, and the one POST that changes nothing: the look-up of a schema's id. All else is a 403.
 """
 
 import http.client
@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 READ = re.compile(r"/apis/ccompat/v7/[A-Za-z0-9_./-]*(\?[A-Za-z0-9_=&.-]*)?")
 LOOK_UP = re.compile(r"/apis/ccompat/v7/subjects/[A-Za-z0-9_.-]+")
 READY = "/health/ready"
-LARGEST_QUESTION = 256 * 1024
-PATIENCE_SECONDS = 3
+LARGEST_LOOK_UP = 256 * 1024
+ANSWER_SECONDS = 3
 
 
-class Gate(BaseHTTPRequestHandler):
+class RegistryProxy(BaseHTTPRequestHandler):
     registry = ""
     protocol_version = "HTTP/1.1"
     timeout = 60
@@ -35,27 +35,29 @@ class Gate(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > LARGEST_QUESTION or not LOOK_UP.fullmatch(self.path):
+        if not length.isdecimal() or int(length) > LARGEST_LOOK_UP or not LOOK_UP.fullmatch(self.path):
             self._refuse()
             return
         self._pass_on(self.rfile.read(int(length)), self.path)
 
     def _refuse(self) -> None:
         self.close_connection = True
-        self._answer(403, b'{"message": "this gate lets nothing but reading through"}')
+        self._answer(403, b'{"message": "the registry can only be read here"}')
 
     do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse
 
     def _pass_on(self, body: bytes, path: str) -> None:
         place = urlsplit(self.registry)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=PATIENCE_SECONDS)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=ANSWER_SECONDS)
         try:
             kind = {"Content-Type": "application/json"} if body else {}
             connection.request(self.command, path, body or None, kind)
             answer = connection.getresponse()
             self._answer(answer.status, answer.read())
         except (OSError, http.client.HTTPException) as error:
-            self._answer(502, f'{{"message": "the registry is away: {type(error).__name__}"}}'.encode())
+            self._answer(
+                502, f'{{"message": "the registry does not answer: {type(error).__name__}"}}'.encode()
+            )
         finally:
             connection.close()
 
@@ -68,13 +70,13 @@ class Gate(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """A line per question would say nothing."""
+        """Logs no requests."""
 
 
 def main() -> None:
     signal.signal(signal.SIGTERM, _end)
-    port, Gate.registry = int(sys.argv[1]), sys.argv[2]
-    ThreadingHTTPServer(("0.0.0.0", port), Gate).serve_forever()
+    port, RegistryProxy.registry = int(sys.argv[1]), sys.argv[2]
+    ThreadingHTTPServer(("0.0.0.0", port), RegistryProxy).serve_forever()
 
 
 def _end(*_: object) -> NoReturn:

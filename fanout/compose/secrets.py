@@ -1,7 +1,7 @@
-"""`python -m fanout.compose.secrets`: a folder for each process, with the secrets it needs and nobody else's.
+"""`python -m fanout.compose.secrets`: writes a folder for each container with the secrets it needs, and no others.
 
-Passwords are random, made once, and kept in setup's folder. A file belongs to the account that reads it and to nobody
-else; the folders belong to whoever owns the repository, so that they can be thrown away.
+Passwords are random, made once, and kept in setup's folder. Each file can be read by one account only; the folders
+belong to the owner of the repository, who can delete them.
 """
 
 import json
@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import Any
 
 from fanout.compose.logins import BROKER, OPERATOR, SETUP, apis, processes, workers
+from fanout.repository import services
 
 SECRETS, OWNER = Path("/secrets"), Path("/app/services")
 SERVICES_UID, POSTGRES_UID, KAFKA_UID, REGISTRY_UID = 10001, 999, 1000, 1001
@@ -29,7 +30,7 @@ KafkaServer {{
 """
 
 File = tuple[str, int, str]
-"""Path under the folder of secrets, who reads it, and what it says."""
+"""Path under the folder of secrets, uid of its reader, and content."""
 
 
 def main() -> None:
@@ -45,55 +46,43 @@ def main() -> None:
 
 
 def logins() -> list[str]:
-    """Everyone who has a password: owners of databases too, whose login only setup uses."""
-    owners = [worker.service for worker in workers()]
-    return [
-        "postgres",
-        "registry",
-        BROKER,
-        SETUP,
-        OPERATOR,
-        *owners,
-        *(process.login for process in processes()),
-    ]
+    """Every login that has a password, with the owners of the databases, which only setup uses."""
+    fixed = ["postgres", "registry", BROKER, SETUP, OPERATOR]
+    return [*fixed, *services(), *(process.login for process in processes())]
 
 
 def files(passwords: dict[str, str], owner: int) -> Iterator[File]:
     yield f"{SETUP}/{PASSWORDS}", SERVICES_UID, json.dumps(passwords, indent=2)
     yield "postgres/postgres_password", POSTGRES_UID, passwords["postgres"]
     yield "postgres/registry_password", POSTGRES_UID, passwords["registry"]
-    yield (
-        "registry/application.properties",
-        REGISTRY_UID,
-        f"apicurio.datasource.password={passwords['registry']}\n",
-    )
+    registry = f"apicurio.datasource.password={passwords['registry']}\n"
+    yield "registry/application.properties", REGISTRY_UID, registry
     yield "kafka/jaas.conf", KAFKA_UID, JAAS.format(broker=BROKER, setup=SETUP, passwords=passwords)
     yield f"{OPERATOR}/password", owner, passwords[OPERATOR]
     yield "fanout/addresses.json", SERVICES_UID, json.dumps(_addresses(passwords[OPERATOR]), indent=2)
     for process in processes():
-        database = (
-            f"postgresql+asyncpg://{process.login}:{passwords[process.login]}@postgres/{process.service}"
-        )
-        yield f"{process.name}/fanout_database_url", SERVICES_UID, database
+        url = _database_url(process.login, passwords[process.login], process.service)
+        yield f"{process.name}/fanout_database_url", SERVICES_UID, url
     for worker in workers():
         yield f"{worker.name}/fanout_kafka_user", SERVICES_UID, worker.login
         yield f"{worker.name}/fanout_kafka_password", SERVICES_UID, passwords[worker.login]
 
 
 def _addresses(password: str) -> dict[str, Any]:
-    """Those of `fanout.running.Addresses`, as the `fanout` container reaches the others."""
+    """Returns the fields of `fanout.running.Addresses`, as the `fanout` container reaches the others."""
     return {
         "kafka": "kafka:9092",
         "kafka_user": OPERATOR,
         "kafka_password": password,
         "registry_url": "http://registry-proxy:8080/apis/ccompat/v7",
-        "databases": {
-            worker.service: f"postgresql+asyncpg://{OPERATOR}:{password}@postgres:5432/{worker.service}"
-            for worker in workers()
-        },
+        "databases": {name: _database_url(OPERATOR, password, name) for name in services()},
         "apis": {api.service: f"http://{api.name}:8000" for api in apis()},
         "workers": {worker.service: f"http://{worker.name}:8000" for worker in workers()},
     }
+
+
+def _database_url(login: str, password: str, database: str) -> str:
+    return f"postgresql+asyncpg://{login}:{password}@postgres:5432/{database}"
 
 
 def _passwords() -> dict[str, str]:
@@ -103,7 +92,7 @@ def _passwords() -> dict[str, str]:
 
 
 def _write(file: Path, uid: int, text: str) -> None:
-    """In one step, so that nobody reads half a secret; what is right already is left alone."""
+    """Replaces the file in one step, so that no process reads half a secret; leaves a correct file alone."""
     if file.exists() and file.read_text() == text and file.stat().st_uid == uid:
         return
     fresh = file.with_name(f".{file.name}.new")

@@ -1,4 +1,4 @@
-"""How much memory a process and all its descendants take: pages shared by several are divided among them."""
+"""How much memory a process and its descendants take; pages that several processes share are divided among them."""
 
 import contextlib
 from pathlib import Path
@@ -7,26 +7,19 @@ import psutil
 
 
 def of_tree(pid: int) -> int:
-    """Bytes; a process that ended meanwhile counts as nothing."""
-    total = 0
+    """Returns bytes; a process that has ended meanwhile counts as 0."""
     with contextlib.suppress(psutil.Error):
         root = psutil.Process(pid)
-        for process in [root, *root.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                total += _of(process)
-    return total
-
-
-def of_one(pid: int) -> int:
-    with contextlib.suppress(psutil.Error):
-        return _of(psutil.Process(pid))
+        return sum(of_one(process.pid) for process in [root, *root.children(recursive=True)])
     return 0
 
 
-def _of(process: psutil.Process) -> int:
-    """Proportional set size on Linux, elsewhere the resident set."""
+def of_one(pid: int) -> int:
+    """Returns the proportional set size on Linux, elsewhere the resident set, in bytes."""
     try:
-        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
     except OSError:
-        return int(process.memory_info().rss)
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        with contextlib.suppress(psutil.Error):
+            return int(psutil.Process(pid).memory_info().rss)
+    return 0

@@ -21,7 +21,7 @@ from fanout.local.stack_directory import StackDirectory
 from fanout.repository import REPOSITORY
 
 Probe = Callable[[], bool]
-"""Returns True once the process did, once, what it is there for."""
+"""Returns True when the process answers as it does in operation."""
 
 SECRET = "supervisor"
 INTERVAL_SECONDS = 0.2
@@ -90,15 +90,12 @@ class Supervisor:
 
     def launch(self) -> None:
         """Starts the daemon; none of its processes starts by itself."""
-        command = [
-            sys.executable,
-            "-m",
-            "supervisor.supervisord",
-            "-c",
-            str(self.directory.supervisor_config),
-        ]
         done = subprocess.run(
-            command, capture_output=True, text=True, env=environment({}), start_new_session=True
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.directory.supervisor_config)],
+            capture_output=True,
+            text=True,
+            env=environment({}),
+            start_new_session=True,
         )
         if done.returncode != 0:
             raise ProcessFailed("supervisord", "did not start", done.stdout + done.stderr)
@@ -213,10 +210,13 @@ def configuration(directory: StackDirectory, processes: list[Process], password:
 
 def _daemon(directory: StackDirectory, password: str) -> str:
     root = f"user = {pwd.getpwuid(0).pw_name}\n" if os.geteuid() == 0 else ""
-    log, pid, socket = map(
-        _escaped, map(str, (directory.supervisor_log, directory.supervisor_pid, directory.socket))
+    return DAEMON.format(
+        log=_escaped(str(directory.supervisor_log)),
+        pid=_escaped(str(directory.supervisor_pid)),
+        socket=_escaped(str(directory.socket)),
+        user=root,
+        password=password,
     )
-    return DAEMON.format(log=log, pid=pid, socket=socket, user=root, password=password)
 
 
 def _program(directory: StackDirectory, process: Process) -> str:
@@ -226,9 +226,7 @@ def _program(directory: StackDirectory, process: Process) -> str:
         folder=_escaped(str(process.folder or REPOSITORY)),
         environment=_escaped(",".join(f'{name}="{value}"' for name, value in process.environment.items())),
         group="true" if process.stop_signal == "TERM" else "false",
-        log=_escaped(
-            _escaped(str(directory.logs / f"{process.name}.log"))
-        ),  # supervisor expands this one twice
+        log=_escaped(_escaped(str(directory.logs / f"{process.name}.log"))),  # expanded twice
     )
 
 

@@ -1,4 +1,4 @@
-"""What dead_letters refuses over HTTP, and why; a correction that does not fit is refused by the name of its field."""
+"""Requests that the dead letters API refuses, and corrections that do not fit, named by their field."""
 
 import json
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from chassis.events.record import Record
 from services.dead_letters.tables import actions
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
-from tests.support.dead_letter_service import WHY, file, kept, many, parked, sent, served
+from tests.support.dead_letter_service import WHY, many, parked, redriven_messages, served, store, stored
 from tests.support.recording_service import confirmed
 
 EVENT = sample_events.order_confirmed("order-0").to_record()
@@ -39,18 +39,18 @@ def fields(refusal: httpx.Response) -> list[str]:
     return [error["field"] for error in refusal.json()["errors"]]
 
 
-async def test_an_unknown_letter_is_404_and_a_malformed_id_422(client: httpx.AsyncClient) -> None:
-    for deed in ("redrive", "discard"):
-        assert (await client.post(f"/dead-letters/77/{deed}", json=WHY)).status_code == 404
-        assert fields(await client.post(f"/dead-letters/x/{deed}", json=WHY)) == ["dead_letter_id"]
+async def test_an_unknown_dead_letter_is_404_and_a_malformed_id_422(client: httpx.AsyncClient) -> None:
+    for action in ("redrive", "discard"):
+        assert (await client.post(f"/dead-letters/77/{action}", json=WHY)).status_code == 404
+        assert fields(await client.post(f"/dead-letters/x/{action}", json=WHY)) == ["dead_letter_id"]
     assert (await client.get("/dead-letters/77")).status_code == 404
     assert fields(await client.get(f"/dead-letters/{2**63}")) == ["dead_letter_id"]
 
 
-async def test_what_was_discarded_is_not_sent_back_and_what_was_sent_back_not_discarded(
+async def test_a_discarded_dead_letter_is_not_redriven_and_a_redriven_one_not_discarded(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(2))
+    await store(database, *many(2))
     await client.post("/dead-letters/1/discard", json=WHY)
     await client.post("/dead-letters/2/redrive", json=WHY)
     redriven = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": {"no": "event"}})
@@ -58,20 +58,20 @@ async def test_what_was_discarded_is_not_sent_back_and_what_was_sent_back_not_di
     assert (redriven.status_code, discarded.status_code) == (409, 409)
     assert "discarded" in redriven.json()["detail"]
     assert "may have applied it" in discarded.json()["detail"]
-    assert len(await sent(database)) == 1
+    assert len(await redriven_messages(database)) == 1
 
 
-async def test_what_nobody_parked_has_no_way_back(client: httpx.AsyncClient, database: Database) -> None:
-    await file(database, Record("orders.fraud.dlq", 0, 7, 0, None, b"", []))
+async def test_a_dead_letter_that_no_consumer_parked_is_not_redriven(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await store(database, Record("orders.fraud.dlq", 0, 7, 0, None, b"", []))
     refusal = await client.post("/dead-letters/1/redrive", json=WHY)
-    assert (refusal.status_code, "nobody to send it back to" in refusal.json()["detail"]) == (409, True)
+    assert (refusal.status_code, "none to redrive it to" in refusal.json()["detail"]) == (409, True)
     assert (await client.post("/dead-letters/1/discard", json=WHY)).is_success
 
 
-async def test_every_decision_needs_somebody_and_a_reason(
-    client: httpx.AsyncClient, database: Database
-) -> None:
-    await file(database, *many(1))
+async def test_every_action_needs_who_and_why(client: httpx.AsyncClient, database: Database) -> None:
+    await store(database, *many(1))
     bodies: list[tuple[Any, str]] = [
         ({"who": "ada"}, "why"),
         ({"why": "so"}, "who"),
@@ -84,10 +84,10 @@ async def test_every_decision_needs_somebody_and_a_reason(
     for body, field in bodies:
         for path in ("/dead-letters/1/redrive", "/dead-letters/1/discard"):
             assert fields(await client.post(path, json=body)) == [field]
-    assert await kept(database, actions) == []
+    assert await stored(database, actions) == []
 
 
-async def test_everything_at_once_must_be_said_and_filters_must_make_sense(client: httpx.AsyncClient) -> None:
+async def test_a_bulk_action_needs_a_valid_filter_or_all(client: httpx.AsyncClient) -> None:
     bodies: list[tuple[dict[str, Any], str]] = [
         ({}, "body"),
         ({"all": True, "consumer": "fraud"}, "body"),
@@ -106,7 +106,7 @@ async def test_everything_at_once_must_be_said_and_filters_must_make_sense(clien
         assert fields(await client.get(f"/dead-letters?{query}")) == [query.partition("=")[0]]
 
 
-MISFITS: list[tuple[dict[str, Any], list[str]]] = [
+INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"total_cents": "1"}, ["correction.total_cents"]),
     ({"total_cents": 1.5}, ["correction.total_cents"]),
     ({"total_cents": True}, ["correction.total_cents"]),
@@ -122,11 +122,11 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-async def test_a_correction_that_does_not_fit_the_contract_is_refused_by_the_name_of_the_field(
+async def test_a_correction_that_does_not_fit_the_contract_is_refused_with_the_name_of_the_field(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, *many(1))
-    for wrong, named in MISFITS:
+    await store(database, *many(1))
+    for wrong, named in INVALID:
         refusal = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": EVENT | wrong})
         assert (wrong, sorted(fields(refusal))) == (wrong, named)
     missing = {name: value for name, value in EVENT.items() if name != "currency"}
@@ -135,18 +135,18 @@ async def test_a_correction_that_does_not_fit_the_contract_is_refused_by_the_nam
     surrogate = json.dumps(WHY | {"correction": EVENT | {"customer_id": "?"}}).replace('"?"', '"\\ud800"')
     json_type = {"content-type": "application/json"}
     assert fields(await client.post("/dead-letters/1/redrive", content=surrogate, headers=json_type))
-    assert (await kept(database, actions), await sent(database)) == ([], [])
+    assert (await stored(database, actions), await redriven_messages(database)) == ([], [])
 
 
-async def test_a_correction_goes_in_the_place_of_the_value_under_the_same_event_id(
+async def test_a_correction_replaces_the_value_under_the_same_event_id(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     original = confirmed("order-0", 7)
-    await file(database, parked(original))
+    await store(database, parked(original))
     answer = await client.post("/dead-letters/1/redrive", json=WHY | {"correction": EVENT})
     assert answer.status_code == 200, answer.text
     assert answer.json()["actions"][0]["correction"] == EVENT
-    [(row, headers, _)] = await sent(database)
+    [(row, headers, _)] = await redriven_messages(database)
     assert (row.type, row.schema_version, row.payload) == (
         "OrderConfirmed",
         1,
@@ -156,10 +156,10 @@ async def test_a_correction_goes_in_the_place_of_the_value_under_the_same_event_
     assert bytes.fromhex(answer.json()["value"]) == original.value
 
 
-async def test_a_letter_that_does_not_say_what_it_is_wants_a_type_of_its_topic(
+async def test_the_correction_of_a_dead_letter_without_a_type_needs_a_type_of_its_topic(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await file(database, parked(GARBAGE), *many(1))
+    await store(database, parked(GARBAGE), *many(1))
     correction = WHY | {"correction": EVENT}
     assert fields(await client.post("/dead-letters/1/redrive", json=correction)) == ["type"]
     for no_type in ("FraudAssessed", "Nonsense", "a\0"):
@@ -174,6 +174,6 @@ async def test_a_letter_that_does_not_say_what_it_is_wants_a_type_of_its_topic(
     ]
     named = await client.post("/dead-letters/1/redrive", json=correction | {"type": "OrderConfirmed"})
     assert named.status_code == 200, named.text
-    [(row, headers, _)] = await sent(database)
+    [(row, headers, _)] = await redriven_messages(database)
     assert (row.topic, row.key, headers["ce_type"]) == ("orders.fraud.retry", b"order-0", b"OrderConfirmed")
     assert headers["ce_id"]

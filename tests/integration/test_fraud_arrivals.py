@@ -1,4 +1,4 @@
-"""However orders reach fraud, in whatever order and at the same time, the verdicts are the same."""
+"""Fraud gives the same verdicts however orders arrive: in any order, and several partitions at once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -104,7 +104,9 @@ async def test_an_order_that_arrives_late_revises_those_placed_after_it(database
     assert await verdicts(database) == right([late, *others])
 
 
-async def test_batches_of_the_same_customers_in_opposite_order_do_not_deadlock(database: Database) -> None:
+async def test_batches_that_lock_the_same_customers_in_opposite_order_do_not_deadlock(
+    database: Database,
+) -> None:
     batches = [
         [sample_events.order_placed(f"{b}-{n:03}", second=n, customer_id=f"c-{n % 50}") for n in range(100)]
         for b in range(PARTITIONS)

@@ -1,4 +1,4 @@
-"""What fraud counts, and that it goes by the time of the events alone."""
+"""Fraud's handler: scores by event time alone, in every order of arrival within a batch."""
 
 from collections.abc import AsyncIterator
 from itertools import permutations
@@ -82,7 +82,7 @@ async def test_within_a_batch_the_verdicts_are_the_same_for_every_order_of_arriv
     assert all(end == ends[0] for end in ends)
 
 
-async def test_value_alone_makes_suspicious(database: Database) -> None:
+async def test_a_large_amount_alone_is_suspicious(database: Database) -> None:
     await sample_events.deliver(
         database, fraud, sample_events.order_placed("o-1", {"espresso-machine": 4}, unit_price_cents=64_900)
     )

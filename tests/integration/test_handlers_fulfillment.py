@@ -1,4 +1,4 @@
-"""What is shipped, and that it does not matter who spoke first."""
+"""Fulfillment's handlers: an order ships once, in whatever order its events arrive."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -59,13 +59,13 @@ async def test_an_order_ships_once_when_it_is_known_and_confirmed(
     assert len(await sample_events.published(database)) == (len(ends) if ships else 0)
 
 
-async def test_a_cancelled_order_is_never_shipped_even_if_somebody_confirms_it(database: Database) -> None:
+async def test_a_cancelled_order_is_never_shipped_even_if_it_is_confirmed(database: Database) -> None:
     await sample_events.deliver(database, fulfillment, CANCELLED("o-1"), PLACED("o-1"), CONFIRMED("o-1"))
     await sample_events.deliver(database, fulfillment, PLACED("o-2"), CANCELLED("o-2"), CONFIRMED("o-2"))
     assert await sample_events.published(database) == []
 
 
-async def test_the_shipment_carries_the_event_time_of_its_latest_cause(database: Database) -> None:
+async def test_a_shipment_has_the_later_of_the_event_times_of_its_causes(database: Database) -> None:
     await sample_events.deliver(database, fulfillment, CONFIRMED("o-1", second=2), PLACED("o-1", second=7))
     (shipped,) = await sample_events.published(database)
     assert isinstance(shipped, OrderShipped)
@@ -79,7 +79,7 @@ async def test_a_batch_ships_every_order_that_is_complete(database: Database) ->
     assert {event.key for event in await sample_events.published(database)} == set(ids[:400])
 
 
-async def test_what_and_go_at_the_same_moment_are_one_shipment(database: Database) -> None:
+async def test_an_order_and_its_confirmation_at_the_same_time_are_one_shipment(database: Database) -> None:
     for number in range(20):
         order_id = f"o-{number}"
         await asyncio.gather(

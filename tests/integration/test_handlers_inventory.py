@@ -1,4 +1,4 @@
-"""What inventory gives, to whom, and how it comes back."""
+"""Inventory's handlers: who gets stock, who does not, and how it is put back."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -65,7 +65,7 @@ async def test_an_order_that_misses_one_line_gets_none(database: Database) -> No
     assert (await on_hand(database), await on_hand(database, "mug")) == (IN_STOCK, 1_000_000)
 
 
-async def test_within_a_batch_the_orders_are_served_as_they_come(database: Database) -> None:
+async def test_within_a_batch_orders_are_served_first_come_first_served(database: Database) -> None:
     wanted = {"z": 15, "y": 6, "x": 5, "w": 1}
     await sample_events.deliver(
         database,
@@ -82,7 +82,7 @@ async def test_within_a_batch_the_orders_are_served_as_they_come(database: Datab
     assert await on_hand(database) == 0
 
 
-async def test_a_cancelled_order_gives_back_what_it_held_once(database: Database) -> None:
+async def test_a_cancelled_order_releases_its_stock_once(database: Database) -> None:
     await sample_events.deliver(
         database,
         inventory,
@@ -101,7 +101,7 @@ async def test_a_cancelled_order_gives_back_what_it_held_once(database: Database
     assert (released.aggregate_version, released.occurred_at) == (2, cancelled[1].occurred_at)
 
 
-async def test_an_order_whose_cancellation_overtook_it_gets_nothing(database: Database) -> None:
+async def test_an_order_whose_cancellation_arrived_first_reserves_nothing(database: Database) -> None:
     await sample_events.deliver(database, inventory, sample_events.order_cancelled("o-1"))
     await sample_events.deliver(
         database,
@@ -122,7 +122,7 @@ async def test_an_order_placed_twice_under_two_event_ids_reserves_once(database:
     assert len(await sample_events.published(database)) == 1
 
 
-async def test_many_at_once_never_sell_more_than_there_is(database: Database) -> None:
+async def test_concurrent_orders_never_reserve_more_than_is_on_hand(database: Database) -> None:
     orders = [sample_events.order_placed(f"o-{number}", {LIMITED: 3, "mug": 1}) for number in range(10)]
     await asyncio.gather(*(sample_events.deliver(database, inventory, order) for order in orders))
     held = list((await statuses(database)).values())
@@ -130,7 +130,7 @@ async def test_many_at_once_never_sell_more_than_there_is(database: Database) ->
     assert await on_hand(database) == 2
 
 
-async def test_batches_that_want_the_same_products_in_other_orders_do_not_deadlock(
+async def test_batches_that_lock_the_same_products_in_opposite_order_do_not_deadlock(
     database: Database,
 ) -> None:
     products = ["mug", "pencil", "notebook", "beans-1kg", "filter-100"]
@@ -145,7 +145,9 @@ async def test_batches_that_want_the_same_products_in_other_orders_do_not_deadlo
     assert len(await sample_events.published(database)) == 40
 
 
-async def test_an_order_and_its_cancellation_at_the_same_moment_hold_nothing(database: Database) -> None:
+async def test_an_order_and_its_cancellation_at_the_same_time_leave_nothing_reserved(
+    database: Database,
+) -> None:
     for number in range(20):
         await asyncio.gather(
             sample_events.deliver(
@@ -157,7 +159,9 @@ async def test_an_order_and_its_cancellation_at_the_same_moment_hold_nothing(dat
 
 
 @pytest.mark.parametrize("quantity", [0, -5])
-async def test_an_order_for_less_than_one_unit_is_refused_for_good(quantity: int, database: Database) -> None:
+async def test_an_order_for_less_than_one_unit_is_a_permanent_failure(
+    quantity: int, database: Database
+) -> None:
     with pytest.raises(CheckViolationError) as refusal:
         await sample_events.deliver(
             database, inventory, sample_events.order_placed("o-1", {LIMITED: quantity})

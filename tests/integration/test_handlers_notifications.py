@@ -1,4 +1,4 @@
-"""Which messages a customer gets."""
+"""Notifications' handlers: which messages a customer gets."""
 
 from collections.abc import AsyncIterator
 
@@ -44,14 +44,14 @@ async def test_every_step_of_an_order_is_a_message(database: Database) -> None:
     assert not await sample_events.broken_checks("notifications", database)
 
 
-async def test_a_message_tells_the_time_of_its_event(database: Database) -> None:
+async def test_a_message_has_the_event_time(database: Database) -> None:
     shipped = sample_events.order_shipped("o-1")
     await sample_events.deliver(database, notifications, shipped)
     (row,) = await sample_events.fetch(database, select(messages))
     assert (row["customer_id"], row["created_at"]) == ("c-1", shipped.time)
 
 
-async def test_a_message_is_born_unsent_and_with_an_id_that_no_other_has(database: Database) -> None:
+async def test_a_new_message_is_unsent_and_has_a_unique_id(database: Database) -> None:
     await sample_events.deliver(
         database, notifications, sample_events.order_placed("o-1"), sample_events.order_shipped("o-1")
     )
@@ -60,7 +60,7 @@ async def test_a_message_is_born_unsent_and_with_an_id_that_no_other_has(databas
     assert all(row["sent_at"] is None and row["attempts"] == 0 for row in rows)
 
 
-async def test_a_message_written_twice_is_seen_and_not_swallowed(database: Database) -> None:
+async def test_a_message_written_twice_is_stored_twice_and_breaks_a_check(database: Database) -> None:
     await sample_events.deliver(
         database, notifications, sample_events.order_shipped("o-1"), sample_events.order_shipped("o-1")
     )

@@ -1,4 +1,4 @@
-"""What orders makes of the facts that reach it, in every order of their arrival."""
+"""Orders' handlers: the same decision in every order of arrival."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, replace
@@ -78,7 +78,7 @@ async def test_the_final_state_is_the_same_for_every_order_of_arrival(name: str,
     assert all(end == ends[0] for end in ends)
 
 
-async def test_when_both_refuse_the_order_is_cancelled_once_for_the_first_reason(database: Database) -> None:
+async def test_an_order_that_both_refuse_is_cancelled_once_for_the_first_reason(database: Database) -> None:
     await place(database, "o-1", "o-2")
     refusals: Sequence[Event] = [
         sample_events.payment_processed("o-1", "declined"),
@@ -120,7 +120,7 @@ async def test_a_batch_decides_each_of_its_orders(database: Database) -> None:
     assert not (await sample_events.broken_checks("orders", database)).get("refused orders are cancelled")
 
 
-async def test_the_confirmation_carries_the_later_event_time(database: Database) -> None:
+async def test_a_confirmation_has_the_later_of_the_two_event_times(database: Database) -> None:
     await place(database, "o-1")
     await sample_events.deliver(
         database,
@@ -133,7 +133,7 @@ async def test_the_confirmation_carries_the_later_event_time(database: Database)
     assert confirmed.aggregate_version == 2
 
 
-async def test_a_shipment_makes_a_confirmed_order_shipped_and_says_nothing_new(database: Database) -> None:
+async def test_a_shipment_makes_a_confirmed_order_shipped_and_publishes_nothing(database: Database) -> None:
     await place(database, "o-1")
     await sample_events.deliver(
         database, service, sample_events.payment_processed("o-1"), sample_events.stock_reserved("o-1")
@@ -143,7 +143,7 @@ async def test_a_shipment_makes_a_confirmed_order_shipped_and_says_nothing_new(d
     assert len(await sample_events.published(database)) == 1
 
 
-async def test_a_shipment_of_a_cancelled_order_is_refused_for_good(database: Database) -> None:
+async def test_a_shipment_of_a_cancelled_order_is_a_permanent_failure(database: Database) -> None:
     await place(database, "o-1")
     await sample_events.deliver(database, service, sample_events.stock_rejected("o-1"))
     with pytest.raises(Contradiction) as refusal:
@@ -163,14 +163,12 @@ async def test_a_shipment_of_a_cancelled_order_is_refused_for_good(database: Dat
     ],
     ids=lambda fact: fact.NAME,
 )
-async def test_a_fact_about_an_order_never_placed_is_refused_for_good(
-    fact: Event, database: Database
-) -> None:
+async def test_an_event_of_an_unknown_order_is_a_permanent_failure(fact: Event, database: Database) -> None:
     with pytest.raises(PermanentFailure, match="o-9"):
         await sample_events.deliver(database, service, fact)
 
 
-async def test_a_verdict_is_recorded_before_and_after_the_decision_and_decides_nothing(
+async def test_an_assessment_is_stored_before_and_after_the_decision_and_decides_nothing(
     database: Database,
 ) -> None:
     await place(database, "o-1", "o-2")
@@ -188,7 +186,7 @@ async def test_a_verdict_is_recorded_before_and_after_the_decision_and_decides_n
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "apart"])
 @pytest.mark.parametrize("arrival", [(1, 2), (2, 1)], ids=["in order", "the first one last"])
-async def test_the_latest_version_of_an_assessment_counts_whichever_comes_last(
+async def test_the_highest_version_of_an_assessment_is_stored_in_whatever_order_they_arrive(
     arrival: tuple[int, int], together: bool, database: Database
 ) -> None:
     await place(database, "o-1", "o-2")

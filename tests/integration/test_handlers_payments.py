@@ -1,4 +1,4 @@
-"""What payments makes of orders and their cancellations, in whatever order they arrive."""
+"""Payments' handlers: charges and refunds, in whatever order orders and cancellations arrive."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def money_moved(database: Database) -> list[tuple[str, str, int]]:
     return [(row["order_id"], row["kind"], row["amount_cents"]) for row in rows]
 
 
-async def test_cards_are_answered_at_once_and_invoices_wait(database: Database) -> None:
+async def test_a_card_is_decided_at_once_and_an_invoice_is_pending(database: Database) -> None:
     tokens = {"good": "tok_visa", "bad": "tok_declined", "poor": "tok_insufficient_funds", "invoice": None}
     await sample_events.deliver(
         database,
@@ -69,7 +69,7 @@ async def test_an_order_placed_twice_under_two_event_ids_is_charged_once(databas
         (None, "voided", []),
     ],
 )
-async def test_a_cancellation_undoes_what_there_is_to_undo_once(
+async def test_a_cancellation_reverses_a_payment_once(
     card_token: str | None, status: str, events: list[type], database: Database
 ) -> None:
     cancelled = sample_events.order_cancelled("o-1")
@@ -84,7 +84,7 @@ async def test_a_cancellation_undoes_what_there_is_to_undo_once(
 
 
 @pytest.mark.parametrize("card_token", ["tok_visa", "tok_declined", None])
-async def test_an_order_whose_cancellation_overtook_it_is_never_charged(
+async def test_an_order_whose_cancellation_arrived_first_is_never_charged(
     card_token: str | None, database: Database
 ) -> None:
     await sample_events.deliver(database, service, sample_events.order_cancelled("o-1"))
@@ -107,7 +107,7 @@ async def test_an_invoice_cancelled_before_or_after_it_is_known_ends_the_same(da
     )
 
 
-async def test_an_order_and_its_cancellation_at_the_same_moment_leave_no_money_behind(
+async def test_an_order_and_its_cancellation_at_the_same_time_leave_no_money_charged(
     database: Database,
 ) -> None:
     for number in range(20):
@@ -119,7 +119,9 @@ async def test_an_order_and_its_cancellation_at_the_same_moment_leave_no_money_b
         assert (await payment_of(database, order_id))["status"] in ("refunded", "voided")
 
 
-async def test_a_full_batch_of_orders_and_one_of_cancellations(database: Database) -> None:
+async def test_a_full_batch_of_orders_is_charged_and_one_of_cancellations_refunded(
+    database: Database,
+) -> None:
     ids = [f"o-{number:03}" for number in range(500)]
     await sample_events.deliver(
         database, service, *(sample_events.order_placed(order_id) for order_id in reversed(ids))

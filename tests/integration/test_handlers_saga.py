@@ -1,4 +1,4 @@
-"""The saga without Kafka: whatever arrives first, every order ends the same, and the books balance."""
+"""The saga without Kafka: in whatever order events arrive, every order ends the same and all checks hold."""
 
 from collections.abc import AsyncIterator, Mapping
 from random import Random
@@ -155,7 +155,7 @@ async def end_of(system: Saga, order_id: str) -> tuple[Any, ...]:
     return tuple(end)
 
 
-async def test_every_order_ends_the_same_in_whatever_order_the_services_hear_of_it(system: Saga) -> None:
+async def test_every_order_ends_the_same_in_whatever_order_its_events_arrive(system: Saga) -> None:
     for seed in range(6):
         random = Random(seed)
         ids = {
@@ -169,7 +169,7 @@ async def test_every_order_ends_the_same_in_whatever_order_the_services_hear_of_
         assert {kind: await end_of(system, order_id) for kind, order_id in ids.items()} == ENDS
 
 
-async def test_an_order_called_off_at_any_moment_is_either_shipped_or_undone(system: Saga) -> None:
+async def test_an_order_cancelled_at_any_time_is_either_shipped_or_reversed(system: Saga) -> None:
     ends = set()
     for seed in range(20):
         random = Random(seed)

@@ -1,4 +1,4 @@
-"""Dead letters as consumers park them, and the service that files them, without Kafka between."""
+"""Dead letters as consumers park them, and the service that stores them, without Kafka in between."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,8 +15,8 @@ from chassis.dead_letters.reader import DeadLetterConsumer
 from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, split_headers, to_headers
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
+from services.dead_letters import service
 from services.dead_letters.api import app
-from services.dead_letters.service import store
 from tests.support.recording_service import Schemas, confirmed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -24,7 +24,7 @@ WHY = {"who": "ada", "why": "the bug is fixed"}
 
 
 def parked(original: Record, offset: int = 0, consumer: str = "fraud", **labels: Any) -> Record:
-    """What lies in the topic of a consumer's dead letters after it parked `original`."""
+    """Returns the dead letter that a consumer writes when it parks `original`."""
     values = {
         "topic": original.topic,
         "partition": original.partition,
@@ -52,13 +52,13 @@ def many(count: int, consumer: str = "fraud") -> list[Record]:
     ]
 
 
-async def file(database: Database, *records: Record, schemas: Schemas | None = None) -> None:
-    processor = DeadLetterConsumer("dead_letters", store, database, schemas or Schemas())  # type: ignore[arg-type]
+async def store(database: Database, *records: Record, schemas: Schemas | None = None) -> None:
+    processor = DeadLetterConsumer("dead_letters", service.store, database, schemas or Schemas())  # type: ignore[arg-type]
     await processor.process(records, asyncio.Event())
 
 
-def come_back(original: Record, redrive: int, **labels: Any) -> Record:
-    """The dead letter of one that was sent back and failed again."""
+def failed_again(original: Record, redrive: int, **labels: Any) -> Record:
+    """Returns the dead letter of a record that failed again after its redrive."""
     return parked(original, 100 + redrive, redrive=redrive, attempts=1 + redrive, **labels)
 
 
@@ -71,15 +71,15 @@ async def served(database: Database) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def kept(database: Database, table: Table) -> list[Row[Any]]:
+async def stored(database: Database, table: Table) -> list[Row[Any]]:
     async with database.transaction() as db:
         return list(await db.execute(select(table).order_by(next(iter(table.primary_key)))))
 
 
-async def sent(database: Database) -> list[tuple[Row[Any], dict[str, bytes | None], Origin]]:
-    """What was sent back, in the order in which the relay will send it: row, own headers, and the labels."""
+async def redriven_messages(database: Database) -> list[tuple[Row[Any], dict[str, bytes | None], Origin]]:
+    """Returns the redriven messages in the order of the outbox: row, headers of the record, and redrive headers."""
     found = []
-    for row in await kept(database, outbox):
+    for row in await stored(database, outbox):
         own, labels = split_headers(load_headers(row.headers), REDRIVE_HEADERS)
         found.append((row, dict(own), Origin.read(labels)))
     return found

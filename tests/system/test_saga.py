@@ -43,7 +43,7 @@ async def test_what_is_sold_out_cancels_the_order_and_refunds_it(system: System)
     )
 
 
-async def test_an_invoice_waits_until_it_is_paid(system: System) -> None:
+async def test_an_invoice_is_pending_until_it_is_paid(system: System) -> None:
     order_id = await system.order(payment_method="invoice", card_token=None)
     body = {
         "order_id": order_id,

@@ -1,4 +1,4 @@
-"""Which orders a person should look at."""
+"""Fraud's rules: which orders are suspicious."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from services.fraud.domain import MANY_ORDERS, judge, revise
         (2_000_00, MANY_ORDERS, 100, True, ("many_orders", "large_amount", "very_large_amount")),
     ],
 )
-def test_speed_and_size_add_up_to_a_verdict(
+def test_recent_orders_and_amount_add_up_to_a_score(
     cents: int, recent: int, score: int, suspicious: bool, rules: tuple[str, ...]
 ) -> None:
     verdict = judge("o-1", cents, recent)
@@ -28,7 +28,7 @@ def test_speed_and_size_add_up_to_a_verdict(
 @pytest.mark.parametrize("cents", [14_90, 500_00, 2_000_00])
 @pytest.mark.parametrize("before", range(MANY_ORDERS + 1))
 @pytest.mark.parametrize("now", range(MANY_ORDERS + 1))
-def test_a_revised_verdict_is_that_of_somebody_who_knew_all_orders_at_once(
+def test_a_revised_verdict_equals_one_that_was_given_with_all_orders_known(
     cents: int, before: int, now: int
 ) -> None:
     """Known orders only ever become more."""

@@ -5,7 +5,7 @@ import re
 from services.fulfillment.domain import label
 
 
-def test_an_order_has_the_same_label_whenever_it_is_made_out() -> None:
+def test_an_order_always_has_the_same_label() -> None:
     assert label("o-1") == label("o-1") != label("o-2")
 
 

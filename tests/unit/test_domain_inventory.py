@@ -1,4 +1,4 @@
-"""Who gets what there is, and who is told what is missing."""
+"""Inventory's rules: allocation of stock, and the shortages of refused orders."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from services.inventory.domain import Shortage, Units, allocate, total
         ({"a": {"print": 2, "mug": 6}}, [], {"a": [Shortage("mug", 6, 5), Shortage("print", 2, 1)]}, {}),
     ],
 )
-def test_each_order_in_turn_gets_all_it_wants_or_nothing(
+def test_each_order_in_turn_gets_all_its_lines_or_none(
     wanted: dict[str, Units], held: list[str], refused: dict[str, list[Shortage]], taken: dict[str, int]
 ) -> None:
     allocation = allocate(wanted, {"mug": 5, "print": 1})
@@ -35,7 +35,9 @@ QUANTITIES = st.dictionaries(st.sampled_from("abc"), st.integers(1, 9), min_size
     st.dictionaries(st.text(min_size=1), QUANTITIES),
     st.dictionaries(st.sampled_from("abc"), st.integers(0, 20)),
 )
-def test_nobody_is_forgotten_and_nothing_is_given_twice(wanted: dict[str, Units], on_hand: Units) -> None:
+def test_every_order_is_allocated_or_refused_and_no_unit_is_allocated_twice(
+    wanted: dict[str, Units], on_hand: Units
+) -> None:
     allocation = allocate(wanted, on_hand)
     assert allocation.held.keys() | allocation.refused.keys() == wanted.keys()
     assert not allocation.held.keys() & allocation.refused.keys()

@@ -1,4 +1,4 @@
-"""What the messages say, and the e-mails made of them."""
+"""Texts of the messages, and the e-mails made of them."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -76,14 +76,14 @@ def test_an_email_is_plain_text_with_the_ids_of_its_message() -> None:
     ]
 
 
-def test_every_kind_has_a_subject_of_its_own_and_an_unknown_one_has_some() -> None:
+def test_every_kind_has_its_own_subject_and_an_unknown_kind_has_a_default() -> None:
     assert len(set(SUBJECTS.values())) == len(SUBJECTS)
     assert read(replace(MESSAGE, kind="unheard_of"))["Subject"] == "About your order"
 
 
 @pytest.mark.parametrize("odd", [EXTRA_HEADER, "x\rBcc: y", "x\nBcc: y", "x\n\nbody", "\x00", "x\u2028y"])
 @pytest.mark.parametrize("field", ["customer_id", "order_id", "message_id"])
-def test_no_id_can_add_a_header(field: str, odd: str) -> None:
+def test_an_id_with_a_line_break_adds_no_header(field: str, odd: str) -> None:
     changed: dict[str, Any] = {field: odd}
     with pytest.raises(ValueError):
         email(replace(MESSAGE, **changed), NOON)
@@ -95,20 +95,20 @@ def test_an_odd_customer_id_is_still_one_address(customer: str) -> None:
     assert (address.username, address.domain) == (customer, "customers.example")
 
 
-def test_a_customer_id_that_is_no_ascii_is_no_address() -> None:
+def test_a_customer_id_outside_ascii_is_refused() -> None:
     with pytest.raises(ValueError, match="ASCII"):
         email(replace(MESSAGE, customer_id="zoë"), NOON)
 
 
 @pytest.mark.parametrize("order_id", ["bestellung-ä", "o" * 2000, "ä " * 600])
-def test_an_order_id_in_any_letters_and_of_any_length_is_told_in_short_ascii_lines(order_id: str) -> None:
+def test_an_order_id_of_any_characters_and_length_becomes_short_ascii_lines(order_id: str) -> None:
     message = replace(MESSAGE, order_id=order_id)
     assert read(message)["X-Order-ID"] == order_id
     assert all(line.isascii() and len(line) <= 998 for line in email(message, NOON).content.split("\n"))
 
 
 @pytest.mark.parametrize("body", ["Zwölf Äpfel für 3 €.", "x" * 5000, "one\ntwo\n"])
-def test_a_body_in_any_letters_and_of_any_length_arrives_in_short_ascii_lines(body: str) -> None:
+def test_a_body_of_any_characters_and_length_becomes_short_ascii_lines(body: str) -> None:
     message = replace(MESSAGE, body=body)
     assert read(message).get_content().rstrip("\n") == body.rstrip("\n")
     assert all(line.isascii() and len(line) <= 998 for line in email(message, NOON).content.split("\n"))

@@ -1,4 +1,4 @@
-"""What becomes of an order, for every sequence of answers."""
+"""States of an order, for every sequence of payment and stock."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -67,7 +67,7 @@ def called_off(order: Order) -> Order:
         ([called_off, declined], "cancelled", "customer_request"),
     ],
 )
-def test_the_first_refusal_cancels_and_both_consents_confirm(
+def test_the_first_refusal_cancels_and_two_acceptances_confirm(
     steps: list[Step], status: Status, reason: Reason | None
 ) -> None:
     order = PLACED
@@ -79,18 +79,18 @@ def test_the_first_refusal_cancels_and_both_consents_confirm(
 
 @pytest.mark.parametrize("payment", [authorized, declined])
 @pytest.mark.parametrize("stock", [reserved, rejected])
-def test_what_was_heard_is_the_same_in_either_order(payment: Step, stock: Step) -> None:
+def test_payment_and_stock_lead_to_the_same_order_in_either_sequence(payment: Step, stock: Step) -> None:
     one, other = (second(first(PLACED)) for first, second in permutations([payment, stock]))
     assert (one.status, one.version, one.payment, one.payment_at, one.stock, one.stock_at) == (
         (other.status, other.version, other.payment, other.payment_at, other.stock, other.stock_at)
     )
 
 
-def test_a_confirmation_happened_when_the_later_of_its_causes_did() -> None:
+def test_a_confirmation_has_the_event_time_of_its_later_cause() -> None:
     assert {authorized(reserved(PLACED)).decided_at, reserved(authorized(PLACED)).decided_at} == {LATER}
 
 
-def test_an_older_version_of_an_answer_changes_nothing() -> None:
+def test_an_older_version_of_payment_or_stock_changes_nothing() -> None:
     heard = apply_stock(PLACED, "reserved", 2, NOON)
     paid = apply_payment(PLACED, "authorized", 2, NOON)
     for version in (1, 2):
@@ -99,7 +99,7 @@ def test_an_older_version_of_an_answer_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("steps", [[authorized, reserved], [declined], [called_off]])
-def test_what_is_decided_cannot_be_called_off(steps: list[Step]) -> None:
+def test_a_decided_order_cannot_be_cancelled(steps: list[Step]) -> None:
     order = PLACED
     for step in steps:
         order = step(order)

@@ -1,4 +1,4 @@
-"""What the issuer answers, who can pay, and what a cancellation does to a payment."""
+"""States of a payment: what the issuer decides, who can pay, and what a cancellation changes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,12 +32,14 @@ INVOICE = replace(CARD, payment_method="invoice")
         (None, "declined", "unknown_card"),
     ],
 )
-def test_a_card_is_answered_at_once(token: str | None, status: Status, reason: str | None) -> None:
+def test_a_card_is_authorized_or_declined_at_once(
+    token: str | None, status: Status, reason: str | None
+) -> None:
     answered = open_payment(CARD, token)
     assert (answered.status, answered.decline_reason) == (status, reason)
 
 
-def test_an_invoice_waits_until_it_is_paid() -> None:
+def test_an_invoice_is_pending_until_it_is_paid() -> None:
     waiting = open_payment(INVOICE, None)
     assert waiting.status == "pending"
     assert pay(waiting, LATER) == replace(INVOICE, status="authorized", changed_at=LATER)
@@ -67,11 +69,11 @@ def test_only_an_open_invoice_can_be_paid(payment: Payment, why: str) -> None:
         ("refunded", "refunded"),
     ],
 )
-def test_a_cancellation_undoes_what_there_is_to_undo(before: Status, after: Status) -> None:
+def test_a_cancellation_voids_or_refunds_a_payment(before: Status, after: Status) -> None:
     payment = replace(INVOICE, status=before)
     assert reverse(payment, LATER).status == after
     assert (reverse(payment, LATER) == payment) == (before == after)
 
 
-def test_an_order_has_the_same_payment_id_whenever_it_is_asked_for() -> None:
+def test_an_order_always_has_the_same_payment_id() -> None:
     assert payment_id("o-1") == payment_id("o-1") != payment_id("o-2")

@@ -1,4 +1,4 @@
-"""The generator: every construct of a contract in, working and tidy Python out."""
+"""The generator: every supported construct of a contract becomes working, well-formatted Python."""
 
 import importlib
 import subprocess
@@ -17,7 +17,7 @@ from tests.support.thing_made import LINE, SIZE, field, put, thing
 ROOT = Path(schemas.__file__).parent
 
 
-def test_the_committed_python_is_what_the_contracts_say() -> None:
+def test_the_committed_python_matches_the_contracts() -> None:
     assert drift(ROOT) == []
 
 
@@ -157,7 +157,7 @@ def test_the_command_checks_writes_and_complains(
     put(tmp_path, thing())
     assert main(["--check"]) == 1
     said = capsys.readouterr().err
-    assert "thing_made/__init__.py is not what its .avsc says: run `make schemas`" in said
+    assert "thing_made/__init__.py does not match its .avsc: run `make schemas`" in said
     assert (main([]), main(["--check"])) == (0, 0)
     put(tmp_path, thing(field("x", "float")))
     assert (main([]), main(["--check"])) == (1, 1)

@@ -1,4 +1,4 @@
-"""The contracts we publish: what holds for every one of them."""
+"""Rules that hold for every published contract."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from schemas.files import parsed_schema, subject_of, versions_of
 from tests.support.thing_made import put, thing
 
 
-def test_every_event_has_a_name_of_its_own_and_so_a_subject() -> None:
+def test_every_event_has_a_unique_name_and_so_a_subject() -> None:
     assert len({event_type.NAME for event_type in EVENTS}) == len(EVENTS)
     assert subject_of(OrderPlaced) == "orders-fanout.OrderPlaced"
 
@@ -22,7 +22,7 @@ def test_every_event_is_about_an_order_and_keyed_by_it(event_type: type[Event]) 
 
 
 @pytest.mark.parametrize("event_type", EVENTS)
-def test_the_newest_file_is_the_version_the_class_was_made_from(event_type: type[Event]) -> None:
+def test_the_class_is_generated_from_the_newest_file(event_type: type[Event]) -> None:
     numbers = [version for version, _ in versions_of(event_type)]
     assert numbers == list(range(1, event_type.SCHEMA_VERSION + 1))
     assert parsed_schema(event_type)["name"] == f"fanout.{event_type.NAME}"

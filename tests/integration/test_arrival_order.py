@@ -1,4 +1,4 @@
-"""Late and disordered, for every service: however one order's events arrive, it ends the same."""
+"""Every service ends an order the same, however the order's events are reordered, repeated or redriven."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -53,14 +53,14 @@ async def bench(request: pytest.FixtureRequest, new_database: NewDatabase) -> As
     yield Bench(listener, expected)
 
 
-def test_every_event_there_is_happens_in_a_history() -> None:
+def test_every_event_type_occurs_in_a_history() -> None:
     happening = {type(step) for history in HISTORIES.values() for step in history.steps}
     assert set(schemas.EVENTS) <= happening
 
 
 @SAME_EVERYWHERE
 @given(data=st.data())
-async def test_an_order_ends_the_same_however_its_topics_interleave_and_repeat(
+async def test_an_order_ends_the_same_however_its_topics_interleave_and_redeliver(
     bench: Bench, data: st.DataObject
 ) -> None:
     for name, end in await arrive(bench, data, redrives=False):
@@ -69,7 +69,7 @@ async def test_an_order_ends_the_same_however_its_topics_interleave_and_repeat(
 
 @SAME_EVERYWHERE
 @given(data=st.data())
-async def test_an_event_that_is_redriven_and_was_overtaken_does_no_harm(
+async def test_an_event_that_is_redriven_after_later_ones_changes_no_balance(
     bench: Bench, data: st.DataObject
 ) -> None:
     balance = BALANCE.get(bench.listener.service.name)
