@@ -11,12 +11,9 @@ from fanout.durations import timestamp
 from fanout.errors import BadUsage, UnknownService, Unreachable
 
 From = Annotated[
-    datetime | None,
-    typer.Option("--from", parser=timestamp, metavar="TIME", help="Only from then on: 2h, 30m, or ISO 8601."),
+    datetime | None, typer.Option("--from", parser=timestamp, metavar="TIME", help="2h, 30m, or ISO 8601.")
 ]
-Yes = Annotated[
-    bool, typer.Option("--yes", help="Rebuild a read model though Kafka has deleted the beginning.")
-]
+Yes = Annotated[bool, typer.Option("--yes", help="Rebuild from where Kafka's history is complete.")]
 
 
 def command(

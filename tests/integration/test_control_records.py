@@ -1,4 +1,4 @@
-"""Transactions of other producers: what they abort is not applied, and their markers are no lag and no gap."""
+"""Transactions of other producers: aborted records are not applied, and transaction markers are no lag and no gap."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from chassis.consumer.kafka import client_settings
 from fanout.commands.lag import measure
 from fanout.kafka_reader import reader, record_ends
 from fanout.replay.plan import Group, of_effects, of_read_model, without_control_records
-from fanout.replay.replay import follow
+from fanout.replay.replay import wait_until_read
 from tests.integration.conftest import NewTopic
 from tests.support.raw_records import send_with_undecodable_header_name
 
@@ -40,7 +40,7 @@ def transactional(kafka: Broker, topic: str) -> Producer:
 
 
 def write(producer: Producer, topic: str, *values: str, commit: bool) -> None:
-    """One transaction on partition 0."""
+    """Writes the values to partition 0 in one transaction."""
     producer.begin_transaction()
     for value in values:
         producer.produce(topic, value.encode(), partition=0)
@@ -49,7 +49,7 @@ def write(producer: Producer, topic: str, *values: str, commit: bool) -> None:
 
 
 async def read_all(kafka: Broker, topic: str, until: str) -> list[str]:
-    """What a worker's client delivers, up to that value; then it commits as a worker does, after the last record."""
+    """Returns what a worker's client delivers up to the value `until`, and commits its offset as a worker does."""
     settings = Settings(database_url="unused", kafka=kafka.address)
     client = AIOKafkaConsumer(topic, **client_settings(topic, settings))
     await client.start()
@@ -65,7 +65,7 @@ async def read_all(kafka: Broker, topic: str, until: str) -> list[str]:
         await client.stop()
 
 
-async def test_what_a_producer_aborted_is_not_read(kafka: Broker, topic: str) -> None:
+async def test_aborted_records_are_not_read(kafka: Broker, topic: str) -> None:
     producer = transactional(kafka, topic)
     write(producer, topic, "one", commit=True)
     write(producer, topic, "two", "three", commit=False)
@@ -83,7 +83,7 @@ async def test_a_marker_at_the_end_of_a_partition_is_no_lag(kafka: Broker, topic
     assert (before.messages, after.messages, after.seconds) == (2, 0, None)
 
 
-async def test_a_replay_does_not_wait_for_what_is_no_record(
+async def test_a_replay_does_not_wait_for_transaction_markers(
     kafka: Broker, topic: str, consumer: Consumer
 ) -> None:
     producer = transactional(kafka, topic)
@@ -95,10 +95,10 @@ async def test_a_replay_does_not_wait_for_what_is_no_record(
         plan = without_control_records(consumer, plan)
         assert plan.total == 2
         async with asyncio.timeout(5):
-            assert (await follow(admin, topic, plan)).done == 2
+            assert (await wait_until_read(admin, topic, plan)).done == 2
 
 
-async def test_a_transaction_that_is_still_open_is_nothing_to_wait_for(
+async def test_a_replay_does_not_wait_for_an_open_transaction(
     kafka: Broker, topic: str, consumer: Consumer
 ) -> None:
     producer = transactional(kafka, topic)
@@ -113,7 +113,7 @@ async def test_a_transaction_that_is_still_open_is_nothing_to_wait_for(
         producer.abort_transaction()
 
 
-def test_the_last_record_is_found_behind_many_that_were_aborted(
+def test_the_last_record_is_found_before_many_aborted_ones(
     kafka: Broker, topic: str, consumer: Consumer
 ) -> None:
     producer = transactional(kafka, topic)
@@ -125,9 +125,7 @@ def test_the_last_record_is_found_behind_many_that_were_aborted(
     assert record_ends(consumer, {(topic, 0): (2, 605)}) == {(topic, 0): 2}
 
 
-async def test_the_age_of_a_record_is_told_though_its_headers_cannot_be_read(
-    kafka: Broker, topic: str
-) -> None:
+async def test_the_age_of_a_record_with_unreadable_headers_is_measured(kafka: Broker, topic: str) -> None:
     await send_with_undecodable_header_name(kafka, topic, b"one")
     measured = measure(kafka, [(topic, topic)])
     [lag] = measured.lags

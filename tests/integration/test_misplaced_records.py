@@ -1,4 +1,4 @@
-"""A valid event in the wrong place: its type belongs to its topic, and the record's key is the event's."""
+"""An event on a topic of another type, or under another key than its own, is parked."""
 
 from dataclasses import replace
 
@@ -27,13 +27,13 @@ from tests.support.recording_service import (
 )
 
 
-async def redriven(database: Database, letter: Record, correction: OrderConfirmed | None) -> Record:
+async def redriven(database: Database, failed: Record, correction: OrderConfirmed | None) -> Record:
     origin = Origin(
-        "orders", letter.partition, letter.offset, letter.at, first_failed_at=letter.at, redrive=1
+        "orders", failed.partition, failed.offset, failed.at, first_failed_at=failed.at, redrive=1
     )
-    back = Redrive("fraud", origin, letter.key, letter.value, letter.headers, correction)
+    redrive = Redrive("fraud", origin, failed.key, failed.value, failed.headers, correction)
     async with database.transaction() as db:
-        await redrive_dead_letters(db, [back])
+        await redrive_dead_letters(db, [redrive])
         sent = (await db.execute(select(outbox).where(outbox.c.topic == "orders.fraud.retry"))).one()
     value = frame(CONFIRMED, sent.payload) if sent.type else sent.payload
     return Record(sent.topic, 0, 0, 0, sent.key, value, load_headers(sent.headers))
@@ -49,7 +49,7 @@ async def test_an_event_on_a_topic_that_is_not_its_own_is_parked(
     assert await noted(recorder, database) == []
 
 
-async def test_it_is_parked_also_by_a_consumer_that_does_not_listen_to_that_type(
+async def test_a_misplaced_event_is_also_parked_by_a_consumer_without_a_handler_for_it(
     recorder: RecordingService, database: Database
 ) -> None:
     await work(recorder, database, record("PaymentProcessed", "a", 0, b""), confirmed("b", 1))
@@ -69,7 +69,7 @@ async def test_a_record_with_the_key_of_another_event_is_parked(
     assert (await counts(database))["parked"] == 1
 
 
-async def test_it_is_applied_once_it_came_back_corrected(
+async def test_a_misplaced_event_is_applied_after_a_redrive_with_a_correction(
     recorder: RecordingService, database: Database
 ) -> None:
     misplaced = replace(confirmed("a", 0), key=b"b")
@@ -79,7 +79,7 @@ async def test_it_is_applied_once_it_came_back_corrected(
     assert [row.status for row in await rows(database, inbox)] == ["applied"]
 
 
-async def test_it_is_parked_again_when_it_came_back_as_it_was(
+async def test_a_misplaced_event_is_parked_again_after_a_redrive_without_a_correction(
     recorder: RecordingService, database: Database
 ) -> None:
     misplaced = replace(confirmed("a", 0), key=b"b")
@@ -89,7 +89,7 @@ async def test_it_is_parked_again_when_it_came_back_as_it_was(
     assert await noted(recorder, database) == []
 
 
-async def test_an_event_that_came_back_belongs_to_the_topic_it_was_parked_from(
+async def test_a_redriven_event_belongs_to_the_topic_it_was_parked_from(
     recorder: RecordingService, database: Database
 ) -> None:
     corrected = await redriven(

@@ -1,4 +1,4 @@
-"""A consumer that dies of one order, without a word: `python -m tests.support.crashing_worker ORDER_ID`."""
+"""A consumer that one order crashes with SIGKILL: `python -m tests.support.crashing_worker ORDER_ID`."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ fragile = Service("fragile", MetaData())
 
 
 @fragile.on(OrderConfirmed)
-async def break_at(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
+async def crash_on(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
     if any(order.order_id == sys.argv[1] for order in orders):
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -23,7 +23,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WHY = {"who": "ada", "why": "the bug is fixed"}
 
 
-def parked(original: Record, offset: int = 0, consumer: str = "fraud", **labels: Any) -> Record:
+def parked(original: Record, offset: int = 0, consumer: str = "fraud", **added: Any) -> Record:
     """Returns the dead letter that a consumer writes when it parks `original`."""
     values = {
         "topic": original.topic,
@@ -39,7 +39,7 @@ def parked(original: Record, offset: int = 0, consumer: str = "fraud", **labels:
         "error_message": "it cannot be",
         "last_failed_at": NOON,
     }
-    headers = [*original.headers, *to_headers(DLQ_HEADERS, values | labels)]
+    headers = [*original.headers, *to_headers(DLQ_HEADERS, values | added)]
     return replace(
         original, topic=f"{original.topic}.{consumer}.dlq", partition=0, offset=offset, headers=headers
     )
@@ -57,9 +57,9 @@ async def store(database: Database, *records: Record, schemas: Schemas | None = 
     await processor.process(records, asyncio.Event())
 
 
-def failed_again(original: Record, redrive: int, **labels: Any) -> Record:
+def failed_again(original: Record, redrive: int, **added: Any) -> Record:
     """Returns the dead letter of a record that failed again after its redrive."""
-    return parked(original, 100 + redrive, redrive=redrive, attempts=1 + redrive, **labels)
+    return parked(original, 100 + redrive, redrive=redrive, attempts=1 + redrive, **added)
 
 
 @asynccontextmanager
@@ -80,6 +80,6 @@ async def redriven_messages(database: Database) -> list[tuple[Row[Any], dict[str
     """Returns the redriven messages in the order of the outbox: row, headers of the record, and redrive headers."""
     found = []
     for row in await stored(database, outbox):
-        own, labels = split_headers(load_headers(row.headers), REDRIVE_HEADERS)
-        found.append((row, dict(own), Origin.read(labels)))
+        own, added = split_headers(load_headers(row.headers), REDRIVE_HEADERS)
+        found.append((row, dict(own), Origin.read(added)))
     return found

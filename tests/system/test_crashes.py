@@ -1,4 +1,4 @@
-"""Processes killed with SIGKILL while they hold work: the ledger must hold, and nobody gives a command."""
+"""Processes killed with SIGKILL at work: nothing is lost or applied twice, and no operator has to help."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ RATE = 40.0
 
 @pytest.mark.parametrize("service", WORKERS)
 async def test_a_worker_killed_in_the_middle_of_a_batch_under_load(system: System, service: str) -> None:
-    """Mid-batch for certain: its effects are made, not committed, and it waits for a table the test has locked."""
+    """The batch's effects are written but not committed: it waits for a table that the test has locked."""
     load = asyncio.create_task(system.load(80, RATE))
     async with system.connect(service) as connection, connection.transaction():
         await connection.execute("LOCK TABLE consumer_offsets IN EXCLUSIVE MODE")
@@ -24,11 +24,11 @@ async def test_a_worker_killed_in_the_middle_of_a_batch_under_load(system: Syste
 async def test_a_relay_killed_between_publish_and_mark_sends_again_and_nothing_is_applied_twice(
     system: System,
 ) -> None:
-    """The relay's UPDATE waits for a row that the test has locked: Kafka has the event, the outbox does not know.
+    """Kafka has the event, but the relay's UPDATE waits for a row that the test has locked.
 
-    The lock stays until the next relay has sent the event again: the dead one's backend still waits for it.
+    The lock is held until the next relay has sent the event again: the killed one's UPDATE still waits for it.
     """
-    repeated_before = await repeats(system)
+    duplicates_before = await duplicates(system)
     await system.fanout("stop", "orders-worker")
     order_id = await system.order()
     async with system.connect("orders") as connection, connection.transaction():
@@ -36,32 +36,32 @@ async def test_a_relay_killed_between_publish_and_mark_sends_again_and_nothing_i
         await system.fanout("start", "orders-worker")
         await until(lambda: system.someone_waits("orders", "UPDATE outbox"))
         await system.fanout("kill", "orders-worker")
-        await until(lambda: more_repeats_than(system, repeated_before))
+        await until(lambda: more_duplicates_than(system, duplicates_before))
     await system.until_status(order_id, "shipped", seconds=60)
     await system.settled()
 
 
 @pytest.mark.parametrize("dependency", ["kafka", "postgres", "registry"])
-async def test_a_dependency_killed_under_load_comes_back_and_so_does_everyone(
+async def test_after_a_dependency_was_killed_under_load_every_process_recovers(
     system: System, dependency: str
 ) -> None:
     load = asyncio.create_task(system.load(120, RATE))
-    await until(lambda: anything_new(system))
+    await until(lambda: applied_recently(system))
     await system.fanout("kill", dependency)
     assert (await load).complete
     await system.settled(120)
 
 
-async def repeats(system: System) -> int:
+async def duplicates(system: System) -> int:
     rows = await system.query("fraud", "SELECT sum(duplicates)::int AS duplicates FROM consumer_offsets")
     return rows[0]["duplicates"] or 0
 
 
-async def more_repeats_than(system: System, before: int) -> bool:
-    return await repeats(system) > before
+async def more_duplicates_than(system: System, before: int) -> bool:
+    return await duplicates(system) > before
 
 
-async def anything_new(system: System) -> bool:
+async def applied_recently(system: System) -> bool:
     return bool(
         await system.query(
             "fraud", "SELECT 1 FROM inbox WHERE received_at > clock_timestamp() - interval '1 s'"

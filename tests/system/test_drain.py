@@ -1,4 +1,4 @@
-"""SIGTERM under load: a worker finishes what it holds, leaves its group, and nobody waits for it."""
+"""SIGTERM under load: a worker finishes its batches and leaves its group, which does not wait for it."""
 
 import asyncio
 import json
@@ -31,14 +31,14 @@ async def test_sigterm_under_load_drains_within_ten_seconds_and_leaves_the_group
 
 
 def members(system: System, group: str) -> list[str]:
-    """Who Kafka believes is in the group: one that did not say goodbye stays until its session ends."""
+    """Returns the ids of the group's members; one that did not leave stays until its session expires."""
     admin = AdminClient({"bootstrap.servers": system.stack.addresses.kafka})
     described = admin.describe_consumer_groups([group])[group].result(timeout=10)
     return [member.member_id for member in described.members]
 
 
 async def logged(system: System, service: str) -> dict[str, datetime]:
-    """When each kind of line was last written."""
+    """Returns by log event when it was last written."""
     text = await system.fanout("logs", f"{service}-worker", "-n", "2000")
     lines = [json.loads(line[line.index("{") :]) for line in text.splitlines() if '"timestamp"' in line]
     return {line["event"]: datetime.fromisoformat(line["timestamp"]) for line in lines}

@@ -14,7 +14,7 @@ from fanout.cli import COMMANDS, WITH_CONTAINERS, _app
 from fanout.compose.logins import OPERATOR, SETUP, apis, processes, workers
 from fanout.compose.permissions import rights
 from fanout.compose.secrets import files, logins
-from fanout.errors import BadUsage
+from fanout.errors import BadUsage, NotRunning
 from fanout.repository import REPOSITORY, services
 from fanout.running import running
 
@@ -32,7 +32,7 @@ def test_only_workers_the_operator_and_setup_know_a_password_of_kafka() -> None:
     ]
 
 
-def test_nobody_but_setup_is_told_what_is_anothers() -> None:
+def test_only_setup_has_the_passwords_of_others() -> None:
     shared = {"postgres", "registry", "broker", "setup"}
     for path, _, text in files(PASSWORDS, 1000):
         owner = path.split("/")[0].replace("_", "-").replace("fanout", OPERATOR)
@@ -89,6 +89,14 @@ def test_the_tool_in_its_container_knows_every_address_and_is_the_operator(conta
     assert found.apis["dead_letters"] == "http://dead_letters-api:8000"
     assert {make_url(url).username for url in found.databases.values()} == {OPERATOR}
     assert len(container) == 1
+
+
+def test_the_tool_names_the_docker_command_when_the_containers_were_never_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FANOUT_ADDRESSES", str(tmp_path / "addresses.json"))
+    with pytest.raises(NotRunning, match="docker compose up --build --wait"):
+        running()
 
 
 @pytest.mark.parametrize("name", WITH_CONTAINERS)

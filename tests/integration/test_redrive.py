@@ -1,4 +1,4 @@
-"""What was redriven: taken up once per redrive, and parked again under its first name if it fails again."""
+"""A redriven event is applied once, and parked again with its original position if it fails again."""
 
 import asyncio
 from contextlib import suppress
@@ -27,11 +27,13 @@ async def last_message(database: Database, topic: str) -> Row:  # type: ignore[t
 
 
 async def redriven(database: Database, offset: int) -> Record:
-    """What the recorder would read after the last dead letter was sent back."""
-    letter = await last_message(database, "orders.fraud.dlq")
-    headers, labels = split_headers(load_headers(letter.headers), DLQ_HEADERS)
-    origin = Origin.read(labels)
-    again = Redrive("fraud", replace(origin, redrive=origin.redrive + 1), letter.key, letter.payload, headers)
+    """Redrives the last dead dead_letter; returns the record that the recording service would read."""
+    dead_letter = await last_message(database, "orders.fraud.dlq")
+    headers, added = split_headers(load_headers(dead_letter.headers), DLQ_HEADERS)
+    origin = Origin.read(added)
+    again = Redrive(
+        "fraud", replace(origin, redrive=origin.redrive + 1), dead_letter.key, dead_letter.payload, headers
+    )
     async with database.transaction() as db:
         await redrive_dead_letters(db, [again])
     sent = await last_message(database, "orders.fraud.retry")
@@ -63,7 +65,7 @@ async def test_the_original_again_after_its_redrive_is_ignored(
     assert await noted(recorder, database) == [("a", "confirmed")]
 
 
-async def test_what_fails_again_comes_back_under_its_first_name_with_all_its_attempts(
+async def test_a_redriven_event_that_fails_again_is_parked_with_its_origin_and_all_its_attempts(
     recorder: RecordingService, database: Database
 ) -> None:
     recorder.failures["a"] = [PermanentFailure("a bug")] * 6
@@ -72,17 +74,17 @@ async def test_what_fails_again_comes_back_under_its_first_name_with_all_its_att
     [kept] = await rows(database, parked)
     await work(recorder, database, await redriven(database, 0))
     await work(recorder, database, await redriven(database, 1))
-    letter = await last_message(database, "orders.fraud.dlq")
-    headers, labels = split_headers(load_headers(letter.headers), DLQ_HEADERS)
-    assert list(headers) == list(first.headers) and letter.payload == first.value
-    assert (labels["dlq_topic"], labels["dlq_kafka_offset"]) == ("orders", "3")
-    assert (labels["dlq_attempts"], labels["dlq_redrive"]) == ("3", "2")
-    assert labels["dlq_first_failed_at"] == str(kept.first_failed_at)
-    assert labels["dlq_last_failed_at"] > str(kept.last_failed_at)
+    dead_letter = await last_message(database, "orders.fraud.dlq")
+    headers, added = split_headers(load_headers(dead_letter.headers), DLQ_HEADERS)
+    assert list(headers) == list(first.headers) and dead_letter.payload == first.value
+    assert (added["dlq_topic"], added["dlq_kafka_offset"]) == ("orders", "3")
+    assert (added["dlq_attempts"], added["dlq_redrive"]) == ("3", "2")
+    assert added["dlq_first_failed_at"] == str(kept.first_failed_at)
+    assert added["dlq_last_failed_at"] > str(kept.last_failed_at)
     assert len(await rows(database, parked)) == 3
 
 
-async def test_an_applied_event_is_never_taken_up_again(
+async def test_an_applied_event_is_never_applied_again(
     recorder: RecordingService, database: Database
 ) -> None:
     await work(recorder, database, confirmed("a", 3))
@@ -99,7 +101,7 @@ async def test_an_applied_event_is_never_taken_up_again(
     assert await noted(recorder, database) == [("a", "confirmed")]
 
 
-async def test_a_redrive_count_on_an_ordinary_topic_is_not_believed(
+async def test_a_redrive_count_on_an_ordinary_topic_is_ignored(
     recorder: RecordingService, database: Database
 ) -> None:
     recorder.failures["a"] = [PermanentFailure("a bug")] * 2
@@ -110,18 +112,18 @@ async def test_a_redrive_count_on_an_ordinary_topic_is_not_believed(
     assert await noted(recorder, database) == []
 
 
-async def test_what_comes_back_as_a_type_that_nobody_here_listens_to_is_parked_again(
+async def test_a_redriven_event_whose_type_has_no_handler_is_parked_again(
     recorder: RecordingService, database: Database
 ) -> None:
-    stranger = record("OrderPlaced", "a", 0, b"")
-    await work(recorder, database, stranger)
+    unhandled = record("OrderPlaced", "a", 0, b"")
+    await work(recorder, database, unhandled)
     assert await rows(database, parked) == []
-    await work(recorder, database, replace(stranger, topic="orders.fraud.retry"))
-    [letter] = await rows(database, parked)
-    assert "OrderPlaced, which this consumer does not handle" in letter.error_message
+    await work(recorder, database, replace(unhandled, topic="orders.fraud.retry"))
+    [dead_letter] = await rows(database, parked)
+    assert "OrderPlaced, which this consumer does not handle" in dead_letter.error_message
 
 
-async def test_an_old_letter_that_is_redriven_again_after_a_purge_is_applied_once(
+async def test_an_old_dead_letter_that_is_redriven_again_after_a_purge_is_applied_once(
     recorder: RecordingService, database: Database
 ) -> None:
     recorder.failures["a"] = [PermanentFailure("a bug")] * 2
@@ -140,7 +142,7 @@ async def test_an_old_letter_that_is_redriven_again_after_a_purge_is_applied_onc
 async def test_an_event_that_was_applied_meanwhile_makes_no_dead_letter(
     recorder: RecordingService, database: Database
 ) -> None:
-    """As when a worker that lost its partition, or died after its commit, was taken for the victim of a record."""
+    """A worker that lost its partition, or crashed after its commit, may look as if the record had crashed it."""
     record = confirmed("a", 3)
     await work(recorder, database, record)
     async with database.transaction() as db:
@@ -152,29 +154,31 @@ async def test_an_event_that_was_applied_meanwhile_makes_no_dead_letter(
 async def test_an_event_that_is_being_applied_elsewhere_is_parked_only_if_that_fails(
     recorder: RecordingService, database: Database
 ) -> None:
-    """The zombie owner of a partition has not committed yet: parking waits for it."""
-    letters: dict[str, list[Failed]] = {}
+    """A former owner of the partition has not committed yet: parking waits for it."""
+    parked_now: dict[str, list[Failed]] = {}
 
     async def park_it(record: Record) -> None:
         async with database.transaction() as db:
-            letters[record.header("ce_subject")] = await park(db, "fraud", [Failed(record, WorkerCrashed())])
+            parked_now[record.header("ce_subject")] = await park(
+                db, "fraud", [Failed(record, WorkerCrashed())]
+            )
 
     for order_id, outcome in (("committed", None), ("rolled back", RuntimeError())):
         record = confirmed(order_id, 3)
         with suppress(RuntimeError):
-            async with database.transaction() as zombie:
+            async with database.transaction() as former_owner:
                 assert record.event_id
-                await claim(zombie, "fraud", [(record.event_id, 0)])
+                await claim(former_owner, "fraud", [(record.event_id, 0)])
                 parking = asyncio.create_task(park_it(record))
                 await until_waiting(database)
                 if outcome:
                     raise outcome
         await parking
-    assert (letters["committed"], len(letters["rolled back"])) == ([], 1)
+    assert (parked_now["committed"], len(parked_now["rolled back"])) == ([], 1)
 
 
 async def until_waiting(database: Database) -> None:
-    """Until a statement of this database waits for a lock."""
+    """Returns when a statement of this database waits for a lock."""
     waiting = text(
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )

@@ -1,4 +1,4 @@
-"""A message that kills whoever handles it: three real deaths, parked unread, and redriven once it is harmless."""
+"""A message that crashes its worker is parked unread after three real crashes, and redriven when it is harmless."""
 
 import json
 import os
@@ -22,13 +22,13 @@ from tests.support.stack import REPOSITORY
 from tests.support.system import System, until
 
 GROUP = "fragile"
-LETTER_SENT = "SELECT 1 FROM outbox WHERE topic LIKE '%.dlq' AND published_at IS NOT NULL AND key = $1"
+DEAD_LETTER_SENT = "SELECT 1 FROM outbox WHERE topic LIKE '%.dlq' AND published_at IS NOT NULL AND key = $1"
 APPLIED = "SELECT 1 FROM inbox WHERE consumer = 'fragile' AND status = 'applied' AND event_id = ANY($1)"
 
 
 @pytest.fixture
 async def database(new_database: NewDatabase) -> Database:
-    """Any service's will do: the consumer has no tables of its own."""
+    """Returns the database of any service: the consumer has no tables of its own."""
     return await new_database("fraud")
 
 
@@ -46,13 +46,13 @@ async def topics(system: System) -> AsyncIterator[None]:
 
 
 @contextmanager
-def worker(system: System, database: Database, dies_of: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(system: System, database: Database, crashes_on: str) -> Iterator[subprocess.Popen[bytes]]:
     settings = {
         "FANOUT_DATABASE_URL": database.engine.url.render_as_string(hide_password=False),
         "FANOUT_KAFKA": system.stack.addresses.kafka,
         "FANOUT_REGISTRY_URL": system.stack.addresses.registry_url,
     }
-    command = [sys.executable, "-m", "tests.support.crashing_worker", dies_of]
+    command = [sys.executable, "-m", "tests.support.crashing_worker", crashes_on]
     process = subprocess.Popen(
         command,
         cwd=REPOSITORY,
@@ -67,42 +67,44 @@ def worker(system: System, database: Database, dies_of: str) -> Iterator[subproc
         process.wait(15)
 
 
-async def test_a_message_that_kills_is_parked_unread_after_three_deaths_and_redriven_when_it_is_harmless(
+async def test_a_message_that_crashes_its_worker_three_times_is_parked_unread_and_redriven_when_it_is_harmless(
     system: System, database: Database, topics: None
 ) -> None:
-    deadly, harmless = await system.order(), await system.order()
-    for order_id in (deadly, harmless):
+    crashing, harmless = await system.order(), await system.order()
+    for order_id in (crashing, harmless):
         await system.until_status(order_id, "shipped")
 
-    deaths = 0
-    while not await ended(system, database, deadly):
-        deaths += 1
-        assert deaths <= MAX_CRASHES + 1, "it went on dying"
-    # A first death in a later batch than the first is nobody's: the message was in hand among others.
-    assert deaths in (MAX_CRASHES, MAX_CRASHES + 1)
+    crashes = 0
+    while not await ended(system, database, crashing):
+        crashes += 1
+        assert crashes <= MAX_CRASHES + 1, "the worker went on crashing"
+    # A first crash in a later batch than the first does not count: the record was in progress together with others.
+    assert crashes in (MAX_CRASHES, MAX_CRASHES + 1)
 
-    letter = await until(lambda: its_letter(system))
-    assert (letter["type"], letter["error_type"], letter["attempts"]) == (
+    dead_letter = await until(lambda: its_dead_letter(system))
+    assert (dead_letter["type"], dead_letter["error_type"], dead_letter["attempts"]) == (
         "OrderConfirmed",
         "WorkerCrashed",
         MAX_CRASHES,
     )
 
-    with worker(system, database, dies_of="nothing"):
+    with worker(system, database, crashes_on="nothing"):
         await system.fanout("dlq", "redrive", "--consumer", GROUP, "--why", "the bug is fixed")
-        await until(lambda: has_applied(system, database, deadly))
+        await until(lambda: has_applied(system, database, crashing))
         await until(lambda: has_applied(system, database, harmless))
     assert await system.settled()
 
 
-async def ended(system: System, database: Database, deadly: str) -> bool:
-    """Runs one worker until it dies, or until it has put the killer aside."""
-    with worker(system, database, dies_of=deadly) as process:
+async def ended(system: System, database: Database, crashing: str) -> bool:
+    """Runs one worker; returns True if it has parked the message, and False if it has crashed."""
+    with worker(system, database, crashes_on=crashing) as process:
 
-        async def dead_or_done() -> bool:
-            return process.poll() is not None or bool(await rows(database, LETTER_SENT, deadly.encode()))
+        async def crashed_or_done() -> bool:
+            return process.poll() is not None or bool(
+                await rows(database, DEAD_LETTER_SENT, crashing.encode())
+            )
 
-        await until(dead_or_done, 60)
+        await until(crashed_or_done, 60)
         assert process.poll() in (None, -signal.SIGKILL)
         return process.poll() is None
 
@@ -115,13 +117,13 @@ async def rows(database: Database, sql: str, *arguments: Any) -> list[Any]:
 
 
 async def has_applied(system: System, database: Database, order_id: str) -> bool:
-    said = await system.query(
+    published = await system.query(
         "orders", "SELECT event_id FROM outbox WHERE aggregate_id = $1 AND type = 'OrderConfirmed'", order_id
     )
-    return bool(await rows(database, APPLIED, [row["event_id"] for row in said]))
+    return bool(await rows(database, APPLIED, [row["event_id"] for row in published]))
 
 
-async def its_letter(system: System) -> dict[str, Any] | None:
-    """The topic of its dead letters was made while dead_letters ran."""
+async def its_dead_letter(system: System) -> dict[str, Any] | None:
+    """Returns the dead dead_letter, whose topic was created while the dead_letters service was running."""
     listed = json.loads(await system.fanout("dlq", "ls", "--consumer", GROUP, "--json"))
     return next(iter(listed["dead_letters"]), None)
