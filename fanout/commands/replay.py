@@ -34,7 +34,6 @@ def command(
     from confluent_kafka import KafkaException
 
     from chassis.service import load
-    from fanout.local.topology import StackSpec
     from fanout.replay.plan import require_history
     from fanout.replay.replay import Asked, replay, rewind
     from fanout.repository import services
@@ -52,6 +51,8 @@ def command(
             events = asyncio.run(rewind(loaded, addresses, asked))
             print(f"{service} will read {events:,} events again: docker compose start {service}-worker")
             return
+        from fanout.local.topology import StackSpec
+
         summary = asyncio.run(replay(StackSpec.of_running(), loaded, addresses, asked))
     except KafkaException as error:
         raise Unreachable("Kafka", addresses.kafka) from error
