@@ -15,8 +15,8 @@ from chassis.errors import FailureClass, classify
 from chassis.service import Service, UnknownService, load
 from chassis.telemetry import configure_logging
 
-EXIT_WRONG_USE = 2
-YOUNG_OBJECTS = 20_000
+EXIT_USAGE = 2
+COLLECTION_THRESHOLD = 20_000
 
 
 def main() -> int:
@@ -27,14 +27,14 @@ def main() -> int:
         configure_logging(service.name, arguments.process, settings.log_level)
         return uvloop.run(PROCESSES[arguments.process](service, settings))
     except (UnknownService, UnreadableSecrets) as error:
-        return _refuse(str(error))
+        return _fail(str(error))
     except ValidationError as error:
         missing = ", ".join(f"FANOUT_{item['loc'][0]}".upper() for item in error.errors())
         where = f"in files of {os.environ[SECRETS]}" if SECRETS in os.environ else "in the environment"
-        return _refuse(f"set {missing} {where}")
+        return _fail(f"set {missing} {where}")
     except Exception as error:
         if classify(error) is FailureClass.INFRASTRUCTURE:
-            return _refuse(f"a dependency is unavailable: {error}")
+            return _fail(f"a dependency is unavailable: {error}")
         raise
 
 
@@ -47,16 +47,16 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _refuse(sentence: str) -> int:
-    print(sentence, file=sys.stderr)
-    return EXIT_WRONG_USE
+def _fail(message: str) -> int:
+    print(message, file=sys.stderr)
+    return EXIT_USAGE
 
 
 def _tune_garbage_collection() -> None:
     """Excludes imported objects from garbage collection, and collects less often: a batch is many objects."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
+    gc.set_threshold(COLLECTION_THRESHOLD)
 
 
 async def _api(service: Service, settings: Settings) -> int:
@@ -64,7 +64,7 @@ async def _api(service: Service, settings: Settings) -> int:
 
     module = f"services.{service.name}.api"
     if find_spec(module) is None:
-        return _refuse(f"{service.name} has no api.py")
+        return _fail(f"{service.name} has no api.py")
     app = importlib.import_module(module).app
     _tune_garbage_collection()
     await serve(app, settings)
@@ -75,7 +75,7 @@ async def _worker(service: Service, settings: Settings) -> int:
     from chassis import worker
 
     if not (settings.kafka and settings.registry_url):
-        return _refuse("set FANOUT_KAFKA and FANOUT_REGISTRY_URL in the environment")
+        return _fail("set FANOUT_KAFKA and FANOUT_REGISTRY_URL in the environment")
     _tune_garbage_collection()
     await worker.run(service, settings)
     return 0
@@ -87,7 +87,7 @@ async def _migrate(service: Service, settings: Settings) -> int:
     try:
         changed = await migrate(service, settings.database_url)
     except UnknownRevision as error:
-        return _refuse(str(error))
+        return _fail(str(error))
     print(f"{service.name}: {', '.join(changed) if changed else 'nothing to do'}")
     return 0
 

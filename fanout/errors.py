@@ -64,7 +64,7 @@ class Unreachable(FanoutError):
     exit_code = 2
 
     def __init__(self, what: str, address: str) -> None:
-        super().__init__(f"{what} does not answer at {address}: see fanout status")
+        super().__init__(f"{what} does not answer at {address}: see fanout status, or docker compose ps")
 
 
 class BadUsage(FanoutError):

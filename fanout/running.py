@@ -40,7 +40,10 @@ def running(directory: Path | None = None) -> Addresses:
     Inside the `fanout` container these are the addresses of the other containers, whether they run or not.
     """
     if directory is None and in_container():
-        return _read(Path(os.environ[ADDRESSES]))
+        try:
+            return _read(Path(os.environ[ADDRESSES]))
+        except FileNotFoundError:
+            raise NotRunning("docker compose up --build --wait") from None
     from fanout.local.supervisor import Supervisor
 
     stack = StackDirectory(directory.absolute()) if directory else current()

@@ -57,24 +57,6 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._revoked = asyncio.Event()
         self.in_background(self._open(list(assigned), self._revoked))
 
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        await self.release()
-
-    async def release(self) -> None:
-        """Stops all queues and stores their offsets. A rebalance and a SIGTERM may call it at the same time."""
-        async with self._releasing:
-            self._revoked.set()
-            queues, self.queues = self.queues, {}
-            self.held.clear()
-            if not queues:
-                return
-            finished = await asyncio.gather(*(queue.stop(STOP_SECONDS) for queue in queues.values()))
-            if not all(finished):
-                log.warning("batches_still_in_progress", partitions=finished.count(False))
-            await self._commit(queues)
-            reached = {partition: queue.next_offset for partition, queue in queues.items()}
-            await asyncio.gather(self._processor.release(list(reached)), self._positions.store(reached))
-
     async def _open(self, assigned: Sequence[TopicPartition], revoked: asyncio.Event) -> None:
         """Opens a queue for each partition, at the lower one of Kafka's and the database's offset."""
         load = partial(self._positions.load, assigned)
@@ -92,6 +74,24 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             topic, number = partition
             log.warning("partition_rewound", topic=topic, partition=number, offset=offset, kafka=position)
             self._client.seek(partition, offset)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self.release()
+
+    async def release(self) -> None:
+        """Stops all queues and stores their offsets. A rebalance and a SIGTERM may call it at the same time."""
+        async with self._releasing:
+            self._revoked.set()
+            queues, self.queues = self.queues, {}
+            self.held.clear()
+            if not queues:
+                return
+            finished = await asyncio.gather(*(queue.stop(STOP_SECONDS) for queue in queues.values()))
+            if not all(finished):
+                log.warning("batches_still_in_progress", partitions=finished.count(False))
+            await self._commit(queues)
+            reached = {partition: queue.next_offset for partition, queue in queues.items()}
+            await asyncio.gather(self._processor.release(list(reached)), self._positions.store(reached))
 
     def share_memory(self, batch_size: int) -> None:
         """Gives each queue an equal part of the limits; queues without work do not count."""

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from chassis.config import Broker
 from chassis.outbox.outcome import Outcome, Outgoing, Refused, Sent, refused
-from chassis.outbox.producer_config import CONFIG, LIFETIME_SECONDS
+from chassis.outbox.producer_config import CONFIG
 
 POLL_SECONDS = 0.1
 
@@ -56,10 +56,6 @@ class OrderedProducer:
     def connect(self) -> Producer:
         self._producer = self._producer or self.new(CONFIG)
         return self._producer
-
-    def topics(self) -> set[str]:
-        """Returns the topics that exist. Raises KafkaException while Kafka is unavailable."""
-        return set(self.connect().list_topics(timeout=LIFETIME_SECONDS).topics)
 
     def new(self, config: dict[str, Any]) -> Producer:
         return Producer(config | self._kafka.for_librdkafka(), logger=logging.getLogger("librdkafka"))

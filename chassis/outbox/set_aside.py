@@ -9,6 +9,7 @@ import structlog
 
 from chassis.outbox.outcome import UNKNOWN_TOPIC, Refused
 from chassis.outbox.producer import OrderedProducer
+from chassis.outbox.producer_config import LIFETIME_SECONDS
 
 MESSAGE_LIMIT = 512
 NOT_KNOWN_YET = ["SchemaNotRegistered", "UnknownEventType"]
@@ -39,10 +40,14 @@ async def retry_rows(connection: asyncpg.Connection, producer: OrderedProducer) 
     Raises KafkaException while Kafka is unavailable.
     """
     missing = {row["topic"] for row in await connection.fetch(MISSING_TOPICS, UNKNOWN_TOPIC)}
-    created = missing & await asyncio.to_thread(producer.topics) if missing else missing
+    created = missing and missing & await asyncio.to_thread(_topics, producer)
     done: str = await connection.execute(RETRY, NOT_KNOWN_YET, UNKNOWN_TOPIC, list(created))
     if rows := int(done.split()[-1]):
         log.info("rows_retried", rows=rows)
+
+
+def _topics(producer: OrderedProducer) -> set[str]:
+    return set(producer.connect().list_topics(timeout=LIFETIME_SECONDS).topics)
 
 
 SET_ASIDE = """

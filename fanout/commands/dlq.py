@@ -32,40 +32,19 @@ def _iso(text: str) -> str:
     return timestamp(text).isoformat()
 
 
-Ids = Annotated[
-    list[int] | None,
-    typer.Argument(metavar="[ID]...", help="Dead letters as ls shows them.", show_default=False),
-]
-Why = Annotated[str, typer.Option("--why", help="The reason; it is kept.", show_default=False)]
-Who = Annotated[str | None, typer.Option("--who", help="Who decides that; default: you.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="As ls shows.", show_default=False)]
+Why = Annotated[str, typer.Option(help="The reason; it is kept.", show_default=False)]
+Who = Annotated[str | None, typer.Option(help="Who decides that; default: you.")]
 All = Annotated[bool, typer.Option("--all", help="Everything that is parked.")]
-Correct = Annotated[
-    str | None,
-    typer.Option(
-        "--correct", metavar="FILE|-|JSON", help="Send this event instead: all its fields, as a JSON object."
-    ),
-]
-Type = Annotated[
-    str | None, typer.Option("--type", help="With --correct: the event's type, if the dead letter has none.")
-]
-Consumer = Annotated[str | None, typer.Option("--consumer", help="Only what this consumer parked.")]
-Topic = Annotated[str | None, typer.Option("--topic", help="Only what it read from this topic.")]
-Reason = Annotated[
-    str | None, typer.Option("--reason", help="Only of this failure class or error type, as ls shows them.")
-]
-Since = Annotated[
-    str | None,
-    typer.Option("--since", parser=_iso, metavar="TIME", help="Only what failed last at or after that."),
-]
-Until = Annotated[
-    str | None,
-    typer.Option("--until", parser=_iso, metavar="TIME", help="Only what failed last before: 10m, or ISO."),
-]
-Status = Annotated[
-    Literal["parked", "redriven", "discarded", "all"],
-    typer.Option("--status", help="What became of them so far."),
-]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Show so many at most.")]
+Correct = Annotated[str | None, typer.Option(metavar="FILE|-|JSON", help="Send this JSON object instead.")]
+Type = Annotated[str | None, typer.Option("--type", help="With --correct: the event's type, if it has none.")]
+Consumer = Annotated[str | None, typer.Option(help="Only what this consumer parked.")]
+Topic = Annotated[str | None, typer.Option(help="Only what it read from this topic.")]
+Reason = Annotated[str | None, typer.Option(help="Only of this failure class or error type.")]
+Since = Annotated[str | None, typer.Option(parser=_iso, metavar="TIME", help="Only failures from then on.")]
+Until = Annotated[str | None, typer.Option(parser=_iso, metavar="TIME", help="Only failures before then.")]
+Status = Annotated[Literal["parked", "redriven", "discarded", "all"], typer.Option(help="Only these.")]
+Limit = Annotated[int, typer.Option(min=1, help="Show so many at most.")]
 
 command = typer.Typer(no_args_is_help=True, help="List, show, redrive or discard dead letters.")
 

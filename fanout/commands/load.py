@@ -12,21 +12,10 @@ from fanout.errors import BadUsage
 from fanout.load import PATIENCE, place_orders, purchases
 from fanout.running import running
 
-Orders = Annotated[
-    int | None, typer.Option(min=1, help="How many orders to place; 300 unless --seconds is given.")
-]
+Orders = Annotated[int | None, typer.Option(min=1, help="How many orders; 300 unless --seconds is given.")]
 Rate = Annotated[float, typer.Option(min=0.1, max=2_000, help="Orders per second.")]
-Span = Annotated[
-    float | None, typer.Option("--seconds", parser=seconds, metavar="SPAN", help="Place orders for so long.")
-]
-Patient = Annotated[
-    bool,
-    typer.Option(
-        "--patient",
-        help="Repeat refused and failed requests with the same Idempotency-Key, a refused one after its "
-        f"Retry-After, for {PATIENCE:.0f} s.",
-    ),
-]
+Span = Annotated[float | None, typer.Option("--seconds", parser=seconds, metavar="SPAN", help="How long.")]
+Patient = Annotated[bool, typer.Option("--patient", help=f"Repeat failed requests for {PATIENCE:.0f} s.")]
 Seed = Annotated[int, typer.Option(help="The same seed buys the same things.")]
 
 
@@ -41,7 +30,8 @@ def command(
     """Place orders over REST at a steady rate: good cards, declining ones, invoices (paid), scarce products.
 
     Each order is sent when it is due, whatever became of the ones before it. Latencies are those of accepted
-    orders, from the moment each was due. A 503 with Retry-After counts as refused.
+    orders, from when each was due. A 503 with Retry-After counts as refused. With --patient, refused and failed
+    requests are repeated with the same Idempotency-Key, a refused one after its Retry-After.
     Exit code 1 if an order was not placed or an invoice not paid.
 
     Example: fanout load --rate 100 --seconds 30s --patient

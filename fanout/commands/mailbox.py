@@ -18,17 +18,10 @@ from fanout.errors import NotRunning
 from fanout.local.smtp_server import delay_seconds
 from fanout.local.stack_directory import StackDirectory, current, write_private
 
-Order = Annotated[str | None, typer.Option("--order", metavar="ID", help="Only e-mails about this order.")]
-Customer = Annotated[
-    str | None, typer.Option("--to", metavar="CUSTOMER", help="Only e-mails to this customer.")
-]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Show the newest so many.")]
-Delay = Annotated[
-    float | None,
-    typer.Option(
-        "--delay", parser=seconds, metavar="SPAN", help="Let the server take so long for each; 0 ends it."
-    ),
-]
+Order = Annotated[str | None, typer.Option(metavar="ID", help="Only e-mails about this order.")]
+Customer = Annotated[str | None, typer.Option(metavar="CUSTOMER", help="Only e-mails to this customer.")]
+Limit = Annotated[int, typer.Option(min=1, help="Show the newest so many.")]
+Delay = Annotated[float | None, typer.Option(parser=seconds, metavar="SPAN", help="How long each takes.")]
 
 # https://cr.yp.to/proto/maildir.html: seconds, microseconds, process and its counter name a file.
 _NAME = re.compile(r"(\d+)\.M(\d+)P\d+Q(\d+)\.")

@@ -21,12 +21,10 @@ command = typer.Typer(
 )
 
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Whose outbox.", show_default=False)]
-Ids = Annotated[
-    list[int] | None, typer.Argument(metavar="[ID]...", help="Rows as ls shows them.", show_default=False)
-]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="As ls shows.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="Every row of this outbox that cannot be sent.")]
-Why = Annotated[str, typer.Option("--why", help="The reason; it is kept.", show_default=False)]
-Who = Annotated[str | None, typer.Option("--who", help="Who decides that; default: you.")]
+Why = Annotated[str, typer.Option(help="The reason; it is kept.", show_default=False)]
+Who = Annotated[str | None, typer.Option(help="Who decides that; default: you.")]
 
 COLUMNS = (
     "id, event_id, topic, type, aggregate_id, created_at, published_at, set_aside_at, error_type, error_message, "
@@ -46,7 +44,7 @@ DISCARD = text(f"""
 
 @command.command()
 def ls(
-    service: Annotated[str | None, typer.Argument(metavar="[SERVICE]")] = None, json_output: Json = False
+    service: Annotated[str | None, typer.Argument(help="Whose outbox.")] = None, json_output: Json = False
 ) -> None:
     """List the rows that cannot be sent, of one outbox or of all.
 

@@ -11,12 +11,9 @@ from fanout.durations import timestamp
 from fanout.errors import BadUsage, UnknownService, Unreachable
 
 From = Annotated[
-    datetime | None,
-    typer.Option("--from", parser=timestamp, metavar="TIME", help="Only from then on: 2h, 30m, or ISO 8601."),
+    datetime | None, typer.Option("--from", parser=timestamp, metavar="TIME", help="2h, 30m, or ISO 8601.")
 ]
-Yes = Annotated[
-    bool, typer.Option("--yes", help="Rebuild a read model though Kafka has deleted the beginning.")
-]
+Yes = Annotated[bool, typer.Option("--yes", help="Rebuild from where Kafka's history is complete.")]
 
 
 def command(
@@ -37,7 +34,6 @@ def command(
     from confluent_kafka import KafkaException
 
     from chassis.service import load
-    from fanout.local.topology import StackSpec
     from fanout.replay.plan import require_history
     from fanout.replay.replay import Asked, replay, rewind
     from fanout.repository import services
@@ -55,6 +51,8 @@ def command(
             events = asyncio.run(rewind(loaded, addresses, asked))
             print(f"{service} will read {events:,} events again: docker compose start {service}-worker")
             return
+        from fanout.local.topology import StackSpec
+
         summary = asyncio.run(replay(StackSpec.of_running(), loaded, addresses, asked))
     except KafkaException as error:
         raise Unreachable("Kafka", addresses.kafka) from error

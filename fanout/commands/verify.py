@@ -21,7 +21,7 @@ from fanout.verify.report import Report, as_json, audit, settle
 
 Wait = Annotated[
     float | None,
-    typer.Option(parser=seconds, metavar="SPAN", help="Wait until nothing is in flight, at most 60s, 2m."),
+    typer.Option(parser=seconds, metavar="SPAN", help="Wait so long until nothing is in flight."),
 ]
 
 

@@ -10,7 +10,7 @@ BROKER = "broker"
 
 
 @dataclass(frozen=True)
-class Process:
+class ServiceContainer:
     """`name` is its container; `login` is its user in Postgres and, for a worker, in Kafka."""
 
     service: str
@@ -25,13 +25,13 @@ class Process:
         return f"{self.service}_{self.role}"
 
 
-def workers() -> list[Process]:
-    return [Process(name, "worker") for name in services()]
+def workers() -> list[ServiceContainer]:
+    return [ServiceContainer(name, "worker") for name in services()]
 
 
-def apis() -> list[Process]:
-    return [Process(name, "api") for name in services_with_api()]
+def apis() -> list[ServiceContainer]:
+    return [ServiceContainer(name, "api") for name in services_with_api()]
 
 
-def processes() -> list[Process]:
+def processes() -> list[ServiceContainer]:
     return [*workers(), *apis()]

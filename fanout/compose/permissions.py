@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
@@ -17,13 +18,21 @@ from confluent_kafka.admin._scram import (
 
 from chassis.events.topics import dead_letter_topic, redrive_topic
 from chassis.service import Service, load
-from fanout.compose.logins import OPERATOR, Process, apis, processes
+from fanout.compose.logins import OPERATOR, ServiceContainer, apis, processes
 from fanout.errors import SetupFailed
 from fanout.repository import REPOSITORY
 
 ANSWER_SECONDS = 30
 ITERATIONS = 4096
 DECIDED = ("set_aside_at", "error_type", "error_message", "discarded_at", "discarded_by", "discard_reason")
+_fields = attrgetter(
+    "restype", "name", "resource_pattern_type", "principal", "host", "operation", "permission_type"
+)
+"""Returns a binding as the arguments of a filter for exactly this binding."""
+EVERYTHING: Any = (
+    *(ResourceType.ANY, None, ResourcePatternType.ANY, None, None),
+    *(AclOperation.ANY, AclPermissionType.ANY),
+)
 CLEARED_BY_REPLAY = ("inbox", "consumer_offsets", "parked", "crash_markers", "purges")
 
 
@@ -45,7 +54,7 @@ def rights(services: Iterable[Service]) -> set[Right]:
 
 def _of_worker(service: Service, all_services: list[Service]) -> Iterator[Right]:
     """Kafka has no pattern that ends in .dlq, so the dead-letter consumer has one right for each such topic."""
-    login = Process(service.name, "worker").login
+    login = ServiceContainer(service.name, "worker").login
     reads = set(service.topics)
     writes = {dead_letter_topic(topic, service.name) for topic in event_topics(service)}
     if service.topic:
@@ -86,20 +95,10 @@ def set_passwords(admin: AdminClient, passwords: dict[str, str]) -> None:
 
 def ensure_rights(admin: AdminClient, rights: set[Right]) -> list[str]:
     """Adds the missing rights in Kafka, removes all others, and returns a sentence for each change."""
-    nothing: Any = None
-    everything = AclBindingFilter(
-        ResourceType.ANY,
-        nothing,
-        ResourcePatternType.ANY,
-        nothing,
-        nothing,
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
     wanted = {_fields(binding): binding for binding in map(_binding, rights)}
-    found = {_fields(binding): binding for binding in admin.describe_acls(everything).result(ANSWER_SECONDS)}
+    found = set(map(_fields, admin.describe_acls(AclBindingFilter(*EVERYTHING)).result(ANSWER_SECONDS)))
     missing = [binding for key, binding in wanted.items() if key not in found]
-    excess = [key for key in found if key not in wanted]
+    excess = found - wanted.keys()
     if missing:
         for done in admin.create_acls(missing, request_timeout=ANSWER_SECONDS).values():
             done.result()
@@ -124,19 +123,6 @@ def _binding(right: Right) -> AclBinding:
     )
 
 
-def _fields(binding: AclBinding) -> tuple[Any, ...]:
-    """In the order in which a filter for exactly this binding takes them."""
-    return (
-        binding.restype,
-        binding.name,
-        binding.resource_pattern_type,
-        binding.principal,
-        binding.host,
-        binding.operation,
-        binding.permission_type,
-    )
-
-
 async def grant(db: asyncpg.Connection, service: str) -> None:
     """Replaces all rights in one service's database in one transaction, so that no login lacks its own meanwhile."""
     async with db.transaction():
@@ -149,7 +135,7 @@ async def grant(db: asyncpg.Connection, service: str) -> None:
 
 def _grants(service: str) -> Iterator[str]:
     """The worker has the rights of chassis/grants.sql, the API those of its grants.sql; no login may alter a table."""
-    worker, api, found = Process(service, "worker"), Process(service, "api"), load(service)
+    worker, api, found = ServiceContainer(service, "worker"), ServiceContainer(service, "api"), load(service)
     has_api = api in apis()
     everyone = ", ".join([OPERATOR, *(process.login for process in processes())])
     ours = ", ".join([worker.login, OPERATOR, *([api.login] if has_api else [])])

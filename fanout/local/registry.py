@@ -5,8 +5,8 @@ from fanout.local.kafka import java
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
 from fanout.local.stack_directory import StackDirectory
+from fanout.provision.databases import REGISTRY
 
-DATABASE = "registry"
 HEAP_MB = 256
 
 
@@ -31,8 +31,8 @@ def process(directory: StackDirectory, ports: Ports, artifacts: list[Artifact], 
             "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "postgresql",
-            "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{HOST}:{ports.postgres}/{DATABASE}",
-            "APICURIO_DATASOURCE_USERNAME": DATABASE,
+            "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{HOST}:{ports.postgres}/{REGISTRY}",
+            "APICURIO_DATASOURCE_USERNAME": REGISTRY,
             "APICURIO_DATASOURCE_PASSWORD": password,
             "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "1",
             "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "1",

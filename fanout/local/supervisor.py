@@ -9,7 +9,7 @@ import sys
 import time
 import xmlrpc.client
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -139,13 +139,17 @@ class Supervisor:
                 raise ProcessFailed(name, what, last_lines(self.directory, name))
             time.sleep(INTERVAL_SECONDS)
 
-    def stop(self, names: Collection[str]) -> None:
+    def request_stop(self, name: str) -> None:
+        """Returns at once."""
+        with _ignoring(Faults.NOT_RUNNING):
+            self._call("stopProcess", name, False)
+
+    def stop(self, names: list[str] | set[str]) -> None:
         """Returns when all are down; supervisor kills a process that takes too long, so this ends."""
         while waiting := [state for state in self.states() if state.name in names and not state.is_down]:
             for state in waiting:
                 if state.state != "STOPPING":
-                    with _ignoring(Faults.NOT_RUNNING):
-                        self._call("stopProcess", state.name, False)
+                    self.request_stop(state.name)
             time.sleep(INTERVAL_SECONDS)
 
     def update(self, keep: str) -> None:

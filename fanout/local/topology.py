@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 
 from fanout import kafka_admin
 from fanout.errors import FanoutError
-from fanout.local import kafka, ports, postgres, registry
+from fanout.local import kafka, postgres, registry
+from fanout.local import ports as port_assignment
 from fanout.local.downloads import Artifact, pinned
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
 from fanout.local.stack_directory import StackDirectory, current, write_private
 from fanout.local.supervisor import SECRET, Supervisor
+from fanout.provision.databases import REGISTRY
 from fanout.provision.steps import Servers
 from fanout.repository import services, services_with_api
 from fanout.running import Addresses, running
@@ -38,23 +40,23 @@ class StackSpec:
     offsets: dict[str, int]
 
     @classmethod
-    def build(cls, directory: StackDirectory, of: Ports) -> "StackSpec":
+    def build(cls, directory: StackDirectory, ports: Ports) -> "StackSpec":
         """Builds it from the services found and what the directory keeps; new services get ports and passwords."""
-        found, apis, counts = services(), services_with_api(), ports.counts(directory)
-        workers = {name: ports.worker_names(name, counts.get(name, 1)) for name in found}
+        found, apis, counts = services(), services_with_api(), port_assignment.counts(directory)
+        workers = {name: port_assignment.worker_names(name, counts.get(name, 1)) for name in found}
         every_worker = [worker for names in workers.values() for worker in names]
-        offsets = ports.assign(directory, [f"{name}-api" for name in apis], every_worker)
-        passwords = directory.passwords([SECRET, postgres.SUPERUSER, registry.DATABASE, *found])
-        return cls(directory, of, passwords, pinned(), found, apis, workers, offsets)
+        offsets = port_assignment.assign(directory, [f"{name}-api" for name in apis], every_worker)
+        passwords = directory.passwords([SECRET, postgres.SUPERUSER, REGISTRY, *found])
+        return cls(directory, ports, passwords, pinned(), found, apis, workers, offsets)
 
     @classmethod
     def to_start(cls) -> "StackSpec":
         """On the ports of the environment, or those of the stack that already runs in the directory."""
-        directory, wanted = current(), ports.from_environment()
+        directory, ports = current(), port_assignment.from_environment()
         if not Supervisor(directory).answers():
-            return cls.build(directory, wanted)
+            return cls.build(directory, ports)
         spec = cls.of_running()
-        if "FANOUT_PORT_BASE" in os.environ and wanted.base != spec.ports.base:
+        if "FANOUT_PORT_BASE" in os.environ and ports.base != spec.ports.base:
             raise FanoutError(
                 f"already running with FANOUT_PORT_BASE={spec.ports.base}: fanout down, then up again"
             )
@@ -70,7 +72,7 @@ class StackSpec:
     def infrastructure(self) -> list[Process]:
         command = [sys.executable, "-m", "fanout.local.smtp_server", HOST, str(self.ports.smtp)]
         mail = [*command, str(self.directory.mail)]
-        password = self.passwords[registry.DATABASE]
+        password = self.passwords[REGISTRY]
         return [
             postgres.process(self.directory, self.ports),
             kafka.process(self.directory, self.ports, self.artifacts),

@@ -14,6 +14,8 @@ from fanout.local.ports import HOST
 from fanout.local.process import environment
 from fanout.repository import REPOSITORY
 
+REGISTRY = "registry"
+"""The registry's own database and login."""
 # A frozen consumer keeps its inbox row locked: without these time-outs its successor waits as long as it is frozen.
 TIMEOUTS = {"idle_in_transaction_session_timeout": "5s", "lock_timeout": "3s", "statement_timeout": "15s"}
 

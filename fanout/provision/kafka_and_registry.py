@@ -1,7 +1,6 @@
 """Kafka's topics and the registry's schema versions: adds what is missing, and says what it changed."""
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -59,20 +58,17 @@ def ensure(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
 
 
 def _create(admin: AdminClient, missing: list[NewTopic]) -> list[str]:
-    if not missing:
-        return []
-    created = admin.create_topics(missing, operation_timeout=ANSWER_SECONDS)
-    return [name for name, done in created.items() if _is_new(name, done)]
-
-
-def _is_new(name: str, done: Future[None]) -> bool:
-    try:
-        done.result()
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
-            return False
-        raise SetupFailed(f"Kafka refused topic {name}: {error.args[0].str()}") from error
-    return True
+    """Returns those that no other process has created meanwhile."""
+    created = admin.create_topics(missing, operation_timeout=ANSWER_SECONDS) if missing else {}
+    new = []
+    for name, done in created.items():
+        try:
+            done.result()
+            new.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise SetupFailed(f"Kafka refused topic {name}: {error.args[0].str()}") from error
+    return new
 
 
 def _configure(admin: AdminClient, present: list[NewTopic]) -> Iterator[str]:
@@ -110,47 +106,28 @@ def register_contracts(url: str) -> list[str]:
     from schemas import EVENTS
     from schemas.files import subject_of, versions_of
 
+    changes = []
     with SchemaRegistryClient({"url": url}) as registry:
-        changes = ensure_compatibility(registry)
+        if registry.get_compatibility() != COMPATIBILITY:  # by default this registry accepts everything
+            registry.set_compatibility(level=COMPATIBILITY)
+            changes.append(f"compatibility {COMPATIBILITY}")
         for event in EVENTS:
-            changes += ensure_versions(registry, subject_of(event), versions_of(event))
+            for number, text in versions_of(event):
+                if _register(registry, subject_of(event), number, Schema(text, "AVRO")):
+                    changes.append(f"{subject_of(event)} version {number}")
     return changes
 
 
-def ensure_compatibility(registry: SchemaRegistryClient) -> list[str]:
-    """Comes first, because by default this registry accepts everything."""
-    if registry.get_compatibility() == COMPATIBILITY:
-        return []
-    registry.set_compatibility(level=COMPATIBILITY)
-    return [f"compatibility {COMPATIBILITY}"]
-
-
-def ensure_versions(
-    registry: SchemaRegistryClient, subject: str, texts: Iterable[tuple[int, str]]
-) -> list[str]:
-    """`texts` are pairs of version and schema, oldest first."""
-    return [
-        f"{subject} version {number}" for number, text in texts if _register(registry, subject, number, text)
-    ]
-
-
-def _register(registry: SchemaRegistryClient, subject: str, number: int, text: str) -> bool:
-    """True when the registry did not have it before."""
-    schema = Schema(text, "AVRO")
-    if _is_known(registry, subject, schema):
+def _register(registry: SchemaRegistryClient, subject: str, number: int, schema: Schema) -> bool:
+    """Returns True when the registry did not have it before."""
+    try:
+        registry.lookup_schema(subject, schema)
         return False
+    except SchemaRegistryError as error:
+        if error.http_status_code != NOT_FOUND:
+            raise
     try:
         registry.register_schema(subject, schema)
     except SchemaRegistryError as error:
         raise BreakingSchema(subject, number, error.error_message) from error
-    return True
-
-
-def _is_known(registry: SchemaRegistryClient, subject: str, schema: Schema) -> bool:
-    try:
-        registry.lookup_schema(subject, schema)
-    except SchemaRegistryError as error:
-        if error.http_status_code == NOT_FOUND:
-            return False
-        raise
     return True

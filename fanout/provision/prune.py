@@ -22,8 +22,7 @@ from fanout.local import ports
 from fanout.local.start import reshape
 from fanout.local.supervisor import Supervisor
 from fanout.local.topology import StackSpec
-from fanout.provision.databases import superuser
-from fanout.provision.steps import REGISTRY
+from fanout.provision.databases import REGISTRY, superuser
 
 ANSWER_SECONDS = 30
 EMPTY_SECONDS = 30

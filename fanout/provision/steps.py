@@ -8,9 +8,7 @@ from confluent_kafka.admin import AdminClient
 
 from fanout.local.ports import HOST
 from fanout.provision import databases, kafka_and_registry
-
-REGISTRY = "registry"
-"""The registry's own database and login."""
+from fanout.provision.databases import REGISTRY
 
 
 @dataclass(frozen=True)

@@ -35,18 +35,18 @@ class Group(NamedTuple):
 class Plan:
     """`since`: the read model will know of events from then on only; None if of all."""
 
-    starts: Offsets
+    begins: Offsets
     ends: Offsets
     since: datetime | None = None
 
     @property
     def total(self) -> int:
-        return sum(self.ends[place] - start for place, start in self.starts.items())
+        return sum(self.ends[place] - start for place, start in self.begins.items())
 
     def done(self, positions: Offsets) -> int:
         return sum(
             min(max(positions.get(place, start), start), self.ends[place]) - start
-            for place, start in self.starts.items()
+            for place, start in self.begins.items()
         )
 
 
@@ -86,8 +86,8 @@ def of_read_model(
                 f"{to_second(complete)} only; --yes rebuilds from there on"
             )
         since = complete
-    starts = offsets_at(admin, found, since) if since else {place: of.start for place, of in found.items()}
-    return Plan(starts, {place: extent.end for place, extent in found.items()}, since)
+    begins = offsets_at(admin, found, since) if since else {place: of.start for place, of in found.items()}
+    return Plan(begins, {place: extent.end for place, extent in found.items()}, since)
 
 
 def of_effects(
@@ -100,36 +100,36 @@ def of_effects(
     found = extents(admin, group.topics)
     reached = committed(admin, group.name)
     wanted = offsets_at(admin, found, asked) if asked else {}
-    starts = {
+    begins = {
         place: min(wanted.get(place, of.start), max(reached.get(place, 0), of.start))
         for place, of in found.items()
     }
     if receipts_since:
         covered = offsets_at(admin, found, receipts_since)
-        if any(start < min(covered[place], reached.get(place, 0)) for place, start in starts.items()):
+        if any(start < min(covered[place], reached.get(place, 0)) for place, start in begins.items()):
             raise BadUsage(
                 f"{group.name} has deleted its receipts from before {to_second(receipts_since)}, and Kafka still "
                 f"has older events, which would be applied again: --from {to_second(receipts_since)} or later"
             )
-    return Plan(starts, {place: extent.end for place, extent in found.items()})
+    return Plan(begins, {place: extent.end for place, extent in found.items()})
 
 
 def without_control_records(consumer: Consumer, plan: Plan) -> Plan:
     """Ends every partition after its last record: a group never gets beyond it, and a replay would never end."""
-    spans = {place: (start, plan.ends[place]) for place, start in plan.starts.items()}
+    spans = {place: (start, plan.ends[place]) for place, start in plan.begins.items()}
     return replace(plan, ends=record_ends(consumer, spans))
 
 
 def extents(admin: AdminClient, topics: Iterable[str]) -> dict[Partition, Extent]:
     known = admin.list_topics(timeout=ANSWER_SECONDS).topics
     places = [(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
-    ends, starts = _list_offsets(admin, places, LATEST), _list_offsets(admin, places, EARLIEST)
+    ends, begins = _list_offsets(admin, places, LATEST), _list_offsets(admin, places, EARLIEST)
     firsts = _list_offsets(admin, places, OffsetSpec.for_timestamp(0))
     times = {
         place: datetime.fromtimestamp(timestamp_ms / 1000, UTC) if timestamp_ms >= 0 else None
         for place, (_, timestamp_ms) in firsts.items()
     }
-    return {place: Extent(starts[place][0], ends[place][0], times[place]) for place in places}
+    return {place: Extent(begins[place][0], ends[place][0], times[place]) for place in places}
 
 
 def complete_since(found: Mapping[Partition, Extent]) -> datetime | None:

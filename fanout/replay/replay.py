@@ -62,10 +62,10 @@ async def replay(spec: "StackSpec", service: Service, addresses: Addresses, aske
             await plans.until_empty(admin, name)
             before = await _rewind(db, service, addresses, plan)
         say(f"the workers of {name} run again and read {plan.total:,} events")
-        pace = await follow(admin, name, plan)
+        pace = await wait_until_read(admin, name, plan)
         _wait_ready(spec, name)
         after = await state.read(name, url)
-        again = [] if service.read_model else await state.not_ignored(name, addresses.databases, before)
+        reapplied = [] if service.read_model else await state.not_ignored(name, addresses.databases, before)
     counts = {count: number - before.counts[count] for count, number in after.counts.items()}
     return Summary(
         service=name,
@@ -78,7 +78,7 @@ async def replay(spec: "StackSpec", service: Service, addresses: Addresses, aske
         ignored=counts["duplicates"],
         applied=counts["applied"],
         parked=counts["parked"],
-        not_ignored=again,
+        not_ignored=reapplied,
         without_receipt=0 if service.read_model else max(after.excess - before.excess, 0),
     )
 
@@ -113,10 +113,10 @@ async def _rewind(
     db: AsyncConnection, service: Service, addresses: Addresses, plan: Plan
 ) -> ConsumerSnapshot:
     admin, name = admin_of(addresses.broker), service.name
-    plans.move(admin, name, plan.starts)
+    plans.move(admin, name, plan.begins)
     if service.read_model:
         await state.clear(db, service, plan.since)
-        plans.require_untouched(admin, name, plan.starts)
+        plans.require_untouched(admin, name, plan.begins)
     return await state.read(name, addresses.databases[name])
 
 
@@ -171,7 +171,7 @@ class Pace:
         return f"{self.done:,} of {self.total:,} events{to_go}"
 
 
-async def follow(admin: AdminClient, group: str, plan: Plan) -> Pace:
+async def wait_until_read(admin: AdminClient, group: str, plan: Plan) -> Pace:
     """Shows progress until the group has read the plan. Raises FanoutError if it stands still for too long."""
     pace = Pace(plan.total)
     with progress(console) as show:

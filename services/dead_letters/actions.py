@@ -47,17 +47,17 @@ class Reason:
     why: str
 
 
-ActOnPage = Callable[[Filter, Span, Reason, AsyncConnection], Awaitable[list[int]]]
+ActOnPage = Callable[[AsyncConnection, Filter, Span, Reason], Awaitable[list[int]]]
 """Acts on the first dead letters of a span that match and whose state allows it; returns their ids."""
 
 
-async def lock(dead_letter_id: int, db: AsyncConnection) -> Row[Any] | None:
+async def lock(db: AsyncConnection, dead_letter_id: int) -> Row[Any] | None:
     by_id = dead_letters.c.dead_letter_id == dead_letter_id
     return (await db.execute(select(dead_letters).where(by_id).with_for_update())).one_or_none()
 
 
 async def redrive_one(
-    dead_letter: Row[Any], reason: Reason, correction: Event | None, db: AsyncConnection
+    db: AsyncConnection, dead_letter: Row[Any], reason: Reason, correction: Event | None
 ) -> None:
     """Redrives a locked dead letter, with `correction` in the place of its value. Raises Refused or NoConsumer."""
     if dead_letter.topic not in TOPICS:
@@ -72,44 +72,44 @@ async def redrive_one(
     await record(db, "redriven", [(dead_letter, after)], reason, correction)
 
 
-async def discard_one(dead_letter: Row[Any], reason: Reason, db: AsyncConnection) -> None:
+async def discard_one(db: AsyncConnection, dead_letter: Row[Any], reason: Reason) -> None:
     """Discards a locked dead letter. Raises Refused."""
     after = domain.discard(state(dead_letter))
     if after != state(dead_letter):
         await record(db, "discarded", [(dead_letter, after)], reason)
 
 
-async def redrive_page(filter: Filter, span: Span, reason: Reason, db: AsyncConnection) -> list[int]:
+async def redrive_page(db: AsyncConnection, filter: Filter, span: Span, reason: Reason) -> list[int]:
     """Leaves out dead letters that `redrive_one` would refuse."""
     row = dead_letters.c
     is_whole = ~row.headers.contains(f'"{VALUE_OMITTED}"')
     can_be_redriven = row.topic.in_(TOPICS), row.redrive < MOST_REDRIVES, is_whole
     wanted = matching(select(dead_letters), filter).where(row.status == "parked", *can_be_redriven)
-    changed = [(row, domain.redrive(state(row))) for row in await lock_page(wanted, span, db)]
+    changed = [(row, domain.redrive(state(row))) for row in await lock_page(db, wanted, span)]
     await redrive_dead_letters(db, [redrive_of(row, after) for row, after in changed])
     await record(db, "redriven", changed, reason)
     return [row.dead_letter_id for row, _ in changed]
 
 
-async def discard_page(filter: Filter, span: Span, reason: Reason, db: AsyncConnection) -> list[int]:
+async def discard_page(db: AsyncConnection, filter: Filter, span: Span, reason: Reason) -> list[int]:
     wanted = matching(STATES, filter).where(dead_letters.c.status == "parked")
-    changed = [(row, domain.discard(state(row))) for row in await lock_page(wanted, span, db)]
+    changed = [(row, domain.discard(state(row))) for row in await lock_page(db, wanted, span)]
     await record(db, "discarded", changed, reason)
     return [row.dead_letter_id for row, _ in changed]
 
 
 async def discard_page_of_removed_consumer(
-    filter: Filter, span: Span, reason: Reason, db: AsyncConnection
+    db: AsyncConnection, filter: Filter, span: Span, reason: Reason
 ) -> list[int]:
     """Discards redriven dead letters, too: another redrive would wait for a topic that no longer exists."""
     wanted = matching(STATES, filter).where(dead_letters.c.status != "discarded")
-    rows = await lock_page(wanted, span, db)
+    rows = await lock_page(db, wanted, span)
     changed = [(row, domain.discard_of_removed_consumer(state(row))) for row in rows]
     await record(db, "discarded", changed, reason)
     return [row.dead_letter_id for row, _ in changed]
 
 
-async def lock_page(wanted: Select[Any], span: Span, db: AsyncConnection) -> Rows:
+async def lock_page(db: AsyncConnection, wanted: Select[Any], span: Span) -> Rows:
     """Locks rows in the order of their ids and returns them.
 
     A row locked by another transaction is waited for, and left out if that changed its state. So concurrent bulk

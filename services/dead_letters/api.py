@@ -68,7 +68,7 @@ async def list_dead_letters(
 
 @app.get("/dead-letters/{dead_letter_id}")
 async def show_dead_letter(dead_letter_id: DeadLetterId, db: Db) -> DeadLetterResponse:
-    return await show(dead_letter_id, db)
+    return await show(db, dead_letter_id)
 
 
 @app.post("/dead-letters/{dead_letter_id}/redrive", response_model=DeadLetterResponse)
@@ -99,13 +99,13 @@ async def discard_many(body: BulkDiscardRequest, request: Request) -> BulkRespon
 
 
 async def redrive(db: AsyncConnection, dead_letter_id: int, body: RedriveRequest) -> DeadLetterResponse:
-    if (dead_letter := await actions.lock(dead_letter_id, db)) is None:
+    if (dead_letter := await actions.lock(db, dead_letter_id)) is None:
         raise not_found(dead_letter_id)
     try:
         event = None
         if body.correction is not None and dead_letter.status != "discarded":
             event = corrected(dead_letter, body.type, body.correction)
-        await actions.redrive_one(dead_letter, Reason(body.who, body.why), event, db)
+        await actions.redrive_one(db, dead_letter, Reason(body.who, body.why), event)
     except ValidationError as invalid:
         raise invalid_correction(invalid) from invalid
     except NoConsumer as error:
@@ -115,17 +115,17 @@ async def redrive(db: AsyncConnection, dead_letter_id: int, body: RedriveRequest
         raise Problem(409, "no consumer", detail, dead_letter_id=dead_letter_id) from error
     except Refused as refusal:
         raise refused(dead_letter_id, "redriven", refusal) from refusal
-    return await show(dead_letter_id, db)
+    return await show(db, dead_letter_id)
 
 
 async def discard(db: AsyncConnection, dead_letter_id: int, body: ActionRequest) -> DeadLetterResponse:
-    if (dead_letter := await actions.lock(dead_letter_id, db)) is None:
+    if (dead_letter := await actions.lock(db, dead_letter_id)) is None:
         raise not_found(dead_letter_id)
     try:
-        await actions.discard_one(dead_letter, Reason(body.who, body.why), db)
+        await actions.discard_one(db, dead_letter, Reason(body.who, body.why))
     except Refused as refusal:
         raise refused(dead_letter_id, "discarded", refusal) from refusal
-    return await show(dead_letter_id, db)
+    return await show(db, dead_letter_id)
 
 
 async def page_by_page(body: BulkRequest, act: actions.ActOnPage, request: Request) -> BulkResponse:
@@ -134,15 +134,15 @@ async def page_by_page(body: BulkRequest, act: actions.ActOnPage, request: Reque
     while body.limit is None or count < body.limit:
         size = min(actions.PAGE_SIZE, (body.limit or count + actions.PAGE_SIZE) - count)
         async with request.app.state.database.transaction() as db:
-            page = await act(body.filter, actions.Span(after, size), reason, db)
+            page = await act(db, body.filter, actions.Span(after, size), reason)
         if not page:
             return BulkResponse(count=count, next_after=None)
         count, after = count + len(page), page[-1]
     return BulkResponse(count=count, next_after=after)
 
 
-async def show(dead_letter_id: int, db: AsyncConnection) -> DeadLetterResponse:
-    if (dead_letter := await read(dead_letter_id, db)) is None:
+async def show(db: AsyncConnection, dead_letter_id: int) -> DeadLetterResponse:
+    if (dead_letter := await read(db, dead_letter_id)) is None:
         raise not_found(dead_letter_id)
     return dead_letter
 

@@ -38,7 +38,7 @@ def summary(row: Row[Any]) -> DeadLetterSummaryResponse:
     return DeadLetterSummaryResponse.model_validate(_summary_fields(row))
 
 
-async def read(dead_letter_id: int, db: AsyncConnection) -> DeadLetterResponse | None:
+async def read(db: AsyncConnection, dead_letter_id: int) -> DeadLetterResponse | None:
     """Returns one dead letter with its headers and actions, or None if there is none of that id."""
     wanted = summaries(VALUE_BYTES).add_columns(
         dead_letters.c.headers, dead_letters.c.event, func.octet_length(dead_letters.c.key).label("key_bytes")

@@ -28,7 +28,7 @@ async def store(arrived: Sequence[DeadLetter], db: AsyncConnection) -> None:
     by_redrive = sorted(arrived, key=lambda dead_letter: dead_letter.origin.redrive)
     newest = {place(dead_letter): dead_letter for dead_letter in by_redrive}
     first = {place(dead_letter): dead_letter for dead_letter in reversed(by_redrive)}
-    stored = await lock(newest, db)
+    stored = await lock(db, newest)
     new = [record_columns(first[at]) | failure_columns(newest[at]) for at in newest if at not in stored]
     if new:
         await db.execute(insert(dead_letters).on_conflict_do_nothing(), new)
@@ -42,7 +42,7 @@ async def store(arrived: Sequence[DeadLetter], db: AsyncConnection) -> None:
         await db.execute(update(dead_letters).where(by_id), failed_again)
 
 
-async def lock(places: Iterable[Place], db: AsyncConnection) -> dict[Place, Row[Any]]:
+async def lock(db: AsyncConnection, places: Iterable[Place]) -> dict[Place, Row[Any]]:
     """Returns the stored dead letters and locks their rows, by id as every transaction does, to avoid deadlocks."""
     row = dead_letters.c
     wanted: Select[Any] = select(row.dead_letter_id, row.status, row.redrive, *PLACE)

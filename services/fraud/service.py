@@ -20,10 +20,10 @@ service = Service("fraud", metadata, topic="fraud", gather_ms=250)
 
 @service.on(OrderPlaced)
 async def assess(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
-    """Assesses each order by what its customer did in the ten minutes before it (event time).
+    """Scores each order by its amount and by its customer's orders of the ten minutes before it (event time).
 
-    Orders of one customer come by several partitions, at the same time and in any order. Transactions that see the
-    same customer follow one another, and an order that arrives late revises the verdicts on those placed after it.
+    Orders of one customer arrive from several partitions, concurrently and in any order. Transactions with the same
+    customer wait for each other, and an order that arrives late revises the verdicts on orders placed after it.
     """
     await store(db, orders)
     found = await affected(db, orders)
@@ -35,7 +35,7 @@ async def assess(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
 
 
 async def store(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> None:
-    """Stores who ordered when; until this transaction ends, no other one gets further with these customers."""
+    """Stores the orders and locks their customers until the transaction ends."""
     columns = {
         "customers": sorted({order.customer_id for order in orders}),
         "order_ids": [order.order_id for order in orders],
@@ -46,9 +46,9 @@ async def store(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> None:
 
 
 async def affected(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> dict[str, Row[Any]]:
-    """These orders, and those assessed already that they may make suspicious, by order id.
+    """Returns, by order id, these orders and the assessed orders that they may make suspicious.
 
-    `recent` is how many their customer placed in the window before; it stops counting where the rule does.
+    Column `recent` is the number of orders of the same customer in the WINDOW before, at most MANY_ORDERS.
     """
     batch = orders_seen.c.order_id.in_([order.order_id for order in orders])
     first, last = func.min(orders_seen.c.placed_at), func.max(orders_seen.c.placed_at)
@@ -77,7 +77,7 @@ async def affected(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> dict[s
 
 
 async def revise_earlier_verdicts(db: AsyncConnection, rows: Iterable[Row[Any]]) -> list[FraudAssessed]:
-    """Writes the verdicts that are others now, each as the next version of its assessment."""
+    """Saves the verdicts that changed, each as the next version of its assessment, and returns their events."""
     changed = []
     for row in rows:
         before = Verdict(row.order_id, row.score, row.suspicious, tuple(row.rules))

@@ -23,7 +23,7 @@ async def pack(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
 
 
 @service.on(OrderConfirmed)
-async def release(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
+async def approve(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
     await ship_complete(db, [{**ids(order), "confirmed_at": order.time} for order in orders])
 
 

@@ -1,4 +1,4 @@
-"""What a container could do if somebody took it over: as little as its process needs."""
+"""A container that is taken over can do as little as its process needs."""
 
 import json
 
@@ -106,7 +106,7 @@ def test_each_process_has_the_secrets_of_its_own_folder_only(containers: Contain
 
 
 @pytest.mark.parametrize("name", REACHES)
-def test_a_container_reaches_only_whom_it_needs(containers: Containers, name: str) -> None:
+def test_a_container_reaches_only_what_it_needs(containers: Containers, name: str) -> None:
     done = containers.inside(name, CONNECT.format(places=PLACES))
     assert done.returncode == 0, done.stderr
     reached = set(done.stdout.split())

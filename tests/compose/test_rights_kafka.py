@@ -57,7 +57,7 @@ def topics(containers: Containers) -> list[str]:
     return sorted(admin(containers, "operator").list_topics(timeout=30).topics)
 
 
-def heard(service: str) -> set[str]:
+def event_topics(service: str) -> set[str]:
     return {event.TOPIC for event in load(service).handlers}
 
 
@@ -67,7 +67,7 @@ def reads(principal: str, topics: Iterable[str]) -> set[str]:
     name = principal.removesuffix("_worker")
     if load(name).dead_letter_handler:
         return {topic for topic in topics if topic.endswith(".dlq")}
-    return heard(name) | {f"{topic}.{name}.retry" for topic in heard(name)}
+    return event_topics(name) | {f"{topic}.{name}.retry" for topic in event_topics(name)}
 
 
 def writes(principal: str, topics: Iterable[str]) -> set[str]:
@@ -77,9 +77,9 @@ def writes(principal: str, topics: Iterable[str]) -> set[str]:
     if load(name).dead_letter_handler:
         return {topic for topic in topics if topic.endswith(".retry")}
     return (
-        {f"{topic}.{name}.dlq" for topic in heard(name)} | {WRITES[name]}
+        {f"{topic}.{name}.dlq" for topic in event_topics(name)} | {WRITES[name]}
         if name in WRITES
-        else {f"{topic}.{name}.dlq" for topic in heard(name)}
+        else {f"{topic}.{name}.dlq" for topic in event_topics(name)}
     )
 
 
@@ -88,7 +88,10 @@ PRINCIPALS = ["operator", *(f"{name}_worker" for name in services())]
 
 def test_all_topics_are_in_the_walk(topics: list[str]) -> None:
     side = {
-        f"{topic}.{name}.{end}" for name in services() for topic in heard(name) for end in ("dlq", "retry")
+        f"{topic}.{name}.{end}"
+        for name in services()
+        for topic in event_topics(name)
+        for end in ("dlq", "retry")
     }
     assert set(topics) == side | set(WRITES.values())
 

@@ -87,7 +87,7 @@ async def place(http: httpx.AsyncClient, url: str, body: dict[str, object], log:
 
 
 async def kill_each(system: System, containers: Containers, before: Iterable[str], log: Log) -> None:
-    """Spread over the placing of the orders; nobody waits for a victim to come back."""
+    """Spreads the crashes over the placing of the orders, without waiting until a container is back."""
     victims = sorted(before)
     dying = []
     for number, victim in enumerate(victims):

@@ -35,11 +35,11 @@ async def test_a_bulk_action_waits_for_a_dead_letter_that_is_locked_and_leaves_i
 ) -> None:
     await store(database, *many(10))
     async with database.transaction() as db:
-        dead_letter = await lock(5, db)
+        dead_letter = await lock(db, 5)
         assert dead_letter is not None
         bulk = asyncio.create_task(client.post(f"/dead-letters/{action}", json=WHY | {"all": True}))
         await until_somebody_waits(database)
-        await redrive_one(dead_letter, Reason("bob", "first"), None, db)
+        await redrive_one(db, dead_letter, Reason("bob", "first"), None)
     assert (await bulk).json()["count"] == 9
     assert [action.who for action in await stored(database, actions) if action.dead_letter_id == 5] == ["bob"]
 

@@ -18,8 +18,8 @@ from tests.support.arrivals import Arrival, arrivals
 from tests.support.order_histories import HISTORIES, History
 from tests.support.service_under_test import End, ServiceUnderTest
 
-LISTENERS = [name for name in services() if load(name).handlers]
-"""Also those that somebody adds: a history tells them what they listen to, and nothing is to be registered."""
+CONSUMERS = [name for name in services() if load(name).handlers]
+"""All services with handlers, also new ones: a history contains the events that they handle."""
 
 SAME_EVERYWHERE = settings(
     max_examples=12,
@@ -32,7 +32,7 @@ SAME_EVERYWHERE = settings(
 
 @dataclass(frozen=True)
 class Bench:
-    listener: ServiceUnderTest
+    consumer: ServiceUnderTest
     expected: Mapping[str, End]
 
     @property
@@ -40,17 +40,17 @@ class Bench:
         return sorted(self.expected)
 
 
-@pytest.fixture(params=LISTENERS)
+@pytest.fixture(params=CONSUMERS)
 async def bench(request: pytest.FixtureRequest, new_database: NewDatabase) -> AsyncIterator[Bench]:
-    """A service, and how it leaves an order of each history when everything comes once, and in its turn."""
-    listener = ServiceUnderTest(load(request.param), await new_database(request.param))
+    """Yields a service, and the end of an order of each history when every event arrives once and in sequence."""
+    consumer = ServiceUnderTest(load(request.param), await new_database(request.param))
     expected: dict[str, End] = {}
     for name, history in HISTORIES.items():
-        if listener.handles(history):
-            told = await listener.begin(history)
-            await listener.handle([Arrival(told.order_id, step) for step in told.steps])
-            expected[name] = (await listener.ends({told.order_id: history}))[told.order_id]
-    yield Bench(listener, expected)
+        if consumer.handles(history):
+            order = await consumer.begin(history)
+            await consumer.handle([Arrival(order.order_id, step) for step in order.steps])
+            expected[name] = (await consumer.ends({order.order_id: history}))[order.order_id]
+    yield Bench(consumer, expected)
 
 
 def test_every_event_type_occurs_in_a_history() -> None:
@@ -72,7 +72,7 @@ async def test_an_order_ends_the_same_however_its_topics_interleave_and_redelive
 async def test_an_event_that_is_redriven_after_later_ones_changes_no_balance(
     bench: Bench, data: st.DataObject
 ) -> None:
-    balance = BALANCE.get(bench.listener.service.name)
+    balance = BALANCE.get(bench.consumer.service.name)
     for name, end in await arrive(bench, data, redrives=True):
         if balance and is_cancelled(HISTORIES[name]):
             assert balance(end) == balance(bench.expected[name]), name
@@ -81,15 +81,15 @@ async def test_an_event_that_is_redriven_after_later_ones_changes_no_balance(
 
 
 async def arrive(bench: Bench, data: st.DataObject, redrives: bool) -> list[tuple[str, End]]:
-    """Some orders at once, each with its history; how each of them ends."""
-    listener = bench.listener
+    """Handles some orders at once, each with its history, and returns how each of them ends."""
+    consumer = bench.consumer
     names = data.draw(st.lists(st.sampled_from(bench.histories), min_size=1, max_size=4))
-    tellings = [await listener.begin(HISTORIES[name]) for name in names]
-    await listener.handle(data.draw(arrivals(tellings, redrives)))
-    assert not await sample_events.broken_checks(listener.service.name, listener.database)
-    begun = list(zip(names, (told.order_id for told in tellings), strict=True))
-    ends = await listener.ends({order_id: HISTORIES[name] for name, order_id in begun})
-    return [(name, ends[order_id]) for name, order_id in begun]
+    begun = [await consumer.begin(HISTORIES[name]) for name in names]
+    await consumer.handle(data.draw(arrivals(begun, redrives)))
+    assert not await sample_events.broken_checks(consumer.service.name, consumer.database)
+    ids = list(zip(names, (order.order_id for order in begun), strict=True))
+    ends = await consumer.ends({order_id: HISTORIES[name] for name, order_id in ids})
+    return [(name, ends[order_id]) for name, order_id in ids]
 
 
 def is_cancelled(history: History) -> bool:
@@ -106,4 +106,4 @@ def units_held(end: End) -> list[Any]:
 
 
 BALANCE = {"payments": money_kept, "inventory": units_held}
-"""Cancelled before it is known, an order leaves another trail there than one that is undone, and the same sum."""
+"""Sums to compare instead of rows: an order cancelled before it is known leaves other rows and the same sum."""

@@ -14,7 +14,7 @@ from chassis.consumer.kafka import client_settings
 from fanout.commands.lag import measure
 from fanout.kafka_reader import reader, record_ends
 from fanout.replay.plan import Group, of_effects, of_read_model, without_control_records
-from fanout.replay.replay import follow
+from fanout.replay.replay import wait_until_read
 from tests.integration.conftest import NewTopic
 from tests.support.raw_records import send_with_undecodable_header_name
 
@@ -95,7 +95,7 @@ async def test_a_replay_does_not_wait_for_transaction_markers(
         plan = without_control_records(consumer, plan)
         assert plan.total == 2
         async with asyncio.timeout(5):
-            assert (await follow(admin, topic, plan)).done == 2
+            assert (await wait_until_read(admin, topic, plan)).done == 2
 
 
 async def test_a_replay_does_not_wait_for_an_open_transaction(

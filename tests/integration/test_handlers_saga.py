@@ -24,11 +24,11 @@ PURCHASES: dict[str, dict[str, Any]] = {
     "card": {"card_token": "tok_visa"},
     "declined card": {"card_token": "tok_declined"},
     "card, sold out": {"card_token": "tok_visa", "product_id": "sold-out-poster"},
-    "card, called off": {"card_token": "tok_visa"},
+    "card, cancelled": {"card_token": "tok_visa"},
     "paid invoice": {},
     "unpaid invoice": {},
     "invoice, sold out": {"product_id": "sold-out-poster"},
-    "invoice, called off": {},
+    "invoice, cancelled": {},
 }
 
 # order and why, as orders sees it · payment, reservation and shipment, as their services do · messages
@@ -50,7 +50,7 @@ ENDS = {
         False,
         "authorized cancelled placed",
     ),
-    "card, called off": (
+    "card, cancelled": (
         "cancelled",
         "customer_request",
         "refunded",
@@ -61,7 +61,7 @@ ENDS = {
     "paid invoice": ("shipped", None, "authorized", "reserved", True, "authorized placed shipped"),
     "unpaid invoice": ("placed", None, "pending", "reserved", False, "placed"),
     "invoice, sold out": ("cancelled", "out_of_stock", "voided", "rejected", False, "cancelled placed"),
-    "invoice, called off": ("cancelled", "customer_request", "voided", "released", False, "cancelled placed"),
+    "invoice, cancelled": ("cancelled", "customer_request", "voided", "released", False, "cancelled placed"),
 }
 
 END = {
@@ -75,38 +75,38 @@ END = {
 
 
 class Saga:
-    """All services on real databases; what they say to each other arrives late and mixed up.
+    """All services on real databases; events between them arrive late and interleaved.
 
-    A consumer gets the events of one topic in order. That is all Kafka promises, so it is all that is kept.
+    A consumer gets the events of one topic in order, as Kafka guarantees; between topics there is no order.
     """
 
     def __init__(self, databases: Mapping[str, Database]) -> None:
         self.databases = databases
         self._services = {name: load(name) for name in databases}
-        self._heard_from = dict.fromkeys(databases, 0)
-        self._lanes: dict[tuple[str, str], list[Event]] = {}
+        self._collected = dict.fromkeys(databases, 0)
+        self._queues: dict[tuple[str, str], list[Event]] = {}
 
     async def run(self, random: Random, steps: int = 10_000) -> None:
-        """Until nothing is on its way any more, or for so many steps."""
+        """Delivers events in random order until none is in flight, or for this number of steps."""
         for name in self.databases:
             await self._collect(name)
-        while self._lanes and steps:
-            consumer, topic = random.choice(sorted(self._lanes))
-            lane = self._lanes.pop((consumer, topic))
-            taken = random.randint(1, len(lane))
-            if lane[taken:]:
-                self._lanes[consumer, topic] = lane[taken:]
-            await sample_events.deliver(self.databases[consumer], self._services[consumer], *lane[:taken])
+        while self._queues and steps:
+            consumer, topic = random.choice(sorted(self._queues))
+            queue = self._queues.pop((consumer, topic))
+            taken = random.randint(1, len(queue))
+            if queue[taken:]:
+                self._queues[consumer, topic] = queue[taken:]
+            await sample_events.deliver(self.databases[consumer], self._services[consumer], *queue[:taken])
             await self._collect(consumer)
             steps -= 1
 
-    async def _collect(self, speaker: str) -> None:
-        news = await sample_events.published(self.databases[speaker], self._heard_from[speaker])
-        self._heard_from[speaker] += len(news)
-        for event in news:
-            for listener, service in self._services.items():
-                if type(event) in service.handlers:
-                    self._lanes.setdefault((listener, event.TOPIC), []).append(event)
+    async def _collect(self, service: str) -> None:
+        events = await sample_events.published(self.databases[service], self._collected[service])
+        self._collected[service] += len(events)
+        for event in events:
+            for consumer, each in self._services.items():
+                if type(event) in each.handlers:
+                    self._queues.setdefault((consumer, event.TOPIC), []).append(event)
 
 
 @pytest.fixture
@@ -162,8 +162,8 @@ async def test_every_order_ends_the_same_in_whatever_order_its_events_arrive(sys
             kind: await place(system, f"customer-{seed}-{number}", **purchase)
             for number, (kind, purchase) in enumerate(PURCHASES.items())
         }
-        await cancel(system, ids["card, called off"])
-        await cancel(system, ids["invoice, called off"])
+        await cancel(system, ids["card, cancelled"])
+        await cancel(system, ids["invoice, cancelled"])
         await pay_as_soon_as_possible(system, ids["paid invoice"], random)
         await system.run(random)
         assert {kind: await end_of(system, order_id) for kind, order_id in ids.items()} == ENDS
@@ -181,4 +181,4 @@ async def test_an_order_cancelled_at_any_time_is_either_shipped_or_reversed(syst
             assert too_late.status == 409
         await system.run(random)
         ends.add(await end_of(system, order_id))
-    assert ends == {ENDS["card"], ENDS["card, called off"]}
+    assert ends == {ENDS["card"], ENDS["card, cancelled"]}

@@ -19,7 +19,7 @@ def an_owner(recorder: RecordingService, database: Database) -> EventProcessor:
     return EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
 
 
-async def test_an_owner_that_was_stop_begins_no_other_transaction(
+async def test_an_owner_that_was_told_to_stop_begins_no_other_transaction(
     recorder: RecordingService, database: Database
 ) -> None:
     """It does not bisect a failed batch either: the next owner does."""

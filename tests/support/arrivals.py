@@ -1,4 +1,4 @@
-"""For hypothesis: every way in which the steps of some orders can reach one service."""
+"""Hypothesis strategies for the sequences in which the steps of some orders can reach one service."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +8,11 @@ from operator import itemgetter
 
 from hypothesis import strategies as st
 
-from tests.support.order_histories import Request, Step, Telling, name_of
+from tests.support.order_histories import OrderSteps, Request, Step, name_of
 
 
-class Way(Enum):
-    """Parked at its position, an event is redriven by the redrive topic, at any later time."""
+class Delivery(Enum):
+    """How an event arrives: as first delivered, parked at that position, or redriven at any later one."""
 
     FIRST = "first"
     PARKED = "parked"
@@ -23,7 +23,7 @@ class Way(Enum):
 class Arrival:
     order_id: str
     step: Step
-    way: Way = Way.FIRST
+    delivery: Delivery = Delivery.FIRST
     ends_a_batch: bool = True
 
     @property
@@ -31,67 +31,75 @@ class Arrival:
         return self.order_id, name_of(self.step)
 
     def __repr__(self) -> str:
-        return f"<{self.order_id} {name_of(self.step)} {self.way.value}{'; ' * self.ends_a_batch}>"
+        return f"<{self.order_id} {name_of(self.step)} {self.delivery.value}{'; ' * self.ends_a_batch}>"
 
 
-Lanes = dict[tuple[str, str], list[Arrival]]
-"""By order and topic; what is in one lane keeps its order."""
+Queues = dict[tuple[str, str], list[Arrival]]
+"""Arrivals by order and topic; those in one queue stay in order."""
 
 
 @st.composite
-def arrivals(draw: st.DrawFn, tellings: Sequence[Telling], redrives: bool) -> list[Arrival]:
-    """Topics interleaved, some events repeated later, cut into batches; with `redrives`, some parked at first."""
-    lanes, sequence, numbers = _lanes(tellings), list[Arrival](), count()
-    causes = {(told.order_id, name): told.causes[name] for told in tellings for name in told.causes}
-    heard: set[tuple[str, str]] = set()
-    while lanes:
-        lane = draw(
-            st.sampled_from(sorted(lane for lane in lanes if _possible(lanes[lane][0], causes, heard)))
+def arrivals(draw: st.DrawFn, orders: Sequence[OrderSteps], redrives: bool) -> list[Arrival]:
+    """Draws arrivals in batches: topics interleaved, some events redelivered later; with `redrives`, some parked."""
+    queues, sequence, numbers = _queues(orders), list[Arrival](), count()
+    prerequisites = {
+        (order.order_id, name): order.prerequisites[name] for order in orders for name in order.prerequisites
+    }
+    arrived: set[tuple[str, str]] = set()
+    while queues:
+        queue = draw(
+            st.sampled_from(
+                sorted(queue for queue in queues if _possible(queues[queue][0], prerequisites, arrived))
+            )
         )
-        arrival = _next(lanes, lane)
+        arrival = _next(queues, queue)
         if redrives and _may_be_parked(arrival) and draw(st.booleans()):
-            lanes[arrival.order_id, f"retry {next(numbers)}"] = [replace(arrival, way=Way.REDRIVEN)]
-            arrival = replace(arrival, way=Way.PARKED)
+            queues[arrival.order_id, f"retry {next(numbers)}"] = [
+                replace(arrival, delivery=Delivery.REDRIVEN)
+            ]
+            arrival = replace(arrival, delivery=Delivery.PARKED)
         else:
-            heard.add(arrival.what)
+            arrived.add(arrival.what)
         sequence.append(arrival)
-    repeated = _with_repeats(draw, sequence)
-    return [replace(arrival, ends_a_batch=draw(st.booleans())) for arrival in repeated]
+    redelivered = _with_redeliveries(draw, sequence)
+    return [replace(arrival, ends_a_batch=draw(st.booleans())) for arrival in redelivered]
 
 
-def _lanes(tellings: Sequence[Telling]) -> Lanes:
-    lanes: Lanes = {}
-    for told in tellings:
-        for step in told.steps:
+def _queues(orders: Sequence[OrderSteps]) -> Queues:
+    queues: Queues = {}
+    for order in orders:
+        for step in order.steps:
             topic = "http" if isinstance(step, Request) else step.TOPIC
-            lanes.setdefault((told.order_id, topic), []).append(Arrival(told.order_id, step))
-    return lanes
+            queues.setdefault((order.order_id, topic), []).append(Arrival(order.order_id, step))
+    return queues
 
 
-def _next(lanes: Lanes, lane: tuple[str, str]) -> Arrival:
-    first, *rest = lanes.pop(lane)
+def _next(queues: Queues, queue: tuple[str, str]) -> Arrival:
+    first, *rest = queues.pop(queue)
     if rest:
-        lanes[lane] = rest
+        queues[queue] = rest
     return first
 
 
 def _possible(
-    arrival: Arrival, causes: Mapping[tuple[str, str], set[str]], heard: set[tuple[str, str]]
+    arrival: Arrival, prerequisites: Mapping[tuple[str, str], set[str]], arrived: set[tuple[str, str]]
 ) -> bool:
-    return all((arrival.order_id, cause) in heard for cause in causes[arrival.what])
+    return all((arrival.order_id, step) in arrived for step in prerequisites[arrival.what])
 
 
 def _may_be_parked(arrival: Arrival) -> bool:
-    return arrival.way is Way.FIRST and not isinstance(arrival.step, Request)
+    return arrival.delivery is Delivery.FIRST and not isinstance(arrival.step, Request)
 
 
-def _with_repeats(draw: st.DrawFn, sequence: Sequence[Arrival]) -> list[Arrival]:
-    """Kafka may deliver anything again, later: a rebalance, a crash, a relay that never saw its report."""
+def _with_redeliveries(draw: st.DrawFn, sequence: Sequence[Arrival]) -> list[Arrival]:
+    """Repeats some events later, as Kafka does after a rebalance, a crash, or a lost delivery report."""
     places = st.integers(0, len(sequence) - 1)
     pairs = draw(st.lists(st.tuples(places, places), max_size=6))
     result = list(sequence)
     for first, later in sorted(map(sorted, pairs), key=itemgetter(1), reverse=True):
         if not isinstance(sequence[first].step, Request):
-            way = Way.FIRST if sequence[first].way is Way.PARKED else sequence[first].way
-            result.insert(later + 1, replace(sequence[first], way=way))
+            delivery = (
+                Delivery.FIRST if sequence[first].delivery is Delivery.PARKED else sequence[first].delivery
+            )
+            result.insert(later + 1, replace(sequence[first], delivery=delivery))
     return result

@@ -50,7 +50,7 @@ class Containers(Stack):
 
     @cached_property
     def passwords(self) -> dict[str, str]:
-        """Of everybody, as only setup knows them."""
+        """Returns the password of every login; only setup has them all."""
         text = self.compose(
             "run", "--rm", "--no-deps", "--entrypoint", "cat", "setup", "/run/secrets/passwords.json"
         )
@@ -78,7 +78,7 @@ class Containers(Stack):
         return done.stdout
 
     def inside(self, service: str, program: str) -> subprocess.CompletedProcess[str]:
-        """A program in Python, run by a process of that container."""
+        """Runs a program in Python inside that container; `fanout` is started for it."""
         how = ["run", "--rm", "-T", "--entrypoint", "python"] if service == "fanout" else ["exec", "-T"]
         python = [] if service == "fanout" else ["python"]
         return subprocess.run(

@@ -80,18 +80,18 @@ OWN_CHECKS = {
     "inventory: reserved or released orders have lines, others have none": Corruption(
         "inventory", "DELETE FROM reservation_lines WHERE order_id = '{shipped}'"
     ),
-    "notifications: no customer got the same message about an order twice": Corruption(
+    "notifications: no order has the same message twice": Corruption(
         "notifications",
         "INSERT INTO messages (order_id, customer_id, kind, body, created_at) "
         "SELECT order_id, customer_id, kind, body, created_at FROM messages WHERE order_id = '{shipped}'",
     ),
-    "notifications: no customer was told that a payment went through and that it was declined": Corruption(
+    "notifications: no order has messages that its payment was both authorized and declined": Corruption(
         "notifications",
         "INSERT INTO messages (order_id, customer_id, kind, body, created_at) "
         "SELECT order_id, customer_id, 'payment_declined', '', created_at FROM messages "
         "WHERE order_id = '{shipped}' AND kind = 'payment_authorized'",
     ),
-    "notifications: no customer was told that an order is cancelled and that it is on its way": Corruption(
+    "notifications: no order has messages that it was both cancelled and shipped": Corruption(
         "notifications",
         "INSERT INTO messages (order_id, customer_id, kind, body, created_at) "
         "SELECT order_id, customer_id, 'order_cancelled', '', created_at FROM messages "

@@ -1,4 +1,4 @@
-"""What can become of one order, as facts and requests in the order in which they happen."""
+"""Histories of one order: its events and HTTP requests in the order in which they happen."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -37,7 +37,7 @@ from tests.support.handling import NOON_MS, example
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody asks of a service over HTTP."""
+    """An HTTP request to a service."""
 
     name: str
     service: str
@@ -54,35 +54,38 @@ S = TypeVar("S", bound=Event | Request)
 
 
 @dataclass(frozen=True)
-class Telling:
-    """What one service gets to handle of one order, and, by step, what it has heard before that, whatever happens."""
+class OrderSteps:
+    """The steps of one order that concern one service, and by step those that always arrive before it."""
 
     order_id: str
     steps: Sequence[Step]
-    causes: Mapping[str, set[str]]
+    prerequisites: Mapping[str, set[str]]
 
 
 @dataclass(frozen=True)
 class History:
-    """Steps as they happen, a second apart. A service hears topics in any order, but for what is `causal`:
-    by service, pairs of steps between which it has a part itself, so that they cannot come to it the other way.
+    """Steps a second apart. Topics reach a service in any order, except for the pairs of steps in `causal`.
+
+    `causal` holds, by service, pairs of which the second step can only follow an action of the service on the first.
     """
 
     steps: Sequence[Step]
     causal: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     open: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """By service, the fields that whoever is heard first decides."""
+    """By service, the fields that depend on which step arrives first."""
 
     @property
     def placed(self) -> OrderPlaced:
         assert isinstance(self.steps[0], OrderPlaced)
         return self.steps[0]
 
-    def tell(self, service: Service, order_id: str) -> Telling:
+    def steps_of(self, service: Service, order_id: str) -> OrderSteps:
         steps = [about(order_id, step) for step in self.steps if _concerns(service, step)]
         pairs, names = self.causal.get(service.name, ()), set(map(name_of, steps))
-        causes = {name: {cause for cause, effect in pairs if effect == name} & names for name in names}
-        return Telling(order_id, steps, causes)
+        prerequisites = {
+            name: {earlier for earlier, later in pairs if later == name} & names for name in names
+        }
+        return OrderSteps(order_id, steps, prerequisites)
 
 
 def name_of(step: Step) -> str:
@@ -99,14 +102,14 @@ def _concerns(service: Service, step: Step) -> bool:
 
 
 def aliases(order_id: str) -> dict[str, str]:
-    """The ids that are made of an order's, and what to call them whatever the order."""
+    """Returns names for the ids that are derived from the order id, so that two orders can be compared."""
     parcel = label(order_id)
     names = {payment_id(order_id): "payment", parcel.shipment_id: "shipment", parcel.tracking_code: "code"}
     return names | {order_id: "order"}
 
 
 async def place(placed: OrderPlaced, db: AsyncConnection) -> None:
-    """As `POST /orders` does, at a given time."""
+    """Places an order as `POST /orders` does, at a given time."""
     names = ("order_id", "customer_id", "currency", "total_cents")
     order = Order(**{name: getattr(placed, name) for name in names})
     row = asdict(order) | {"payment_method": placed.payment_method, "placed_at": placed.time}
@@ -116,7 +119,7 @@ async def place(placed: OrderPlaced, db: AsyncConnection) -> None:
     await publish(db, [placed])
 
 
-async def _call_off(order_id: str, at: datetime, db: AsyncConnection) -> None:
+async def _cancel(order_id: str, at: datetime, db: AsyncConnection) -> None:
     before = await lock_orders(db, [order_id])
     await save_orders(db, before, {order_id: cancel(before[order_id], "customer_request", at)})
 
@@ -141,7 +144,7 @@ def _history(*steps: Step, open: Any = None, **causal: Sequence[tuple[str, str]]
 
 
 SOLD_OUT = "sold-out-poster"
-CALL_OFF, PAY = Request("call off", "orders", _call_off), Request("pay", "payments", _pay)
+CANCEL, PAY = Request("cancel", "orders", _cancel), Request("pay", "payments", _pay)
 PAID, DECLINED = (example(PaymentProcessed, outcome=outcome) for outcome in ("authorized", "declined"))
 PAID_INVOICE = replace(PAID, payment_method="invoice")
 RESERVED, REJECTED, ASSESSED = example(StockReserved), example(StockRejected), example(FraudAssessed)
@@ -151,11 +154,11 @@ RELEASED, REFUNDED = (
 )
 CONFIRMED, SHIPPED = example(OrderConfirmed, order_version=2), example(OrderShipped)
 
-UNPAYABLE, UNAVAILABLE, UNWANTED = map(_cancelled, ("payment_declined", "out_of_stock", "customer_request"))
-# Nothing is shipped that orders has not confirmed, and it has not before it heard of money and stock.
+UNPAYABLE, UNAVAILABLE, CANCELLED = map(_cancelled, ("payment_declined", "out_of_stock", "customer_request"))
+# An order is shipped only after `orders` confirmed it, which needs payment and stock.
 SHIPS_WHAT_IS_CONFIRMED = [("PaymentProcessed", "OrderShipped"), ("StockReserved", "OrderShipped")]
-# A customer's cancel that comes after both is refused, so here it comes before one of them.
-CALLED_OFF_UNPAID, CALLED_OFF_UNRESERVED = [("call off", "PaymentProcessed")], [("call off", "StockReserved")]
+# A cancellation after both is refused, so here it arrives before one of them.
+CANCELLED_UNPAID, CANCELLED_UNRESERVED = [("cancel", "PaymentProcessed")], [("cancel", "StockReserved")]
 FIRST_REFUSAL = {"orders": frozenset({"cancel_reason", "decided_at", "reason", "occurred_at"})}
 
 HISTORIES = {
@@ -172,18 +175,18 @@ HISTORIES = {
     "declined and out of stock": _history(
         *(_placed(SOLD_OUT, "tok_declined"), DECLINED, REJECTED, ASSESSED, UNPAYABLE), open=FIRST_REFUSAL
     ),
-    "called off before payment": _history(
-        *(_placed(), CALL_OFF, UNWANTED, ASSESSED, RESERVED, PAID, RELEASED, REFUNDED),
-        orders=CALLED_OFF_UNPAID,
+    "cancelled before payment": _history(
+        *(_placed(), CANCEL, CANCELLED, ASSESSED, RESERVED, PAID, RELEASED, REFUNDED),
+        orders=CANCELLED_UNPAID,
     ),
-    "called off after payment": _history(
-        *(_placed(), ASSESSED, PAID, CALL_OFF, UNWANTED, RESERVED, REFUNDED, RELEASED),
-        orders=CALLED_OFF_UNRESERVED,
+    "cancelled after payment": _history(
+        *(_placed(), ASSESSED, PAID, CANCEL, CANCELLED, RESERVED, REFUNDED, RELEASED),
+        orders=CANCELLED_UNRESERVED,
     ),
-    "invoice, called off": _history(_placed(card=None), RESERVED, ASSESSED, CALL_OFF, UNWANTED, RELEASED),
-    "invoice, paid and called off": _history(
-        *(_placed(card=None), ASSESSED, PAY, PAID_INVOICE, CALL_OFF, UNWANTED, RESERVED, REFUNDED, RELEASED),
-        orders=CALLED_OFF_UNRESERVED,
+    "invoice, cancelled": _history(_placed(card=None), RESERVED, ASSESSED, CANCEL, CANCELLED, RELEASED),
+    "invoice, paid and cancelled": _history(
+        *(_placed(card=None), ASSESSED, PAY, PAID_INVOICE, CANCEL, CANCELLED, RESERVED, REFUNDED, RELEASED),
+        orders=CANCELLED_UNRESERVED,
         payments=[("OrderPlaced", "pay"), ("pay", "OrderCancelled")],
     ),
 }

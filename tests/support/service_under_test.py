@@ -1,4 +1,4 @@
-"""One service on a real database, hearing what arrives as its worker would, and what that makes of each order."""
+"""One service on a real database, which handles arrivals as its worker would, and the rows of each order after that."""
 
 import asyncio
 from collections import Counter
@@ -18,16 +18,16 @@ from chassis.events.topics import redrive_topic
 from chassis.service import Service
 from schemas import Event
 from tests.support import sample_events
-from tests.support.arrivals import Arrival, Way
+from tests.support.arrivals import Arrival, Delivery
 from tests.support.handling import KnownSchemas
-from tests.support.order_histories import History, Request, Telling, about, aliases, place
+from tests.support.order_histories import History, OrderSteps, Request, about, aliases, place
 
 End = dict[str, list[Any]]
-"""By table, the rows about an order; under `published`, the events about it."""
+"""The rows of an order by table, and the events about it under `published`."""
 
 
 class ServiceUnderTest:
-    """Orders are numbered, so that one database serves any number of them."""
+    """Numbers its orders, so that one database serves any number of them."""
 
     def __init__(self, service: Service, database: Database) -> None:
         self.service, self.database = service, database
@@ -38,21 +38,21 @@ class ServiceUnderTest:
     def handles(self, history: History) -> bool:
         return any(type(step) in self.service.handlers for step in history.steps)
 
-    async def begin(self, history: History) -> Telling:
-        """A new order that is to have this history."""
+    async def begin(self, history: History) -> OrderSteps:
+        """Begins a new order with this history and returns the steps that concern the service."""
         self._orders += 1
         order_id = f"order-{self._orders:05}"
         if self.service.name == "orders":
             async with self.database.transaction() as db:
                 await place(about(order_id, history.placed), db)
-        return history.tell(self.service, order_id)
+        return history.steps_of(self.service, order_id)
 
     async def handle(self, arrivals: Sequence[Arrival]) -> None:
         for batch in _batches(arrivals, self.service.name):
             first = batch[0]
             if isinstance(first.step, Request):
                 await self._answer(first.order_id, first.step)
-            elif first.way is Way.PARKED:
+            elif first.delivery is Delivery.PARKED:
                 await self._park(first.step)
             else:
                 records = [self._record(arrival) for arrival in batch]
@@ -60,10 +60,10 @@ class ServiceUnderTest:
         assert not await sample_events.fetch(self.database, select(parked))
 
     async def ends(self, histories: Mapping[str, History]) -> dict[str, End]:
-        """By order id; without ids that count, and without what the database fills in."""
+        """Returns the rows and events by order id, without columns that the database fills in."""
         events_published = await sample_events.published(self.database)
         tables = {
-            table.name: await sample_events.fetch(self.database, select(*filter(_is_told, table.columns)))
+            table.name: await sample_events.fetch(self.database, select(*filter(_is_compared, table.columns)))
             for table in self.service.metadata.tables.values()
         }
         ends: dict[str, End] = {}
@@ -86,7 +86,7 @@ class ServiceUnderTest:
         event, topic = arrival.step, topic_of(arrival, self.service.name)
         assert isinstance(event, Event)
         headers = {"ce_type": event.NAME, "ce_id": str(_id_of(event)), "ce_subject": event.key}
-        if arrival.way is Way.REDRIVEN:
+        if arrival.delivery is Delivery.REDRIVEN:
             headers["dlq_redrive"] = "1"
         encoded = [(name, text.encode()) for name, text in headers.items()]
         value = frame(schemas.EVENTS.index(type(event)), encode(event))
@@ -95,11 +95,11 @@ class ServiceUnderTest:
 
 
 def topic_of(arrival: Arrival, service: str) -> str:
-    """What shares it and comes in a row can be one batch."""
-    if isinstance(arrival.step, Request) or arrival.way is Way.PARKED:
+    """Returns the topic; neighbours of one topic can be one batch."""
+    if isinstance(arrival.step, Request) or arrival.delivery is Delivery.PARKED:
         return ""
     topic = arrival.step.TOPIC
-    return redrive_topic(topic, service) if arrival.way is Way.REDRIVEN else topic
+    return redrive_topic(topic, service) if arrival.delivery is Delivery.REDRIVEN else topic
 
 
 def _batches(arrivals: Sequence[Arrival], service: str) -> Iterator[list[Arrival]]:
@@ -122,12 +122,12 @@ def _id_of(event: Event) -> Any:
     return uuid5(NAMESPACE_OID, f"{event.NAME} {event.key}")
 
 
-def _is_told(column: Column[Any]) -> bool:
+def _is_compared(column: Column[Any]) -> bool:
     return column.identity is None and column.server_default is None
 
 
 def _about(order_id: str, rows: Sequence[dict[str, Any]], open: frozenset[str]) -> Iterator[dict[str, Any]]:
-    """Those that name the order anywhere, told of no order in particular."""
+    """Yields the rows that contain the order id, with a neutral name in its place."""
     for row in rows:
         if order_id in repr(row):
             yield {name: _anonymous(value, order_id) for name, value in row.items() if name not in open}

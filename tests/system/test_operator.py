@@ -63,7 +63,7 @@ async def fraud_lag(system: System) -> dict[str, Any]:
 
 def test_what_is_started_while_it_stops_runs_afterwards(stack: Stack) -> None:
     supervisor = Supervisor(StackDirectory(stack.home))
-    supervisor.stop("fraud-worker")
+    supervisor.request_stop("fraud-worker")
     assert supervisor.state("fraud-worker").state == "STOPPING"
     stack.must("start", "fraud-worker")
     assert supervisor.state("fraud-worker").is_alive

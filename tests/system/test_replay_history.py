@@ -65,15 +65,15 @@ def reached(admin: AdminClient, group: Group, offset: int) -> None:
 
 def test_a_whole_history_is_read_from_its_beginning_to_its_end(admin: AdminClient, group: Group) -> None:
     plan = of_read_model(admin, group)
-    assert (plan.starts, plan.ends) == first_and_last(group, 0)
+    assert (plan.begins, plan.ends) == first_and_last(group, 0)
     assert (plan.since, plan.total) == (None, RECORDS)
 
 
 def test_a_read_model_from_a_time_begins_with_the_first_record_made_then(
     admin: AdminClient, group: Group
 ) -> None:
-    assert of_read_model(admin, group, at(3)).starts[group.name, 0] == 3
-    assert of_read_model(admin, group, at(2.5)).starts[group.name, 0] == 3
+    assert of_read_model(admin, group, at(3)).begins[group.name, 0] == 3
+    assert of_read_model(admin, group, at(2.5)).begins[group.name, 0] == 3
     assert of_read_model(admin, group, at(99)).total == 0
 
 
@@ -85,13 +85,13 @@ def test_a_history_that_was_cut_off_is_refused_unless_that_is_accepted(
         with pytest.raises(BadUsage, match=f"complete since {at(4):%Y-%m-%dT%H:%M:%SZ} only; --yes"):
             of_read_model(admin, group, asked)
     plan = of_read_model(admin, group, accept_gap=True)
-    assert (plan.starts[group.name, 0], plan.since) == (4, at(4))
+    assert (plan.begins[group.name, 0], plan.since) == (4, at(4))
 
 
 def test_a_time_after_the_cut_needs_no_consent(admin: AdminClient, group: Group) -> None:
     cut(admin, group, before=4)
     plan = of_read_model(admin, group, at(6))
-    assert (plan.starts[group.name, 0], plan.since) == (6, at(6))
+    assert (plan.begins[group.name, 0], plan.since) == (6, at(6))
 
 
 def test_a_topic_that_was_emptied_is_complete_since_the_oldest_that_is_kept(
@@ -105,13 +105,13 @@ def test_a_topic_that_was_emptied_is_complete_since_the_oldest_that_is_kept(
 
 def test_a_service_with_effects_is_never_moved_forward(admin: AdminClient, group: Group) -> None:
     reached(admin, group, 5)
-    assert of_effects(admin, group, at(8)).starts == first_and_last(group, 5)[0]
-    assert of_effects(admin, group, at(3)).starts == first_and_last(group, 3)[0]
-    assert of_effects(admin, group).starts == first_and_last(group, 0)[0]
+    assert of_effects(admin, group, at(8)).begins == first_and_last(group, 5)[0]
+    assert of_effects(admin, group, at(3)).begins == first_and_last(group, 3)[0]
+    assert of_effects(admin, group).begins == first_and_last(group, 0)[0]
 
 
 def test_a_service_that_never_read_begins_at_the_beginning(admin: AdminClient, group: Group) -> None:
-    assert of_effects(admin, group, at(8)).starts == first_and_last(group, 0)[0]
+    assert of_effects(admin, group, at(8)).begins == first_and_last(group, 0)[0]
 
 
 def test_what_the_inbox_forgot_is_not_read_again(admin: AdminClient, group: Group) -> None:
@@ -119,16 +119,16 @@ def test_what_the_inbox_forgot_is_not_read_again(admin: AdminClient, group: Grou
     for asked in (None, at(3.9)):
         with pytest.raises(BadUsage, match=f"--from {at(6):%Y-%m-%dT%H:%M:%SZ} or later"):
             of_effects(admin, group, asked, receipts_since=at(6))
-    assert of_effects(admin, group, at(6), receipts_since=at(6)).starts[group.name, 0] == 6
+    assert of_effects(admin, group, at(6), receipts_since=at(6)).begins[group.name, 0] == 6
 
 
 def test_old_events_that_were_never_read_are_none_that_the_inbox_forgot(
     admin: AdminClient, group: Group
 ) -> None:
     reached(admin, group, 2)
-    assert of_effects(admin, group, at(2), receipts_since=at(6)).starts[group.name, 0] == 2
+    assert of_effects(admin, group, at(2), receipts_since=at(6)).begins[group.name, 0] == 2
     cut(admin, group, before=4)
-    assert of_effects(admin, group, receipts_since=at(6)).starts[group.name, 0] == 4
+    assert of_effects(admin, group, receipts_since=at(6)).begins[group.name, 0] == 4
 
 
 def test_a_group_that_is_read_by_somebody_is_neither_empty_nor_moved(

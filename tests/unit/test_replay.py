@@ -51,7 +51,7 @@ def test_what_an_empty_partition_forgot_is_older_than_any_topic_keeps() -> None:
 
 
 def test_what_is_done_lies_between_start_and_end() -> None:
-    plan = Plan(starts={A: 10, B: 0}, ends={A: 20, B: 5})
+    plan = Plan(begins={A: 10, B: 0}, ends={A: 20, B: 5})
     assert plan.total == 15
     assert [plan.done(at) for at in ({}, {A: 3, B: 0}, {A: 15}, {A: 99, B: 99})] == [0, 0, 5, 15]
 
