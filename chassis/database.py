@@ -96,7 +96,7 @@ class Database:
                 if await postgres.execute("COMMIT") != "COMMIT":
                     raise TransactionLost("a statement had failed, and its error was swallowed")
             except BaseException:
-                await _roll_back(db)
+                await _roll_back(db, postgres)
                 raise
             if published := db.info.pop(PUBLISHED, None):
                 log_each(log, "event_published", published, _ids)
@@ -131,9 +131,8 @@ def _ids(row: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-async def _roll_back(db: AsyncConnection) -> None:
-    """Rolls back, or discards the connection if that fails."""
-    postgres = driver(db)
+async def _roll_back(db: AsyncConnection, postgres: asyncpg.Connection) -> None:
+    """Rolls back, or discards the connection if that fails. `db` may have lost its driver's connection already."""
     try:
         if postgres.is_in_transaction():
             await postgres.execute("ROLLBACK")

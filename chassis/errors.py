@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
@@ -119,7 +119,9 @@ def _by_sqlstate(state: str) -> FailureClass:
 
 def _means_unreachable(error: BaseException) -> bool:
     lost_connection = isinstance(error, DBAPIError) and error.connection_invalidated
-    return lost_connection or isinstance(error, InfrastructureFailure | OSError | PoolTimeout)
+    # SQLAlchemy raises PendingRollbackError for what is asked of a connection after it was lost.
+    unavailable = InfrastructureFailure | OSError | PoolTimeout | PendingRollbackError
+    return lost_connection or isinstance(error, unavailable)
 
 
 def _means_stale(error: BaseException) -> bool:

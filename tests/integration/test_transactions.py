@@ -1,7 +1,7 @@
 """A failed transaction is never taken for committed, and a relay in another process is notified of a commit."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import asyncpg
 import pytest
@@ -9,6 +9,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from chassis.database import OUTBOX_CHANNEL, Database, TransactionLost
+from chassis.errors import FailureClass, classify
 from chassis.outbox.publish import publish
 from chassis.outbox.table import outbox
 from tests.integration.conftest import NewDatabase
@@ -24,6 +25,20 @@ async def test_a_transaction_with_a_swallowed_error_is_not_taken_for_committed(
             await publish(db, [sample_events.order_confirmed("o-1")])
             with suppress(DBAPIError):
                 await db.execute(text("SELECT 1 / 0"))
+    assert await published(database) == 0
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["which raises", "whose error is swallowed"])
+async def test_a_connection_lost_in_a_statement_is_an_outage(
+    new_database: NewDatabase, goes_on: bool
+) -> None:
+    database = await new_database("fraud")
+    with pytest.raises(Exception) as raised:
+        async with database.transaction() as db:
+            with suppress(DBAPIError) if goes_on else nullcontext():
+                await db.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+            await db.execute(text("SELECT 1"))
+    assert classify(raised.value) is FailureClass.INFRASTRUCTURE
     assert await published(database) == 0
 
 
