@@ -50,7 +50,7 @@ async def missing_table(database: Database) -> AsyncIterator[None]:
 @asynccontextmanager
 async def missing_column(database: Database) -> AsyncIterator[None]:
     rename = "ALTER TABLE notes RENAME COLUMN {} TO {}"
-    async with changed(database, rename.format("heard", "later"), rename.format("later", "heard")):
+    async with changed(database, rename.format("kind", "later"), rename.format("later", "kind")):
         yield
 
 
@@ -69,12 +69,12 @@ async def read_only(database: Database) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def changed(database: Database, change: str, back: str) -> AsyncIterator[None]:
+async def changed(database: Database, change: str, undo: str) -> AsyncIterator[None]:
     async with database.transaction() as db:
         await db.execute(text(change))
     yield
     async with database.transaction() as db:
-        await db.execute(text(back))
+        await db.execute(text(undo))
 
 
 @pytest.mark.parametrize("condition", [table_lock, missing_table, missing_column, read_only])

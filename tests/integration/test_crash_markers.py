@@ -191,12 +191,14 @@ async def test_after_a_crash_records_that_the_inbox_has_are_not_decoded_again(
 ) -> None:
     records = [confirmed(f"order-{n}", n) for n in range(5)]
     await a_process(recorder, database).process(records, asyncio.Event())
+    decoded = list[Record]()
 
-    async def read(*_: object) -> None:
-        raise AssertionError("read again")
+    async def decode_record(record: Record, *_: object) -> None:
+        decoded.append(record)
 
-    monkeypatch.setattr("chassis.consumer.batch.decode_record", read)
+    monkeypatch.setattr("chassis.consumer.batch.decode_record", decode_record)
     await a_process(recorder, database).process(records, asyncio.Event())
+    assert decoded == []
     assert await counts(database) == {
         "received": 10,
         "applied": 5,

@@ -113,13 +113,13 @@ async def test_a_redriven_dead_letter_that_fails_again_is_parked_with_its_attemp
     await store(database, parked(original))
     async with served(database) as client:
         await client.post("/dead-letters/1/redrive", json=WHY)
-        back = failed_again(original, 1, error_type="OutOfLuck")
-        await store(database, back)
+        again = failed_again(original, 1, error_type="OutOfLuck")
+        await store(database, again)
         [dead_letter] = await stored(database, dead_letters)
         assert (dead_letter.status, dead_letter.attempts, dead_letter.redrive) == ("parked", 2, 1)
         assert (dead_letter.error_type, dead_letter.first_failed_at) == ("OutOfLuck", NOON)
         await client.post("/dead-letters/1/redrive", json=WHY)
-        await store(database, back)
+        await store(database, again)
     assert await status(database) == ("redriven", 2, 2)
     assert [origin.redrive for _, _, origin in await redriven_messages(database)] == [1, 2]
     assert [origin.attempts for _, _, origin in await redriven_messages(database)] == [1, 2]

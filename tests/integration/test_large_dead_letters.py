@@ -77,9 +77,17 @@ async def test_a_dead_letter_without_its_value_is_redriven_only_with_a_correctio
 ) -> None:
     event = sample_events.order_confirmed("order-0")
     record = replace(confirmed("order-0", 0), value=bytes(LARGE))
-    out = await parked_dead_letter(database, record)
+    sent_to_kafka = await parked_dead_letter(database, record)
     dead_letter_database = await new_database("dead_letters")
-    arrived = Record(out.topic, 0, 0, 0, out.key, out.payload, load_headers(out.headers))
+    arrived = Record(
+        sent_to_kafka.topic,
+        0,
+        0,
+        0,
+        sent_to_kafka.key,
+        sent_to_kafka.payload,
+        load_headers(sent_to_kafka.headers),
+    )
     await store(dead_letter_database, arrived)
     async with served(dead_letter_database) as client:
         refusal = await client.post("/dead-letters/1/redrive", json=WHY)

@@ -23,15 +23,17 @@ async def test_an_owner_that_was_told_to_stop_begins_no_other_transaction(
     recorder: RecordingService, database: Database
 ) -> None:
     """It does not bisect a failed batch either: the next owner does."""
-    stop = asyncio.Event()
+    stop, batches = asyncio.Event(), list[int]()
 
     async def fail(orders: Sequence[OrderConfirmed], db: AsyncConnection) -> None:
+        batches.append(len(orders))
         stop.set()
         raise PermanentFailure("one of them is bad")
 
     recorder.service.handlers[OrderConfirmed] = fail
     with pytest.raises(Stopped):
         await an_owner(recorder, database).process([confirmed(f"order-{n}", n) for n in range(8)], stop)
+    assert batches == [8]
     assert await rows(database, parked) == []
 
 

@@ -98,8 +98,8 @@ async def test_one_bad_message_among_hundreds_costs_its_neighbours_a_few_transac
 ) -> None:
     recorder.failures["order-77"] = [PermanentFailure("against the rules")] * 99
     await work(recorder, database, *(confirmed(f"order-{n}", n) for n in range(256)))
-    heard = [order_id for order_id, _ in await noted(recorder, database)]
-    assert heard == [f"order-{n}" for n in range(256) if n != 77]
+    handled = [order_id for order_id, _ in await noted(recorder, database)]
+    assert handled == [f"order-{n}" for n in range(256) if n != 77]
     assert [row.kafka_offset for row in await rows(database, parked)] == [77]
     assert len(recorder.batches) < 20
 
@@ -162,9 +162,9 @@ async def test_events_of_one_order_are_handled_in_their_order_across_types(
     recorder: RecordingService, database: Database
 ) -> None:
     await work(recorder, database, cancelled("a", 0), confirmed("b", 1), confirmed("a", 2), cancelled("b", 3))
-    heard = await noted(recorder, database)
-    assert [what for order_id, what in heard if order_id == "a"] == ["cancelled", "confirmed"]
-    assert [what for order_id, what in heard if order_id == "b"] == ["confirmed", "cancelled"]
+    handled = await noted(recorder, database)
+    assert [what for order_id, what in handled if order_id == "a"] == ["cancelled", "confirmed"]
+    assert [what for order_id, what in handled if order_id == "b"] == ["confirmed", "cancelled"]
 
 
 async def test_a_published_event_continues_the_trace_of_the_handled_one(

@@ -45,10 +45,10 @@ async def test_a_redriven_event_is_applied_once_however_often_it_is_sent(
 ) -> None:
     recorder.failures["a"] = [PermanentFailure("a bug")] * 2
     await work(recorder, database, confirmed("a", 3))
-    once = await redriven(database, 0)
-    twice = replace(once, offset=1, headers=[*once.headers[:-1], ("dlq_redrive", b"2")])
-    await work(recorder, database, once, replace(once, offset=2))
-    await work(recorder, database, twice)
+    first = await redriven(database, 0)
+    second = replace(first, offset=1, headers=[*first.headers[:-1], ("dlq_redrive", b"2")])
+    await work(recorder, database, first, replace(first, offset=2))
+    await work(recorder, database, second)
     assert await noted(recorder, database) == [("a", "confirmed")]
     assert [row.status for row in await rows(database, inbox)] == ["applied"]
     assert len(await rows(database, parked)) == 1
@@ -130,12 +130,12 @@ async def test_an_old_dead_letter_that_is_redriven_again_after_a_purge_is_applie
     await work(recorder, database, cancelled("a", 3))
     async with database.transaction() as db:
         await db.execute(update(inbox).values(received_at=datetime.now(UTC) - timedelta(days=30)))
-    once = await redriven(database, 0)
-    await work(recorder, database, once)
+    first = await redriven(database, 0)
+    await work(recorder, database, first)
     for before in (datetime.now(UTC) - timedelta(days=10), datetime.now(UTC) + timedelta(days=10)):
         await purge(database, before, asyncio.Event())
-        twice = replace(once, offset=once.offset + 1, headers=[*once.headers[:-1], ("dlq_redrive", b"2")])
-        await work(recorder, database, twice)
+        second = replace(first, offset=first.offset + 1, headers=[*first.headers[:-1], ("dlq_redrive", b"2")])
+        await work(recorder, database, second)
     assert await noted(recorder, database) == [("a", "cancelled")]
 
 

@@ -36,10 +36,10 @@ class Topic:
         self.kafka, self.name, self.database = kafka, name, database
         self.admin = AdminClient({"bootstrap.servers": kafka})
 
-    def consumer(self, works: RecordProcessor) -> Consumer:
+    def consumer(self, processor: RecordProcessor) -> Consumer:
         """Returns a new member of the group, which is called like the topic."""
         settings = Settings(database_url="", kafka=self.kafka)
-        return Consumer(Positions(self.name, self.database), [self.name], works, settings)
+        return Consumer(Positions(self.name, self.database), [self.name], processor, settings)
 
     def send(self, partition: int, *records: Record, **settings: str | int) -> None:
         producer = Producer({"bootstrap.servers": self.kafka, **settings})

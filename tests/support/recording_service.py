@@ -1,4 +1,4 @@
-"""A service that notes what it hears and fails as told, and the records it hears it from."""
+"""A service that records the events it handles and fails as told, and records for it to handle."""
 
 import asyncio
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Schemas:
 
 
 class RecordingService:
-    """A service that notes what it hears, and fails as told: by order id, the errors to raise, one per try."""
+    """Records the events it handles; raises for each order id the errors in `failures`, one per attempt."""
 
     def __init__(self) -> None:
         self.service = Service("fraud", MetaData())
@@ -47,7 +47,7 @@ class RecordingService:
             self.service.metadata,
             Column("id", Integer, Identity(), primary_key=True),
             Column("order_id", Text),
-            Column("heard", Text),
+            Column("kind", Text),
         )
         self.failures: dict[str, list[Exception]] = {}
         self.batches: list[list[str]] = []
@@ -60,12 +60,10 @@ class RecordingService:
     async def cancelled(self, orders: Sequence[OrderCancelled], db: AsyncConnection) -> None:
         await self.note("cancelled", [order.order_id for order in orders], db)
 
-    async def note(self, heard: str, order_ids: list[str], db: AsyncConnection) -> None:
+    async def note(self, kind: str, order_ids: list[str], db: AsyncConnection) -> None:
         self.batches.append(order_ids)
-        await db.execute(
-            insert(self.notes), [{"order_id": order_id, "heard": heard} for order_id in order_ids]
-        )
-        await publish(db, [assessed(order_id) for order_id in order_ids if heard == "confirmed"])
+        await db.execute(insert(self.notes), [{"order_id": order_id, "kind": kind} for order_id in order_ids])
+        await publish(db, [assessed(order_id) for order_id in order_ids if kind == "confirmed"])
         for order_id in order_ids:
             if self.failures.get(order_id):
                 raise self.failures[order_id].pop(0)
@@ -119,9 +117,9 @@ async def work(
 async def noted(recorder: RecordingService, database: Database) -> list[tuple[str, str]]:
     async with database.transaction() as db:
         rows = await db.execute(
-            select(recorder.notes.c.order_id, recorder.notes.c.heard).order_by(recorder.notes.c.id)
+            select(recorder.notes.c.order_id, recorder.notes.c.kind).order_by(recorder.notes.c.id)
         )
-        return [(row.order_id, row.heard) for row in rows]
+        return [(row.order_id, row.kind) for row in rows]
 
 
 async def counts(database: Database) -> dict[str, int]:
