@@ -1,9 +1,10 @@
-"""Imports point one way, and each room keeps to its purpose: read from the source, not from good intentions."""
+"""Imports point one way and never in a circle, and each library is used only where it belongs: read from the source."""
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,24 @@ def test_a_room_imports_only_what_is_below_it(file: Path) -> None:
 def test_only_the_test_in_a_consumers_folder_imports_tests(file: Path) -> None:
     needs_tests = any(is_within(name, "tests") for name in imports(file))
     assert not needs_tests or file.match("services/*/test_*.py")
+
+
+def test_no_imports_form_a_circle() -> None:
+    modules = {module_name(file): file for file in sources(*ROOMS)}
+    graph = {
+        module: {found for name in imports(file) if (found := module_of(name, modules)) and found != module}
+        for module, file in modules.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
+
+
+def module_name(file: Path) -> str:
+    return ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+
+
+def module_of(name: str, modules: Mapping[str, Path]) -> str | None:
+    """Returns the module that an imported name is, or is defined in; None if it is none of ours."""
+    return name if name in modules else next(iter({name.rpartition(".")[0]} & modules.keys()), None)
 
 
 @pytest.mark.parametrize("file", sources("services"), ids=str)
