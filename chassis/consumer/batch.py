@@ -113,8 +113,8 @@ def group_by_type(records: Iterable[DecodedRecord]) -> list[EventGroup]:
     for record in records:
         event_type, key = type(record.event), record.event.key
         earliest = last_group_of_key.get(key, 0)
-        fitting = (n for n in range(earliest, len(groups)) if groups[n].event_type is event_type)
-        position = next(fitting, len(groups))
+        of_same_type = (n for n in range(earliest, len(groups)) if groups[n].event_type is event_type)
+        position = next(of_same_type, len(groups))
         if position == len(groups):
             groups.append(EventGroup(event_type, []))
         groups[position].records.append(record)

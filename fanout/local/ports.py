@@ -90,7 +90,7 @@ def assign(directory: StackDirectory, apis: Iterable[str], workers: Iterable[str
     return assigned
 
 
-def forget(directory: StackDirectory, service: str) -> None:
+def release(directory: StackDirectory, service: str) -> None:
     """Takes back everything that was assigned to a service."""
     set_count(directory, service, 1)
     _write(directory.offsets_file, _without(offsets(directory), {f"{service}-api", f"{service}-worker"}))

@@ -128,7 +128,7 @@ def _remove(spec: StackSpec, service: str, orphans: list[Thing]) -> None:
         if thing.kind == "block":
             blocks.remove(thing.name)
     spec.directory.forget_password(service)
-    ports.forget(spec.directory, service)
+    ports.release(spec.directory, service)
     for thing in orphans:
         print(f"removed: {thing}")
 

@@ -92,8 +92,8 @@ def test_the_tool_is_confined_like_every_container(containers: Containers) -> No
 
 
 def test_no_password_shows_in_what_docker_tells(containers: Containers) -> None:
-    told = json.dumps(containers.inspected())
-    assert not [login for login, password in containers.passwords.items() if password in told]
+    described = json.dumps(containers.inspected())
+    assert not [login for login, password in containers.passwords.items() if password in described]
 
 
 def test_each_process_has_the_secrets_of_its_own_folder_only(containers: Containers) -> None:

@@ -22,10 +22,10 @@ async def test_an_order_is_shipped_and_its_customer_told(system: System) -> None
     order = await system.order()
     await system.until_status(order, "shipped")
 
-    async def told() -> bool:
+    async def described() -> bool:
         return "on its way" in await system.fanout("mailbox", "--order", order)
 
-    await until(told)
+    await until(described)
 
 
 async def test_a_worker_that_dies_is_started_again(system: System, containers: Containers) -> None:

@@ -34,9 +34,9 @@ class Log:
 
     def unexplained(self) -> list[str]:
         return [
-            f"after {told - asked:.1f} s: {why}"
-            for asked, told, why in self.bad
-            if not any(asked < end and told > start for start, end in self.outages)
+            f"after {answered - asked:.1f} s: {why}"
+            for asked, answered, why in self.bad
+            if not any(asked < end and answered > start for start, end in self.outages)
         ]
 
 
@@ -104,10 +104,10 @@ async def kill(system: System, containers: Containers, victim: str, log: Log) ->
     start = time.monotonic()
     await asyncio.to_thread(containers.crash, victim)
     if victim in NEEDED_TO_ANSWER:
-        await note_outage(system, start, log)
+        await record_outage(system, start, log)
 
 
-async def note_outage(system: System, start: float, log: Log) -> None:
+async def record_outage(system: System, start: float, log: Log) -> None:
     """Until the API says that it is ready, which it is not without its database."""
     health = f"{system.stack.addresses.apis['orders']}/health/ready"
     while True:

@@ -25,7 +25,7 @@ service = Service("fraud", MetaData())
 notes = Table(
     "notes",
     service.metadata,
-    Column("note_id", Text, primary_key=True),
+    Column("new_id", Text, primary_key=True),
     Column("amount", Integer, CheckConstraint("amount > 0"), nullable=False),
 )
 app = create_api(service)
@@ -33,7 +33,7 @@ groups: list[int] = []
 
 
 class Note(BaseModel):
-    note_id: str
+    new_id: str
     amount: int
 
 
@@ -44,7 +44,7 @@ async def write(written: Sequence[Note], db: AsyncConnection) -> None:
         db,
         [
             OrderConfirmed(
-                order_id=note.note_id,
+                order_id=note.new_id,
                 order_version=1,
                 customer_id="c",
                 total_cents=1,
@@ -61,7 +61,7 @@ together = share_transactions(app, write)
 
 @app.post("/notes", status_code=201)
 async def add(note: Note, request: Idempotent) -> dict[str, Any]:
-    done = request.run_in_group(together, note, note, note.note_id, answer=note)
+    done = request.run_in_group(together, note, note, note.new_id, answer=note)
     return await done  # type: ignore[return-value]  # a response passes through FastAPI as it is
 
 
@@ -82,9 +82,9 @@ async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def post(client: httpx.AsyncClient, note_id: str, amount: int = 1, key: str = "") -> httpx.Response:
+async def post(client: httpx.AsyncClient, new_id: str, amount: int = 1, key: str = "") -> httpx.Response:
     headers = {"Idempotency-Key": key} if key else {}
-    return await client.post("/notes", json={"note_id": note_id, "amount": amount}, headers=headers)
+    return await client.post("/notes", json={"new_id": new_id, "amount": amount}, headers=headers)
 
 
 async def count(database: Database, table: Table) -> int:
@@ -96,7 +96,7 @@ async def test_concurrent_requests_share_transactions_and_keep_their_order(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     answers = await asyncio.gather(*(post(client, f"{number:03}") for number in range(150)))
-    assert [answer.json()["note_id"] for answer in answers] == [f"{number:03}" for number in range(150)]
+    assert [answer.json()["new_id"] for answer in answers] == [f"{number:03}" for number in range(150)]
     assert {answer.status_code for answer in answers} == {201}
     assert sum(groups) == 150
     assert len(groups) <= 6
@@ -173,17 +173,17 @@ async def test_one_key_in_two_processes_waits_for_the_first_to_commit(
         begun = await other.begin()
         claim = "INSERT INTO idempotency_keys VALUES ('k', '\\x00', 201, '{}')"
         await other.execute(text(claim))
-        asking = asyncio.create_task(post(client, "mine", key="k"))
+        pending = asyncio.create_task(post(client, "mine", key="k"))
         await waits_for_a_lock(database)
         await begun.rollback()
-        assert (await asking).status_code == 201
+        assert (await pending).status_code == 201
     async with database.engine.connect() as other:
         begun = await other.begin()
         await other.execute(text(claim.replace("'k'", "'k2'")))
-        asking = asyncio.create_task(post(client, "late", key="k2"))
+        pending = asyncio.create_task(post(client, "late", key="k2"))
         await waits_for_a_lock(database)
         await begun.commit()
-        assert (await asking).status_code == 422
+        assert (await pending).status_code == 422
     assert await count(database, notes) == 1
 
 
@@ -200,15 +200,15 @@ async def test_each_member_continues_its_own_trace(client: httpx.AsyncClient, da
     traces = {f"n{number}": f"00-{number:032x}-{7:016x}-01" for number in range(1, 30)}
     await asyncio.gather(
         *(
-            client.post("/notes", json={"note_id": note_id, "amount": 1}, headers={"traceparent": trace})
-            for note_id, trace in traces.items()
+            client.post("/notes", json={"new_id": new_id, "amount": 1}, headers={"traceparent": trace})
+            for new_id, trace in traces.items()
         )
     )
     async with database.transaction() as db:
         rows = (await db.execute(select(outbox.c.aggregate_id, outbox.c.headers))).all()
     assert len(rows) == len(traces)
-    for note_id, headers in rows:
-        assert traces[note_id][:36] in headers
+    for new_id, headers in rows:
+        assert traces[new_id][:36] in headers
 
 
 async def test_an_unavailable_database_is_not_tried_again_for_each_member(database: Database) -> None:
@@ -258,7 +258,7 @@ async def test_a_repeated_request_gets_the_answer_that_never_arrived(
             pass
     lost.cancel()
     again = await post(client, "note", key=key)
-    assert (again.status_code, again.json()) == (201, {"note_id": "note", "amount": 1})
+    assert (again.status_code, again.json()) == (201, {"new_id": "note", "amount": 1})
     assert await count(database, notes) == 1
 
 

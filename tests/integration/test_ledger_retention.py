@@ -35,9 +35,9 @@ def offended(report: Report) -> list[str]:
     return [verdict.sentence for verdict in report.verdicts if verdict.offenders]
 
 
-async def until_past(moment: datetime) -> None:
+async def until_past(timestamp: datetime) -> None:
     async with asyncio.timeout(5):
-        while now() <= moment:
+        while now() <= timestamp:
             await asyncio.sleep(0.02)
 
 

@@ -44,14 +44,14 @@ def impossible(heard: str) -> schemas.Event:
 
 
 def kinds(
-    heard: str, schema_id: int, another_id: int, bomb_id: int, foreign: tuple[str, int]
+    heard: str, schema_id: int, another_id: int, bomb_id: int, unknown_producer: tuple[str, int]
 ) -> dict[str, Callable[[], Poison]]:
     """By name, what makes one; `schema_id` is that of `heard`, a type that all readers of the topic listen to.
 
-    `foreign` is a type of another topic, with its schema id.
+    `unknown_producer` is a type of another topic, with its schema id.
     """
     good = encode(GOOD[heard](str(uuid4())))
-    misplaced = frame(foreign[1], encode(GOOD[foreign[0]](IMPOSSIBLE_ID)))
+    misplaced = frame(unknown_producer[1], encode(GOOD[unknown_producer[0]](IMPOSSIBLE_ID)))
 
     def of_type(value: bytes | None, *more: tuple[str, bytes]) -> Callable[[], Poison]:
         return lambda: (value, [*headers(heard, str(uuid4())), *more])
@@ -69,7 +69,7 @@ def kinds(
         "1 MiB": of_type(frame(schema_id, bytes(MEBIBYTE - 5))),
         "zero-width bomb": of_type(frame(bomb_id, TEN_MILLION_NULLS)),
         "another order's key": of_type(frame(schema_id, good)),
-        "another topic's type": lambda: (misplaced, headers(foreign[0], str(uuid4()))),
+        "another topic's type": lambda: (misplaced, headers(unknown_producer[0], str(uuid4()))),
         "no headers": lambda: (frame(schema_id, good), []),
         "huge headers": lambda: (
             b"",

@@ -82,13 +82,16 @@ async def poisoned(system: System, topic: str, heard: str, late: bool) -> int:
     """Sends fourteen kinds, or the others, to every partition; how many messages that were."""
     registry = Registry(system.stack.addresses.registry_url)
     other = next(event_type for event_type in schemas.EVENTS if heard != event_type.NAME)
-    foreign = next(each for each in schemas.EVENTS if topic != each.TOPIC and each.NAME in GOOD)
+    stranger = next(each for each in schemas.EVENTS if topic != each.TOPIC and each.NAME in GOOD)
     made = kinds(
         heard,
         schema_id=await registry.schema_id(EVENT_TYPES[heard], EVENT_TYPES[heard].SCHEMA_VERSION),
         another_id=await registry.schema_id(other, other.SCHEMA_VERSION),
         bomb_id=await register_bomb(system.stack.addresses.registry_url),
-        foreign=(foreign.NAME, await registry.schema_id(foreign, foreign.SCHEMA_VERSION)),
+        unknown_producer=(
+            stranger.NAME,
+            await registry.schema_id(stranger, stranger.SCHEMA_VERSION),
+        ),
     )
     await registry.aclose()
     chosen = [make for kind, make in made.items() if (kind in LATE) == late]

@@ -45,11 +45,11 @@ async def test_an_api_killed_between_commit_and_answer_gives_the_same_answer_whe
 ) -> None:
     url, key = f"{system.stack.addresses.apis['orders']}/orders", f"killed-{uuid4().hex}"
     body = order(f"customer-{uuid4().hex[:8]}")
-    asking = asyncio.create_task(system.http.post(url, json=body, headers={"Idempotency-Key": key}))
+    pending = asyncio.create_task(system.http.post(url, json=body, headers={"Idempotency-Key": key}))
     await until(lambda: commits(system))
     await system.fanout("kill", "orders-api")
     with pytest.raises(httpx.TransportError):
-        await asking
+        await pending
     await until(lambda: system.query("orders", "SELECT 1 FROM idempotency_keys WHERE key = $1", key))
     again = await until(lambda: ask(system, url, body, key))
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")

@@ -19,7 +19,7 @@ def refusal(stack: Stack, *arguments: str) -> str:
 
 
 @asynccontextmanager
-async def note_of_cleanup(system: System, service: str) -> AsyncIterator[None]:
+async def purge_recorded(system: System, service: str) -> AsyncIterator[None]:
     """As if the inbox had forgotten what is older than this moment."""
     await system.query(service, "INSERT INTO purges VALUES ('inbox', clock_timestamp(), 0)")
     try:
@@ -39,7 +39,7 @@ async def test_a_second_replay_of_the_same_service_is_refused(system: System) ->
 async def test_a_replay_beyond_what_the_inbox_covers_is_refused_with_what_to_do(system: System) -> None:
     await system.order()
     await system.settled()
-    async with note_of_cleanup(system, "inventory"):
+    async with purge_recorded(system, "inventory"):
         held = await state(system, "inventory")
         for arguments in (["inventory"], ["inventory", "--from", "1h"]):
             said = await asyncio.to_thread(refusal, system.stack, *arguments)

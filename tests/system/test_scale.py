@@ -22,8 +22,8 @@ async def alone_again(system: System) -> AsyncIterator[None]:
 
 async def scaled(system: System, *count: str) -> Shares:
     """By worker and topic, the partitions it reads."""
-    told = json.loads(await system.fanout("scale", SERVICE, *count, "--json"))
-    return {share["worker"]: share["topics"] for share in told["workers"]}
+    described = json.loads(await system.fanout("scale", SERVICE, *count, "--json"))
+    return {share["worker"]: share["topics"] for share in described["workers"]}
 
 
 async def moved(system: System) -> tuple[Shares, Shares, Shares]:

@@ -43,9 +43,8 @@ async def server() -> AsyncIterator[Server]:
 async def test_requests_over_the_limit_are_refused_at_once_and_the_others_answered(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        admission, "ANSWER_SECONDS", 60.0
-    )  # a slow machine may take a second for 400 requests
+    # A slow machine may take a second for 400 requests.
+    monkeypatch.setattr(admission, "ANSWER_SECONDS", 60.0)
     asked = [asyncio.create_task(server.http.post("/")) for _ in range(ADMITTED_AT_ONCE + 30)]
     refused = [await each for each in asked[ADMITTED_AT_ONCE:]]
     assert {(answer.status_code, answer.headers["Retry-After"]) for answer in refused} == {(503, "1")}
@@ -75,13 +74,13 @@ async def test_a_request_without_an_answer_gets_a_503_within_a_second(server: Se
 
     began = time.monotonic()
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
-    asking = asyncio.create_task(server.app(scope, receive, sent.put))
+    pending = asyncio.create_task(server.app(scope, receive, sent.put))
     start, body = await sent.get(), await sent.get()
     assert ANSWER_SECONDS <= time.monotonic() - began < 1.0
     assert start["status"] == 503
     assert b"Idempotency-Key" in body["body"]
     server.go.set()
-    await asking
+    await pending
     assert sent.empty(), "the late answer goes nowhere"
     assert (await server.http.post("/")).text == "done"
 

@@ -23,8 +23,8 @@ PASSWORDS = {name: f"<{name}>" for name in logins()}
 
 
 def test_only_workers_the_operator_and_setup_know_a_password_of_kafka() -> None:
-    told = {path.split("/")[0] for path, _, _ in files(PASSWORDS, 1000) if "kafka" in path}
-    assert told == {"kafka", *(worker.name for worker in workers())}
+    described = {path.split("/")[0] for path, _, _ in files(PASSWORDS, 1000) if "kafka" in path}
+    assert described == {"kafka", *(worker.name for worker in workers())}
     assert not [
         path
         for path, _, _ in files(PASSWORDS, 1000)

@@ -40,6 +40,6 @@ def test_every_service_has_checks() -> None:
 
 
 def test_every_fact_that_a_rule_names_is_stated_by_a_service() -> None:
-    stated = {query.name for query in discover() if query.kind == "fact"}
+    published = {query.name for query in discover() if query.kind == "fact"}
     named = {fact for rule in RULES for fact in (*rule.every, *rule.has, *rule.lacks)}
-    assert named <= stated
+    assert named <= published

@@ -50,8 +50,8 @@ def test_a_rule_about_two_facts_needs_both() -> None:
 
 def test_one_of_several_counterparts_is_enough() -> None:
     rule = always("a has b or c", "s.a", has="s.b s.c")
-    stated = facts(a="1 2 3", b="1", c="2")
-    assert judge(rule, stated, stated, set()).offenders == ["3"]
+    published = facts(a="1 2 3", b="1", c="2")
+    assert judge(rule, published, published, set()).offenders == ["3"]
 
 
 def test_a_rule_over_a_fact_that_no_service_has_does_not_hold() -> None:

@@ -41,7 +41,7 @@ def test_a_forgotten_services_ports_go_to_the_next(directory: StackDirectory) ->
     ports.assign(directory, ["fraud-api"], OLD)
     ports.set_count(directory, "fraud", 2)
     ports.assign(directory, [], ports.worker_names("fraud", 2))
-    ports.forget(directory, "fraud")
+    ports.release(directory, "fraud")
     assert (ports.offsets(directory), ports.counts(directory)) == ({"orders-worker": 41}, {})
     assert ports.assign(directory, [], ["loyalty-worker"])["loyalty-worker"] == 40
 
@@ -77,6 +77,11 @@ def test_a_new_service_leaves_every_other_process_as_it_was(
 def test_each_worker_knows_its_own_name(directory: StackDirectory) -> None:
     ports.set_count(directory, "fraud", 2)
     spec = StackSpec.build(directory, Ports(9000))
-    told = {process.name: process.environment.get("FANOUT_INSTANCE") for process in spec.service_processes()}
-    assert (told["fraud-worker"], told["fraud-worker-2"]) == ("fraud-worker", "fraud-worker-2")
+    environments = {
+        process.name: process.environment.get("FANOUT_INSTANCE") for process in spec.service_processes()
+    }
+    assert (environments["fraud-worker"], environments["fraud-worker-2"]) == (
+        "fraud-worker",
+        "fraud-worker-2",
+    )
     assert len(set(spec.addresses().workers.values())) == len(spec.services)

@@ -69,9 +69,9 @@ def test_before_anything_is_read_nobody_promises_a_time() -> None:
 
 
 def test_a_service_that_files_dead_letters_or_listens_to_nothing_has_nothing_to_replay() -> None:
-    deaf, desk = Service("deaf", MetaData()), Service("desk", MetaData())
-    desk.on_dead_letters(lambda letters, db: None)  # type: ignore[arg-type, return-value]
-    for service, reason in ((deaf, "subscribes to no event"), (desk, "stores the dead letters")):
+    deaf, dead_letters = Service("deaf", MetaData()), Service("dead_letters", MetaData())
+    dead_letters.on_dead_letters(lambda letters, db: None)  # type: ignore[arg-type, return-value]
+    for service, reason in ((deaf, "subscribes to no event"), (dead_letters, "stores the dead letters")):
         with pytest.raises(BadUsage, match=f"{service.name} has nothing to replay: it {reason}"):
             require_history(service)
 
