@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
-from fanout.load.customers import place_orders
+from fanout.load.customers import PATIENCE, place_orders
 from fanout.load.mix import Purchase, purchases
 from fanout.load.report import LoadReport
 from tests.conftest import Stack
@@ -66,10 +66,10 @@ class System:
         found: dict[str, Any] = await until(reached, seconds)
         return found
 
-    async def load(self, count: int, rate: float, seed: int = 1) -> LoadReport:
-        """Every order is placed, whatever dies meanwhile: what fails is asked again."""
+    async def load(self, count: int, rate: float, seed: int = 1, patience: float = PATIENCE) -> LoadReport:
+        """Places every order, whatever dies meanwhile: what fails is asked again, for `patience` seconds."""
         wanted = list(islice(_plain(seed), count))
-        return await place_orders(self.stack.addresses.apis, wanted, rate, patient=True)
+        return await place_orders(self.stack.addresses.apis, wanted, rate, patient=True, patience=patience)
 
     async def query(self, service: str, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self.connect(service) as connection:
