@@ -35,7 +35,8 @@ async def parked(system: System) -> int:
 
 
 async def load_for(system: System, seconds: float) -> None:
-    assert (await system.load(round(seconds * RATE), RATE)).complete
+    report = await system.load(round(seconds * RATE), RATE, patience=seconds + 30)
+    assert report.complete, report.lines()
 
 
 async def test_a_table_that_is_locked_for_a_minute(system: System) -> None:

@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 from sqlalchemy.engine import make_url
 
-from fanout.load import LoadReport, Purchase, place_orders, purchases
+from fanout.load import PATIENCE, LoadReport, Purchase, place_orders, purchases
 from tests.support.stack import Stack
 
 Condition = Callable[[], Awaitable[Any]]
@@ -63,10 +63,11 @@ class System:
         found: dict[str, Any] = await until(reached, seconds)
         return found
 
-    async def load(self, count: int, rate: float, seed: int = 1) -> LoadReport:
-        """Every order is placed, whatever dies meanwhile: what fails is asked again."""
+    async def load(self, count: int, rate: float, seed: int = 1, patience: float = PATIENCE) -> LoadReport:
+        """Places every order, whatever is killed meanwhile: repeats what fails, for `patience` seconds."""
         wanted = list(islice(_plain(seed), count))
-        return await place_orders(self.stack.addresses.apis, wanted, rate, patient=True)
+        apis = self.stack.addresses.apis
+        return await place_orders(apis, wanted, rate, patient=True, patience=patience)
 
     async def query(self, service: str, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self.connect(service) as connection:
