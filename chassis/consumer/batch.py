@@ -1,7 +1,7 @@
 """Applies one batch of a partition's records to the service's database in one transaction.
 
-The steps: decode, claim the event ids in the inbox, group by event type, call the handlers, advance the consumer
-offset, commit. What happens when a step fails is in recovery.py.
+The steps: decode, claim the event ids in the inbox, group by event type, call the handlers, park what is unreadable,
+advance the consumer offset, commit. What happens when a step fails is in recovery.py.
 """
 
 import asyncio
@@ -41,7 +41,10 @@ class EventProcessor:
         self._recovery = Recovery(service.name, database, self._apply)
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
-        """Returns when every record is applied, skipped or parked. Raises Stopped if told to stop earlier."""
+        """Returns when every record is applied, skipped or parked. Raises Stopped if told to stop earlier.
+
+        Recovery calls `_apply`, at first with all records, and with parts of them only if that fails.
+        """
         with telemetry.BATCH_SECONDS.labels(self._service.name).time():
             if remaining := await self._recovery.process_individually_after_crash(records, stop):
                 await self._recovery.apply_or_bisect(remaining, stop)
@@ -53,7 +56,7 @@ class EventProcessor:
         counts = BatchCounts(received=len(decoded) + len(unreadable))
         telemetry.EVENTS.labels(consumer, last.topic, "skipped").inc(len(records) - counts.received)
         if not counts.received:
-            return
+            return  # without effects here the offset in Kafka is enough
         async with self._database.transaction() as db:
             if self._recovery.is_searching_for_culprit:
                 await driver(db).execute(SHORT_LOCK_TIMEOUT)  # this record keeps all partitions waiting
@@ -76,6 +79,7 @@ class EventProcessor:
         )
 
     async def _decode_one(self, record: Record) -> DecodedRecord | UnreadableRecord | None:
+        """Returns None for an event type that has no handler here."""
         result = await decode_record(record, self._event_types, self._registry)
         if isinstance(result, DecodedRecord) and any(NOT_UTF_8 in name for name, _ in record.headers):
             return UnreadableRecord(record, PermanentFailure("the name of a header is not UTF-8"))
@@ -83,7 +87,7 @@ class EventProcessor:
 
     async def _claim(self, decoded: Sequence[DecodedRecord], db: AsyncConnection) -> list[DecodedRecord]:
         """Inserts the inbox rows of all events; returns the records that are new, in order and without duplicates."""
-        first = {each.event_id: each for each in reversed(decoded)}
+        first = {each.event_id: each for each in reversed(decoded)}  # of duplicates, the earliest stays
         new = await claim(db, self._service.name, [(key, each.record.redrive) for key, each in first.items()])
         return [each for each in decoded if each.event_id in new and first[each.event_id] is each]
 

@@ -1,7 +1,7 @@
 """One membership in the consumer group: polls Kafka, fills the partition queues and commits their offsets to Kafka.
 
-An offset is committed here only after the database transaction of its records has committed (batch.py). The offset in
-Kafka only saves repeats: a partition is read from the lower one of Kafka's and the database's offset (assignment.py).
+An offset is committed here only after the database transaction of its records has committed (batch.py). It shortens
+what is read again after a restart; correctness comes from the offset in the database (assignment.py) and the inbox.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ class ConsumerSession:
             await self._commit(self._queues)
 
     async def _commit(self, queues: Mapping[TopicPartition, PartitionQueue]) -> None:
-        """Commits to Kafka the offsets up to which records are in the database. Gives up after COMMIT_SECONDS."""
+        """Commits to Kafka the offsets up to which records are in the database. Stops waiting after COMMIT_SECONDS."""
         offsets = {
             partition: OffsetAndMetadata(queue.next_offset, "")
             for partition, queue in queues.items()

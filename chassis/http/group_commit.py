@@ -1,8 +1,9 @@
 """Group commit: requests that arrive while a transaction is running share the next one.
 
 A transaction costs Postgres and this process nearly the same for one request as for fifty, so the cost per request
-falls as more arrive, and a request waits for at most two transactions. If the transaction of a group fails, each member
-is retried in a transaction of its own, so that a failing member does not fail the others.
+falls as more arrive. Up to two groups are in transactions at a time; requests that arrive meanwhile form the next one.
+If the transaction of a group fails, each member is retried in a transaction of its own, so that a failing member does
+not fail the others.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from chassis.errors import FailureClass, classify, concerns_everyone
 LARGEST_GROUP = 100
 GROUPS_AT_ONCE = 2
 """While one waits for its commit, the next one is written."""
-LONGEST_WAIT_SECONDS = 0.6
+GIVE_UP_SECONDS = 0.6
 """A request that waited longer is refused: its answer would come too late, and delay others."""
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class _Member(Generic[T, R]):
 
     @property
     def is_late(self) -> bool:
-        return monotonic() - self.arrived > LONGEST_WAIT_SECONDS
+        return monotonic() - self.arrived > GIVE_UP_SECONDS
 
     def fail(self, error: Exception) -> None:
         if not self.answer.done():
@@ -93,24 +94,24 @@ class GroupCommit(Generic[T, R]):
             answers = await self._write(db, [member.item for member in group])
         telemetry.GROUP_SIZE.observe(len(group))
         for member, answer in zip(group, answers, strict=True):
-            if not member.answer.done():  # as it is if the client has disconnected
+            if not member.answer.done():  # cancelled: the client has disconnected
                 member.answer.set_result(answer)
 
     def _next_group(self) -> list[_Member[T, R]]:
         """Takes the members that waited longest. A member in conflict with one of them keeps its place in the queue."""
         group: list[_Member[T, R]] = []
         taken: set[Hashable] = set()
-        left: deque[_Member[T, R]] = deque()
+        postponed: deque[_Member[T, R]] = deque()
         while self._waiting and len(group) < LARGEST_GROUP:
             member = self._waiting.popleft()
             if member.is_late:
                 member.fail(Overloaded())
             elif member.conflict_key is not None and member.conflict_key in taken:
-                left.append(member)
+                postponed.append(member)
             else:
                 taken.add(member.conflict_key)
                 group.append(member)
-        self._waiting.extendleft(reversed(left))
+        self._waiting.extendleft(reversed(postponed))
         return group
 
     @property
@@ -133,6 +134,6 @@ class GroupCommit(Generic[T, R]):
                 if member.is_late:
                     raise Overloaded
                 await self._commit(database, [member])
-            except Exception as own:
-                member.fail(own)
-                error = own
+            except Exception as failure:
+                member.fail(failure)
+                error = failure  # an outage that one member meets fails the rest

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import telemetry
 from chassis.database import Database
 from chassis.http.group_commit import GroupCommit
-from chassis.http.idempotency_keys import Stored, claim_keys, store_answer
+from chassis.http.idempotency_keys import KeyedAnswer, claim_keys, store_answer
 from chassis.http.problems import Problem
 
 P = ParamSpec("P")
@@ -33,10 +33,11 @@ class GroupedItem(Generic[T]):
     item: T
     aggregate_id: str
     traceparent: str
-    answer: Stored
+    answer: KeyedAnswer
 
 
-Group = GroupCommit[GroupedItem[T], Stored | None]
+Group = GroupCommit[GroupedItem[T], KeyedAnswer | None]
+"""Answers with what an earlier request with the same key was answered, or None if this request is the first."""
 
 
 class IdempotentTransaction:
@@ -52,10 +53,10 @@ class IdempotentTransaction:
         self, group: Group[T], body: BaseModel | None, item: T, aggregate_id: str, answer: Answer
     ) -> Response:
         """Writes the item in a transaction shared with other requests (`share_transactions`), and returns `answer`."""
-        stored = Stored(self._key, self._fingerprint(body), self._status, _json(answer))
+        stored = KeyedAnswer(self._key, self._fingerprint(body), self._status, _json(answer))
         grouped = GroupedItem(item, aggregate_id, telemetry.current_traceparent(), stored)
-        first = await group.submit(self._database, grouped, conflict_key=self._key)
-        return self._replay(first, stored) if first else _response(stored)
+        earlier = await group.submit(self._database, grouped, conflict_key=self._key)
+        return self._replay(earlier, stored) if earlier else _response(stored)
 
     async def run(
         self,
@@ -65,20 +66,20 @@ class IdempotentTransaction:
         **kwargs: P.kwargs,
     ) -> Response:
         """Calls `work(db, *args)` in a transaction of its own, and returns its answer."""
-        claim = Stored(self._key, self._fingerprint(body), self._status, None)
+        claim = KeyedAnswer(self._key, self._fingerprint(body), self._status, None)
         async with self._database.transaction() as db:
-            if first := (await claim_keys(db, [claim])).get(self._key):
-                return self._replay(first, claim)
+            if earlier := (await claim_keys(db, [claim])).get(self._key):
+                return self._replay(earlier, claim)
             answer = _json(await work(db, *args, **kwargs))
             if self._key:
                 await store_answer(db, self._key, answer)
-        return _response(Stored(self._key, claim.fingerprint, self._status, answer))
+        return _response(KeyedAnswer(self._key, claim.fingerprint, self._status, answer))
 
-    def _replay(self, first: Stored, repeat: Stored) -> Response:
-        if first.fingerprint != repeat.fingerprint:
+    def _replay(self, earlier: KeyedAnswer, repeat: KeyedAnswer) -> Response:
+        if earlier.fingerprint != repeat.fingerprint:
             detail = "This Idempotency-Key came with another request; take a new key."
             raise Problem(422, "key used before", detail)
-        return _response(first, {"Idempotent-Replayed": "true"})
+        return _response(earlier, {"Idempotent-Replayed": "true"})
 
     def _fingerprint(self, body: BaseModel | None) -> bytes:
         """Returns a hash of method, path and body, which tells whether a key is used for the same request again."""
@@ -100,13 +101,13 @@ Idempotent = Annotated[IdempotentTransaction, Depends(_idempotent)]
 def share_transactions(app: FastAPI, work: GroupWork[T]) -> Group[T]:
     """Returns a group for `run_in_group`: `work(items, db)` writes many items in one transaction."""
 
-    async def write(db: AsyncConnection, grouped: Sequence[GroupedItem[T]]) -> Sequence[Stored | None]:
-        first = await claim_keys(db, [each.answer for each in grouped])
-        new = [each for each in grouped if each.answer.key not in first]
+    async def write(db: AsyncConnection, grouped: Sequence[GroupedItem[T]]) -> Sequence[KeyedAnswer | None]:
+        earlier = await claim_keys(db, [each.answer for each in grouped])
+        new = [each for each in grouped if each.answer.key not in earlier]
         telemetry.set_parent_contexts({each.aggregate_id: each.traceparent for each in new})
         if new:
             await work([each.item for each in new], db)
-        return [first.get(each.answer.key) for each in grouped]
+        return [earlier.get(each.answer.key) for each in grouped]
 
     group: Group[T] = GroupCommit(write)
     app.state.groups.append(group)
@@ -119,5 +120,5 @@ def _json(answer: Answer) -> bytes:
     return json.dumps(answer).encode()
 
 
-def _response(answer: Stored, headers: dict[str, str] | None = None) -> Response:
+def _response(answer: KeyedAnswer, headers: dict[str, str] | None = None) -> Response:
     return Response(answer.body, answer.status, headers, media_type="application/json")

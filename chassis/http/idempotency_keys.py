@@ -22,8 +22,8 @@ idempotency_keys = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """The answer to the first request with this key, and that request's fingerprint."""
+class KeyedAnswer:
+    """The answer to the first request with this key, and that request's fingerprint; `body` is None until known."""
 
     key: str | None
     fingerprint: bytes
@@ -31,8 +31,8 @@ class Stored:
     body: bytes | None
 
 
-async def claim_keys(db: AsyncConnection, answers: Sequence[Stored]) -> dict[str | None, Stored]:
-    """Stores answers under their keys. Returns, by key, the answers that an earlier request stored.
+async def claim_keys(db: AsyncConnection, answers: Sequence[KeyedAnswer]) -> dict[str | None, KeyedAnswer]:
+    """Stores answers under their keys, if they have one. Returns, by key, the answers that an earlier request stored.
 
     Inserts in the order of keys, so that two transactions with the same keys cannot wait for each other.
     """
@@ -44,7 +44,7 @@ async def claim_keys(db: AsyncConnection, answers: Sequence[Stored]) -> dict[str
     used = [each.key for each in claims if each.key not in new]
     if not used:
         return {}
-    first = {row["key"]: Stored(**row) for row in await driver(db).fetch(FIRST_ANSWERS, used)}
+    first = {row["key"]: KeyedAnswer(**row) for row in await driver(db).fetch(FIRST_ANSWERS, used)}
     if len(first) < len(used):
         raise TransientFailure("an Idempotency-Key was deleted for its age while it was used: ask again")
     return first

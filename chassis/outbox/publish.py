@@ -20,7 +20,8 @@ INSERT = insert_rows(outbox, *WRITTEN_COLUMNS)
 async def publish(db: AsyncConnection, events: Iterable[Event]) -> None:
     """Adds the events to the caller's transaction, in this order.
 
-    Call it after the aggregate's row is locked or changed: then the order of ids is the order of versions.
+    Call it after the aggregate's row is locked or changed: then the order of `outbox.id`, in which the relay sends, is
+    the order of the aggregate's versions.
     """
     await write_rows(db, [_row(event) for event in events])
 
@@ -48,9 +49,9 @@ def _cloudevents_headers(event: Event, event_id: str) -> dict[str, str]:
         "ce_type": event.NAME,
         "ce_source": f"/fanout/{event.TOPIC}",
         "ce_subject": event.key,
-        "ce_time": datetime.now(UTC).isoformat(),
+        "ce_time": datetime.now(UTC).isoformat(),  # when it was published; the payload says when it happened
         "content-type": "application/avro",
-        "traceparent": traceparent_for(event.key),
+        "traceparent": traceparent_for(event.key),  # see telemetry.set_parent_contexts
     }
 
 

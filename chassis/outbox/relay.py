@@ -84,7 +84,7 @@ class Relay:
             self._upkeep.begin()
             while not stop.is_set():
                 self._awake.clear()
-                await self._upkeep.run_if_due(connection, term)
+                await self._upkeep.run_if_due(connection, term)  # raises if the term is over
                 may_have_more = await self._send_batch(connection, stop, self._upkeep.send_until)
                 self.health.succeeded()
                 if not may_have_more:
@@ -99,9 +99,10 @@ class Relay:
         rows = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES)
         if not rows:
             return False
-        messages = await self._frame(rows)
+        messages = await self._messages(rows)
         outcome = await asyncio.to_thread(self._producer.send, messages, stop, deadline)
         if outcome.suspects and not outcome.failure:
+            # Kafka refused them together, and only one may be at fault: each alone adds to what is sent or refused.
             await asyncio.to_thread(send_one_by_one, self._producer, messages, outcome, stop, deadline)
         if outcome.sent:
             columns = zip(*((row.id, row.partition, row.offset) for row in outcome.sent), strict=True)
@@ -115,7 +116,7 @@ class Relay:
             raise NotDelivered(outcome.failure)
         return _is_full(rows) or done < len(rows)
 
-    async def _frame(self, rows: Sequence[asyncpg.Record]) -> list[Outgoing | Refused]:
+    async def _messages(self, rows: Sequence[asyncpg.Record]) -> list[Outgoing | Refused]:
         """Returns a message for each row, or why it cannot be sent. Raises RegistryUnavailable."""
         schemas = {(row["type"], row["schema_version"]) for row in rows if row["type"] is not None}
         ids = {schema: await self._schema_id(*schema) for schema in schemas}

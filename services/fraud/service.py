@@ -52,8 +52,8 @@ async def affected(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> dict[s
     """
     batch = orders_seen.c.order_id.in_([order.order_id for order in orders])
     first, last = func.min(orders_seen.c.placed_at), func.max(orders_seen.c.placed_at)
-    spans = select(orders_seen.c.customer_id, first.label("first"), last.label("last")).where(batch)
-    span = spans.group_by(orders_seen.c.customer_id).subquery()
+    batch_spans = select(orders_seen.c.customer_id, first.label("first"), last.label("last")).where(batch)
+    span = batch_spans.group_by(orders_seen.c.customer_id).subquery()
     this, other = orders_seen.alias("this"), orders_seen.alias("other")
     earlier = (
         select(other.c.order_id)
@@ -64,13 +64,15 @@ async def affected(db: AsyncConnection, orders: Sequence[OrderPlaced]) -> dict[s
         .subquery()
     )
     recent = select(func.count()).select_from(earlier).scalar_subquery().label("recent")
-    known = [column for column in assessments.c if column.name != "order_id"]
-    is_unsuspected = assessments.c.order_id.is_(None) | (literal("many_orders") != all_(assessments.c.rules))
+    assessment_columns = [column for column in assessments.c if column.name != "order_id"]
+    may_gain_many_orders = assessments.c.order_id.is_(None) | (
+        literal("many_orders") != all_(assessments.c.rules)
+    )
     rows = await db.execute(
-        select(this.c.order_id, this.c.placed_at, recent, *known)
+        select(this.c.order_id, this.c.placed_at, recent, *assessment_columns)
         .join(span, span.c.customer_id == this.c.customer_id)
         .outerjoin(assessments, assessments.c.order_id == this.c.order_id)
-        .where(this.c.placed_at.between(span.c.first, span.c.last + WINDOW), is_unsuspected)
+        .where(this.c.placed_at.between(span.c.first, span.c.last + WINDOW), may_gain_many_orders)
         .order_by(this.c.order_id)
     )
     return {row.order_id: row for row in rows}

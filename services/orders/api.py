@@ -28,7 +28,7 @@ Prices = Annotated[PriceList, Depends(price_list)]
 @app.post("/orders", status_code=201, response_model=OrderResponse)
 async def place_order(new: NewOrder, request: Idempotent, prices: Prices) -> Response:
     order = place(new, prices)
-    return await request.run_in_group(placed_orders, new, order, order.event.order_id, order.response())
+    return await request.run_in_group(placing_group, new, order, order.event.order_id, order.response())
 
 
 async def store(placed: Sequence[PlacedOrder], db: AsyncConnection) -> None:
@@ -38,7 +38,7 @@ async def store(placed: Sequence[PlacedOrder], db: AsyncConnection) -> None:
     await publish(db, [order.event for order in placed])
 
 
-placed_orders = share_transactions(app, store)
+placing_group = share_transactions(app, store)
 
 
 @app.post("/orders/{order_id}/cancel", response_model=OrderResponse)

@@ -228,7 +228,7 @@ async def test_an_unavailable_database_is_not_tried_again_for_each_member(databa
 async def test_a_request_that_waited_too_long_is_refused_and_has_no_effect(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.http.group_commit.LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("chassis.http.group_commit.GIVE_UP_SECONDS", 0.05)
     written: list[str] = []
 
     async def slow(db: AsyncConnection, items: Sequence[str]) -> Sequence[str]:
