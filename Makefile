@@ -38,7 +38,7 @@ check: $(READY) ## style, types, generated code and pages, import rules, migrati
 test: $(READY) ## all tests, on the real servers
 	@$(VENV)/bin/pytest
 
-test-slow: $(READY) ## tests that last by nature: freezes, long locks, a hundred thousand events
+test-slow: $(READY) ## tests that are slow by design: freezes, long locks, a hundred thousand events
 	@$(VENV)/bin/pytest tests/slow
 
 compose-test: $(READY) ## all tests of docker-compose.yml, in containers of their own

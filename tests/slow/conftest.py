@@ -1,4 +1,4 @@
-"""Tests that last by nature, on the same running system: `make test-slow`."""
+"""Tests that are slow by design, on the same running system: `make test-slow`."""
 
 from tests.system.conftest import system
 
