@@ -39,9 +39,12 @@ def prepare(directory: StackDirectory, ports: Ports, artifacts: list[Artifact]) 
 
 def process(directory: StackDirectory, ports: Ports, artifacts: list[Artifact]) -> Process:
     logging = f"-Dlog4j2.configurationFile={SETTINGS / 'log4j2.properties'}"
+    # Kafka unpacks the libraries of its codecs there, and a killed broker leaves them behind.
+    temporary = f"-Djava.io.tmpdir={directory.kafka}"
+    config = directory.kafka / "server.properties"
     return Process(
         name="kafka",
-        command=java(HEAP_MB, [logging, "kafka.Kafka", str(directory.kafka / "server.properties")]),
+        command=java(HEAP_MB, [logging, temporary, "kafka.Kafka", str(config)]),
         environment={"CLASSPATH": _classpath(artifacts)},
         ports=(ports.kafka, ports.controller),
         stop_seconds=30,
