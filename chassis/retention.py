@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.config import Settings
 from chassis.database import Database, metadata
-from chassis.timestamps import now
+from chassis.timestamps import is_set_within, now
 
 EVERY_SECONDS = 3600.0
 ROWS_AT_ONCE = 5_000
@@ -33,11 +33,7 @@ async def run(database: Database, settings: Settings, stop: asyncio.Event) -> No
                 log.info("rows_purged", table=table, rows=rows)
         except (SQLAlchemyError, OSError) as error:
             log.warning("purge_failed", error=f"{type(error).__name__}: {error}"[:300])
-        try:
-            async with asyncio.timeout(EVERY_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await is_set_within(EVERY_SECONDS, stop)
 
 
 async def purge(database: Database, cutoff: datetime, stop: asyncio.Event) -> dict[str, int]:

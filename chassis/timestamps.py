@@ -1,5 +1,6 @@
-"""Timestamps: now in UTC and whole milliseconds, as in `occurred_at`, and the type of a timestamp in a request."""
+"""Time: now in UTC and whole milliseconds, the type of a timestamp in a request, and waiting with a limit."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Annotated
@@ -33,3 +34,12 @@ def parse_timestamp(value: object) -> datetime:
 
 
 Timestamp = Annotated[datetime, BeforeValidator(parse_timestamp)]
+
+
+async def is_set_within(seconds: float, event: asyncio.Event) -> bool:
+    """Waits until the event is set, and returns True, or until that time has passed, and returns False."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -16,6 +16,7 @@ import structlog
 from chassis import liveness, telemetry
 from chassis.errors import FailureClass, classify
 from chassis.liveness import running_seconds
+from chassis.timestamps import is_set_within
 
 MAX_POLL_INTERVAL_SECONDS = 300
 MAX_ATTEMPTS = 5
@@ -95,12 +96,8 @@ async def wait_out_outages(
 
 async def pause(seconds: float, stop: asyncio.Event) -> None:
     """Sleeps. Raises Stopped when told to stop meanwhile."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
-    raise Stopped
+    if await is_set_within(seconds, stop):
+        raise Stopped
 
 
 def describe(error: BaseException) -> str:

@@ -7,7 +7,6 @@ what is read again after a restart; correctness comes from the offset in the dat
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from re import Pattern
 
 import structlog
@@ -20,6 +19,7 @@ from chassis.consumer.held import UnreadableBatch
 from chassis.consumer.partition_queue import PartitionQueue, RecordProcessor
 from chassis.consumer.positions import Positions
 from chassis.consumer.retry import describe
+from chassis.timestamps import is_set_within
 
 POLL_MS, SHORT_POLL_MS = 200, 20
 COMMIT_EVERY_SECONDS = 1.0
@@ -135,8 +135,7 @@ class ConsumerSession:
         partitions = [each for each, queue in self._queues.items() if queue.has_room and may_be_read(each)]
         if not partitions:
             self._has_room.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._has_room.wait(), POLL_MS / 1000)
+            await is_set_within(POLL_MS / 1000, self._has_room)
         return partitions
 
     def _poll_ms(self, partitions: Sequence[TopicPartition]) -> int:

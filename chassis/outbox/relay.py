@@ -26,6 +26,7 @@ from chassis.outbox.set_aside import UnknownEventType, set_rows_aside
 from chassis.outbox.table import UnreadableHeaders, load_headers
 from chassis.outbox.terms import become_active
 from chassis.outbox.upkeep import Upkeep
+from chassis.timestamps import is_set_within
 
 BATCH = 1_000
 BATCH_BYTES = 2**23
@@ -66,7 +67,7 @@ class Relay:
             except Exception as error:  # the last resort of this loop
                 self.health.failed(error)
                 log.warning("relay_interrupted", error=self.health.failure)
-                await _wait(RESTART_SECONDS, stop)
+                await is_set_within(RESTART_SECONDS, stop)
 
     async def _relay(self, stop: asyncio.Event) -> None:
         """Waits until this relay is the active one, then sends batch after batch."""
@@ -75,7 +76,7 @@ class Relay:
         try:
             while (term := await become_active(connection)) is None:
                 self.health.succeeded()
-                if await _wait(STANDBY_SECONDS, stop):
+                if await is_set_within(STANDBY_SECONDS, stop):
                     return
             self.health.set_active(True)
             log.info("relay_active", term=term)
@@ -88,7 +89,7 @@ class Relay:
                 may_have_more = await self._send_batch(connection, stop, self._upkeep.send_until)
                 self.health.succeeded()
                 if not may_have_more:
-                    await _wait(POLL_SECONDS, self._awake)
+                    await is_set_within(POLL_SECONDS, self._awake)
         finally:
             self.health.set_active(False)
             waking.cancel()
@@ -149,15 +150,6 @@ def _message(row: asyncpg.Record, schema_id: int | Exception | None) -> Outgoing
 def _is_full(rows: Sequence[asyncpg.Record]) -> bool:
     size = rows[-1]["bytes_before"] + len(rows[-1]["payload"] or b"") + len(rows[-1]["headers"])
     return len(rows) == BATCH or size >= BATCH_BYTES
-
-
-async def _wait(seconds: float, event: asyncio.Event) -> bool:
-    """Returns True if the event is set within that time."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False
 
 
 # Limited in bytes, as a thousand dead letters can be a gigabyte; the first row is returned however large it is.
