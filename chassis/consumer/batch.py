@@ -18,7 +18,7 @@ from chassis.consumer.parking import Failed, park
 from chassis.consumer.recovery import Recovery
 from chassis.database import Database, driver
 from chassis.errors import PermanentFailure
-from chassis.events.record import DecodedRecord, Record, UnreadableRecord, decode_record
+from chassis.events.record import DecodedRecord, Record, UnreadableRecord, decode_record, is_unwanted
 from chassis.events.registry import Registry
 from chassis.service import Service
 from chassis.telemetry import log_each
@@ -38,7 +38,7 @@ class EventProcessor:
         self._database = database
         self._registry = registry
         self._event_types = {event_type.NAME: event_type for event_type in service.handlers}
-        self._recovery = Recovery(service.name, database, self._apply)
+        self._recovery = Recovery(service.name, database, self._apply, self._is_unwanted)
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
         """Returns when every record is applied, skipped or parked. Raises Stopped if told to stop earlier.
@@ -77,6 +77,9 @@ class EventProcessor:
             [each for each in results if isinstance(each, DecodedRecord)],
             [each for each in results if isinstance(each, UnreadableRecord)],
         )
+
+    def _is_unwanted(self, record: Record) -> bool:
+        return is_unwanted(record, self._event_types)
 
     async def _decode_one(self, record: Record) -> DecodedRecord | UnreadableRecord | None:
         """Returns None for an event type that has no handler here."""

@@ -41,11 +41,16 @@ class Recovery:
     """Runs `apply`, which applies records in one transaction, and handles its failures."""
 
     def __init__(
-        self, consumer: str, database: Database, apply: Callable[[Sequence[Record]], Awaitable[None]]
+        self,
+        consumer: str,
+        database: Database,
+        apply: Callable[[Sequence[Record]], Awaitable[None]],
+        is_unwanted: Callable[[Record], bool],
     ) -> None:
         self._consumer = consumer
         self._database = database
         self._apply = apply
+        self._is_unwanted = is_unwanted
         self._lock = SharedLock()
         self._crash_markers = CrashMarkers(consumer, database, self._lock)
 
@@ -159,15 +164,17 @@ class Recovery:
         counts.add_to_metrics(self._consumer, record.topic)
 
     async def _without_settled(self, records: Sequence[Record]) -> list[Record]:
-        """Returns the records that the inbox would not ignore, and counts the others as duplicates."""
-        last, ids = records[-1], [(record.event_id, record.redrive) for record in records]
+        """Returns the records that have a handler and that the inbox would not ignore; counts the ignored ones."""
+        first, last = records[0], records[-1]
+        records = [record for record in records if not self._is_unwanted(record)]
+        ids = [(record.event_id, record.redrive) for record in records]
         async with self._database.transaction() as db:
             done = await _settled(db, self._consumer, [(key, redrive) for key, redrive in ids if key])
             unsettled = [record for record in records if (record.event_id, record.redrive) not in done]
             duplicates = len(records) - len(unsettled)
             counts = BatchCounts(received=duplicates, duplicates=duplicates)
             if duplicates:
-                await advance(db, self._consumer, last.topic, last.partition, records[0].offset, counts)
+                await advance(db, self._consumer, last.topic, last.partition, first.offset, counts)
         counts.add_to_metrics(self._consumer, last.topic)
         return unsettled
 

@@ -101,11 +101,11 @@ async def decode_record(
     InfrastructureFailure while the registry is unavailable.
     """
     try:
+        if is_unwanted(record, wanted):
+            return None
         type_name = _type_of(record)
         if type_name not in wanted:
-            if record.topic.endswith(REDRIVE):
-                raise PermanentFailure(f"it was redriven as {type_name}, which this consumer does not handle")
-            return None
+            raise PermanentFailure(f"it was redriven as {type_name}, which this consumer does not handle")
         if (event_id := record.event_id) is None:
             raise PermanentFailure("header ce_id is missing or not a UUID")
         event = await decode(record.value, wanted[type_name], registry)
@@ -114,6 +114,14 @@ async def decode_record(
         return DecodedRecord(record, event_id, event)
     except PermanentFailure as failure:
         return UnreadableRecord(record, failure)
+
+
+def is_unwanted(record: Record, wanted: Mapping[str, type[Event]]) -> bool:
+    """Returns True if the record, by its headers, is an event of a type not in `wanted`, and no redriven one."""
+    try:
+        return _type_of(record) not in wanted and not record.topic.endswith(REDRIVE)
+    except PermanentFailure:
+        return False
 
 
 def _type_of(record: Record) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.config import Settings
 from chassis.consumer.batch import EventProcessor
-from chassis.consumer.crash_loop import MAX_CRASHES, MAX_SEARCH_RECORDS, crash_markers
+from chassis.consumer.crash_loop import MAX_CRASHES, MAX_SEARCH_RECORDS, CrashMarkers, crash_markers
 from chassis.consumer.parking import parked
 from chassis.consumer.retry import Stopped
 from chassis.database import Database
@@ -82,6 +83,26 @@ async def test_a_message_that_crashes_the_decoder_is_parked_unread(
     await crashes_until_done(recorder, database, [record("OrderConfirmed", "bomb", 7, b"a small bomb")])
     [kept] = await rows(database, parked)
     assert (kept.kafka_offset, kept.value) == (7, b"a small bomb")
+
+
+async def test_a_search_processes_alone_only_what_has_a_handler(
+    recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: set[int] = set()
+    unpatched = CrashMarkers.alone_in_progress
+
+    def noticed(
+        markers: CrashMarkers, record: Record, counts_as_crash: bool
+    ) -> AbstractAsyncContextManager[None]:
+        alone.add(record.offset)
+        return unpatched(markers, record, counts_as_crash)
+
+    monkeypatch.setattr(CrashMarkers, "alone_in_progress", noticed)
+    crashes_on(recorder, "crashing")
+    records = [record("OrderPlaced", f"order-{n}", n, b"never read") for n in range(50)]
+    await crashes_until_done(recorder, database, [*records, confirmed("crashing", 50)])
+    assert alone == {50}
+    assert [row.kafka_offset for row in await rows(database, parked)] == [50]
 
 
 async def test_a_partition_that_is_revoked_cleanly_leaves_no_marker(
