@@ -69,7 +69,7 @@ class CrashMarker:
     times: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CrashSearch:
     """The search for the cause of a crash in one partition: the marker found, and the first batch after the crash."""
 
@@ -77,11 +77,16 @@ class CrashSearch:
     first: int
     last: int
     since: float = field(default_factory=monotonic)
+    processed: int = 0
 
-    def is_over(self, done: Record) -> bool:
-        """Returns True once every record that may have been in progress at the crash was processed alone."""
-        is_past = done.offset - self.first + 1 >= MAX_SEARCH_RECORDS
-        return is_past or monotonic() - self.since > MAX_SEARCH_SECONDS
+    @property
+    def is_over(self) -> bool:
+        """True once every record that may have been in progress at the crash was processed alone.
+
+        Records that were settled before the crash do not count: they are read again if their offset was not yet
+        committed to Kafka.
+        """
+        return self.processed >= MAX_SEARCH_RECORDS or monotonic() - self.since > MAX_SEARCH_SECONDS
 
     def crashes(self, record: Record) -> int:
         """Returns how many crashes this record may have caused."""
@@ -140,11 +145,16 @@ class CrashMarkers:
                 raise
             await self._unmark(record, unmarked)
 
-    async def end_search_if_over(self, records: Sequence[Record]) -> None:
-        """Ends the partition's search if these records, now processed, were the last that may be the culprit."""
-        search = self._searches.get(_partition(records[0]))
-        if search and search.is_over(records[-1]):
-            await self._remove([_partition(records[0])])
+    def count(self, record: Record) -> None:
+        """Counts a record that was processed alone."""
+        if search := self._searches.get(_partition(record)):
+            search.processed += 1
+
+    async def end_search_if_over(self, record: Record) -> None:
+        """Ends the search in the record's partition if no record is left there that may be the culprit."""
+        search = self._searches.get(_partition(record))
+        if search and search.is_over:
+            await self._remove([_partition(record)])
 
     async def end_search(self, culprit: Record) -> None:
         """Ends the search in all partitions: the culprit is parked."""

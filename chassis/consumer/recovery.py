@@ -109,7 +109,8 @@ class Recovery:
                 await self._wait_out_outage(partial(self._crash_markers.end_search, record), stop)
                 return unsettled[number + 1 :]
             await self._apply_alone(record, stop, self._marked(record))
-        await self._wait_out_outage(partial(self._crash_markers.end_search_if_over, records), stop)
+            self._crash_markers.count(record)
+        await self._wait_out_outage(partial(self._crash_markers.end_search_if_over, records[0]), stop)
         return []
 
     async def _apply_alone(self, record: Record, stop: asyncio.Event, lock: Lock) -> None:

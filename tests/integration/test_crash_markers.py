@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 
 import pytest
@@ -227,6 +227,26 @@ async def test_after_a_crash_records_that_the_inbox_has_are_not_decoded_again(
         "parked": 0,
         "next_offset": 5,
     }
+
+
+async def test_a_message_behind_many_that_are_read_again_after_each_crash_is_found(
+    recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker crashes before its first commit of offsets to Kafka, so each process begins at the same offset."""
+    monkeypatch.setattr("chassis.consumer.crash_loop.MAX_SEARCH_RECORDS", 6)
+    crashes_on(recorder, "order-29")
+    records = [confirmed(f"order-{n}", n) for n in range(30)]
+    crashes = 0
+    while await rows(database, parked) == []:
+        process = a_process(recorder, database)
+        with suppress(Crash):
+            for offset in range(0, 30, 3):
+                await process.process(records[offset : offset + 3], asyncio.Event())
+            continue
+        crashes += 1
+        assert crashes <= MAX_CRASHES + 1
+    assert [row.kafka_offset for row in await rows(database, parked)] == [29]
+    assert len(await noted(recorder, database)) == 29
 
 
 async def test_without_a_culprit_the_search_ends_after_the_records_that_may_have_been_in_progress(

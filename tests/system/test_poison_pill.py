@@ -22,6 +22,8 @@ from tests.support.stack import REPOSITORY
 from tests.support.system import System, until
 
 GROUP = "fragile"
+CRASHED = ("--consumer", GROUP, "--reason", "WorkerCrashed")
+"""Without what other tests left in the topic that no consumer can read."""
 DEAD_LETTER_SENT = "SELECT 1 FROM outbox WHERE topic LIKE '%.dlq' AND published_at IS NOT NULL AND key = $1"
 APPLIED = "SELECT 1 FROM inbox WHERE consumer = 'fragile' AND status = 'applied' AND event_id = ANY($1)"
 
@@ -90,7 +92,7 @@ async def test_a_message_that_crashes_its_worker_three_times_is_parked_unread_an
     )
 
     with worker(system, database, crashes_on="nothing"):
-        await system.fanout("dlq", "redrive", "--consumer", GROUP, "--why", "the bug is fixed")
+        await system.fanout("dlq", "redrive", *CRASHED, "--why", "the bug is fixed")
         await until(lambda: has_applied(system, database, crashing))
         await until(lambda: has_applied(system, database, harmless))
     assert await system.settled()
@@ -125,6 +127,6 @@ async def has_applied(system: System, database: Database, order_id: str) -> bool
 
 
 async def its_dead_letter(system: System) -> dict[str, Any] | None:
-    """Returns the dead dead_letter, whose topic was created while the dead_letters service was running."""
-    listed = json.loads(await system.fanout("dlq", "ls", "--consumer", GROUP, "--json"))
+    """Returns the dead letter, whose topic was created while the dead_letters service was running."""
+    listed = json.loads(await system.fanout("dlq", "ls", *CRASHED, "--json"))
     return next(iter(listed["dead_letters"]), None)
