@@ -7,6 +7,7 @@ advance the consumer offset, commit. What happens when a step fails is in recove
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -38,7 +39,8 @@ class EventProcessor:
         self._database = database
         self._registry = registry
         self._event_types = {event_type.NAME: event_type for event_type in service.handlers}
-        self._recovery = Recovery(service.name, database, self._apply, self._is_unwanted)
+        unwanted = partial(is_unwanted, wanted=self._event_types)
+        self._recovery = Recovery(service.name, database, self._apply, unwanted)
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
         """Returns when every record is applied, skipped or parked. Raises Stopped if told to stop earlier.
@@ -77,9 +79,6 @@ class EventProcessor:
             [each for each in results if isinstance(each, DecodedRecord)],
             [each for each in results if isinstance(each, UnreadableRecord)],
         )
-
-    def _is_unwanted(self, record: Record) -> bool:
-        return is_unwanted(record, self._event_types)
 
     async def _decode_one(self, record: Record) -> DecodedRecord | UnreadableRecord | None:
         """Returns None for an event type that has no handler here."""

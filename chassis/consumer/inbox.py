@@ -50,8 +50,7 @@ CLAIM = """
 async def claim(db: AsyncConnection, consumer: str, events: Iterable[tuple[UUID, int]]) -> set[UUID]:
     """Claims `(event id, redrive count)` pairs for the caller's transaction; returns the ids to apply.
 
-    These are the ids never seen before, and those parked and redriven since. Call it before the handlers: what waits
-    for another transaction's claim must have written nothing yet. Ids must not repeat.
+    These were never seen before, or parked and redriven since. Call it before anything is written. Ids must not repeat.
     """
     claims = sorted(dict(events).items())  # in the order of ids, so that two transactions cannot deadlock
     if not claims:

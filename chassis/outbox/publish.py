@@ -20,8 +20,7 @@ INSERT = insert_rows(outbox, *WRITTEN_COLUMNS)
 async def publish(db: AsyncConnection, events: Iterable[Event]) -> None:
     """Adds the events to the caller's transaction, in this order.
 
-    Call it after the aggregate's row is locked or changed: then the order of `outbox.id`, in which the relay sends, is
-    the order of the aggregate's versions.
+    Call it after the aggregate's row is locked or changed, so that `outbox.id` has the order of its versions.
     """
     await write_rows(db, [_row(event) for event in events])
 
