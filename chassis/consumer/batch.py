@@ -16,7 +16,7 @@ from chassis import telemetry
 from chassis.consumer.inbox import claim
 from chassis.consumer.offsets import BatchCounts, Partition, advance
 from chassis.consumer.parking import Failed, park
-from chassis.consumer.recovery import Recovery
+from chassis.consumer.recovery import Recovery, Result
 from chassis.database import Database, driver
 from chassis.errors import PermanentFailure
 from chassis.events.record import DecodedRecord, Record, UnreadableRecord, decode_record, is_unwanted
@@ -40,23 +40,24 @@ class EventProcessor:
         self._registry = registry
         self._event_types = {event_type.NAME: event_type for event_type in service.handlers}
         unwanted = partial(is_unwanted, wanted=self._event_types)
-        self._recovery = Recovery(service.name, database, self._apply, unwanted)
+        self._recovery = Recovery(service.name, database, self._decode, self._apply, unwanted)
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
         """Returns when every record is applied, skipped or parked. Raises Stopped if told to stop earlier.
 
-        Recovery calls `_apply`, at first with all records, and with parts of them only if that fails.
+        Recovery calls `_decode` once, then `_apply`: with all records, and with parts of them only if that fails.
         """
         with telemetry.BATCH_SECONDS.labels(self._service.name).time():
             if remaining := await self._recovery.process_individually_after_crash(records, stop):
                 await self._recovery.apply_or_bisect(remaining, stop)
 
-    async def _apply(self, records: Sequence[Record]) -> None:
+    async def _apply(self, results: Sequence[Result]) -> None:
         """Applies what is new, parks what is unreadable and advances the offset: all of it commits, or nothing."""
-        consumer, last = self._service.name, records[-1]
-        decoded, unreadable = await self._decode(records)
+        consumer, (last, _) = self._service.name, results[-1]
+        decoded = [each for _, each in results if isinstance(each, DecodedRecord)]
+        unreadable = [each for _, each in results if isinstance(each, UnreadableRecord)]
         counts = BatchCounts(received=len(decoded) + len(unreadable))
-        telemetry.EVENTS.labels(consumer, last.topic, "skipped").inc(len(records) - counts.received)
+        telemetry.EVENTS.labels(consumer, last.topic, "skipped").inc(len(results) - counts.received)
         if not counts.received:
             return  # without effects here the offset in Kafka is enough
         async with self._database.transaction() as db:
@@ -72,13 +73,8 @@ class EventProcessor:
         counts.add_to_metrics(consumer, last.topic)
         log_each(log, "event_applied", fresh, lambda applied: applied.record.log_fields)
 
-    async def _decode(self, records: Sequence[Record]) -> tuple[list[DecodedRecord], list[UnreadableRecord]]:
-        """Returns the decoded and the unreadable records, without event types that have no handler here."""
-        results = [await self._decode_one(record) for record in records]
-        return (
-            [each for each in results if isinstance(each, DecodedRecord)],
-            [each for each in results if isinstance(each, UnreadableRecord)],
-        )
+    async def _decode(self, records: Sequence[Record]) -> list[Result]:
+        return [(record, await self._decode_one(record)) for record in records]
 
     async def _decode_one(self, record: Record) -> DecodedRecord | UnreadableRecord | None:
         """Returns None for an event type that has no handler here."""

@@ -22,7 +22,7 @@ from chassis.consumer.parking import Failed, park
 from chassis.consumer.retry import RetryBudget, Stopped, describe, pause, wait_out_outages
 from chassis.database import Database, driver
 from chassis.errors import FailureClass, classify
-from chassis.events.record import Record
+from chassis.events.record import DecodedRecord, Record, UnreadableRecord
 
 CLEAR_SECONDS = 2.0
 
@@ -36,6 +36,9 @@ Lock = Callable[[], AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger()
 
+Result = tuple[Record, DecodedRecord | UnreadableRecord | None]
+"""A record and what it was decoded to; None for an event type without a handler."""
+
 
 class Recovery:
     """Runs `apply`, which applies records in one transaction, and handles its failures."""
@@ -44,11 +47,13 @@ class Recovery:
         self,
         consumer: str,
         database: Database,
-        apply: Callable[[Sequence[Record]], Awaitable[None]],
+        decode: Callable[[Sequence[Record]], Awaitable[list[Result]]],
+        apply: Callable[[Sequence[Result]], Awaitable[None]],
         is_unwanted: Callable[[Record], bool],
     ) -> None:
         self._consumer = consumer
         self._database = database
+        self._decode = decode
         self._apply = apply
         self._is_unwanted = is_unwanted
         self._lock = SharedLock()
@@ -60,19 +65,24 @@ class Recovery:
         return self._crash_markers.is_searching
 
     async def apply_or_bisect(self, records: Sequence[Record], stop: asyncio.Event) -> None:
-        """Applies the records as one batch and, if that fails, in smaller ones. Their order is kept."""
+        """Decodes the records once, and applies them as one batch or, if that fails, in smaller ones, in order."""
+        await self._bisect(await self._wait_out_outage(partial(self._decode, records), stop), stop)
+
+    async def _bisect(self, results: Sequence[Result], stop: asyncio.Event) -> None:
         try:
-            await self._wait_out_outage(partial(self._apply, records), stop)
+            await self._wait_out_outage(partial(self._apply, results), stop)
             return
         except Stopped:
             raise
         except Exception as error:
-            log.info("batch_failed", records=len(records), error=describe(error))
+            log.info("batch_failed", records=len(results), error=describe(error))
             failure = classify(error)
-        if failure is FailureClass.PERMANENT and len(records) > 2:
-            await self._bisect(records, stop)
+        if failure is FailureClass.PERMANENT and len(results) > 2:
+            middle = len(results) // 2
+            await self._bisect(results[:middle], stop)
+            await self._bisect(results[middle:], stop)
             return
-        for record in records:
+        for record, _ in results:
             await self._apply_alone(record, stop, self._lock.shared)
 
     async def process_individually_after_crash(
@@ -91,11 +101,6 @@ class Recovery:
         """Clears the crash markers of partitions that were revoked cleanly. Gives up after CLEAR_SECONDS."""
         clearing = asyncio.create_task(self._clear(partitions))
         await asyncio.wait({clearing}, timeout=CLEAR_SECONDS)
-
-    async def _bisect(self, records: Sequence[Record], stop: asyncio.Event) -> None:
-        middle = len(records) // 2
-        await self.apply_or_bisect(records[:middle], stop)
-        await self.apply_or_bisect(records[middle:], stop)
 
     async def _process_individually(self, records: Sequence[Record], stop: asyncio.Event) -> Sequence[Record]:
         """Processes records one at a time; returns those that are left once the culprit is known."""
@@ -121,7 +126,7 @@ class Recovery:
             async with lock():
                 if stop.is_set():
                     raise Stopped
-                await budget.attempt(self._apply([record]))
+                await budget.attempt(self._decode_and_apply(record))
 
         while True:
             try:
@@ -135,6 +140,9 @@ class Recovery:
                     await self._park(failed, stop)
                     return
             await pause(budget.backoff_seconds, stop)
+
+    async def _decode_and_apply(self, record: Record) -> None:
+        await self._apply(await self._decode([record]))
 
     def _marked(self, record: Record) -> Lock:
         """Only the first attempt counts as a crash: a record that failed with an error did not crash its process."""

@@ -18,7 +18,7 @@ from tests.support.system import System, until
 TOPICS = sorted({event_type.TOPIC for event_type in schemas.EVENTS})
 PARTITIONS = 6
 PRODUCERS = {"shipments": "fulfillment"} | {topic: topic for topic in TOPICS if topic != "shipments"}
-BEHIND_SECONDS = 10
+BEHIND_SECONDS = 5
 LATE = ("tombstone", "no id", "id that is none", "unknown type")
 PUBLISHED = "SELECT event_id, published_at FROM outbox WHERE topic = $1 AND published_at > $2"
 RECEIVED = "SELECT event_id, received_at FROM inbox WHERE status = 'applied' AND event_id = ANY($1)"
