@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +13,7 @@ from chassis.consumer.parking import parked
 from chassis.consumer.retry import MAX_ATTEMPTS, Stopped
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure, PermanentFailure, TransientFailure
+from chassis.events.record import Record, decode_record
 from chassis.outbox.table import load_headers, outbox
 from tests.support.recording_service import (
     TRACE,
@@ -102,6 +104,25 @@ async def test_one_bad_message_among_hundreds_costs_its_neighbours_a_few_transac
     assert handled == [f"order-{n}" for n in range(256) if n != 77]
     assert [row.kafka_offset for row in await rows(database, parked)] == [77]
     assert len(recorder.batches) < 20
+
+
+async def test_a_failed_batch_is_bisected_without_decoding_it_again(
+    recorder: RecordingService, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding may ask the registry, and an unknown schema id is asked for each time."""
+    decoded: list[int] = []
+
+    async def counted(record: Record, *arguments: Any) -> Any:
+        decoded.append(record.offset)
+        return await decode_record(record, *arguments)
+
+    monkeypatch.setattr("chassis.consumer.batch.decode_record", counted)
+    recorder.failures["order-77"] = [PermanentFailure("against the rules")] * 99
+    await work(recorder, database, *(confirmed(f"order-{n}", n) for n in range(256)))
+    again = len(decoded) - 256
+    assert set(decoded) == set(range(256)) and again <= 2, (
+        "only the records of the last step are decoded again"
+    )
 
 
 async def test_what_was_parked_is_not_parked_again(recorder: RecordingService, database: Database) -> None:
