@@ -31,7 +31,7 @@ def is_incomplete(headers: Headers) -> bool:
 
 
 def without_omission(headers: Headers) -> Headers:
-    """Returns the headers of a message whose value was replaced."""
+    """Returns the headers without the one which says that the value was left out of the dead letter."""
     return [(name, value) for name, value in headers if name != VALUE_OMITTED]
 
 

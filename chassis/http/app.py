@@ -51,7 +51,7 @@ def _longest_wait(app: FastAPI) -> float:
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, with admission control in front of the app, so that a refusal costs little."""
+    """Serves the app over HTTP until SIGTERM or SIGINT; admission control may refuse a request before it sees it."""
     admitting = AdmissionControl(app, lambda: _longest_wait(app)) if app.state.limits_time else app
     await server.serve(admitting, settings.http_host, settings.http_port)
 

@@ -23,12 +23,12 @@ WORKER = """
 
 
 def names(file: Path = FILE) -> list[str]:
-    """Returns fraud-worker, orders-api, ...; nothing where there is no such file."""
+    """Returns the names of the services in docker-compose.yml, such as fraud-worker; none if there is no such file."""
     return HEADING.findall(file.read_text()) if file.exists() else []
 
 
 def add_worker(service: str, file: Path = FILE) -> list[str]:
-    """Returns the names of the blocks it added: none where there is no such file, or the block is in it already."""
+    """Adds a worker to docker-compose.yml. Returns its name in a list, empty if nothing had to be added."""
     name = f"{service}-worker"
     if not file.exists() or name in names(file):
         return []

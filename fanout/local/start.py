@@ -184,7 +184,7 @@ def _broker_answers(ports: Ports) -> bool:
 
 
 def _groups_can_commit(ports: Ports) -> bool:
-    """When the port opens the coordinators may still be loading, so one group of each commits an offset."""
+    """Returns True once all group coordinators commit offsets; they may still be loading when Kafka's port opens."""
     admin = kafka_admin.admin(ports)
     try:
         topics = [name for name in admin.list_topics(timeout=1).topics if not name.startswith("__")]

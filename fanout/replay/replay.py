@@ -45,7 +45,7 @@ STILL_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Asked:
-    """`since`: only events from then on. `accept_gap`: also if Kafka has deleted the beginning."""
+    """What to replay: events published since `since`, or all; `accept_gap` allows that Kafka deleted the first ones."""
 
     since: datetime | None
     accept_gap: bool

@@ -35,7 +35,7 @@ async def state(database: Database, order_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("heard", "ships"),
+    ("received", "ships"),
     [
         ([PLACED], False),
         ([CONFIRMED], False),
@@ -44,13 +44,13 @@ async def state(database: Database, order_id: str) -> dict[str, Any]:
         ([PLACED, CANCELLED], False),
         ([CANCELLED], False),
     ],
-    ids=lambda heard: "-".join(fact.__name__ for fact in heard) if isinstance(heard, list) else None,
+    ids=lambda received: "-".join(fact.__name__ for fact in received) if isinstance(received, list) else None,
 )
 async def test_an_order_ships_once_when_it_is_known_and_confirmed(
-    heard: list[Any], ships: bool, database: Database
+    received: list[Any], ships: bool, database: Database
 ) -> None:
     ends = []
-    for number, arrival in enumerate(permutations(heard)):
+    for number, arrival in enumerate(permutations(received)):
         for fact in arrival:
             await sample_events.deliver(database, fulfillment, fact(f"o-{number}"))
         ends.append(await state(database, f"o-{number}"))

@@ -66,9 +66,9 @@ SAGAS: dict[str, tuple[str, list[Any]]] = {
 
 @pytest.mark.parametrize("name", SAGAS)
 async def test_the_final_state_is_the_same_for_every_order_of_arrival(name: str, database: Database) -> None:
-    status, heard = SAGAS[name]
+    status, received = SAGAS[name]
     ends = []
-    for number, arrival in enumerate(permutations(heard)):
+    for number, arrival in enumerate(permutations(received)):
         order_id = f"o-{number}"
         await place(database, order_id)
         for fact in arrival:

@@ -1,6 +1,5 @@
 """A row that can never be sent is set aside, and delays only later events of its own topic and key."""
 
-import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -87,6 +86,9 @@ async def test_rows_for_a_missing_topic_name_it_and_are_sent_once_it_exists(
     async def all_went_out() -> bool:
         return await unsent(database) == 0
 
+    async def health_shows_them() -> Any:
+        return sender.health.status["set_aside"] == 2
+
     async with running(database, kafka_topics) as sender:
         await until(went_out)
         rows = await until(lambda: set_aside(database))
@@ -94,7 +96,7 @@ async def test_rows_for_a_missing_topic_name_it_and_are_sent_once_it_exists(
             (deleted, f"Kafka has no topic {deleted}")
         }
         assert len(rows) == 2
-        await until(lambda: asyncio.sleep(0.1, sender.health.status["set_aside"] == 2))
+        await until(health_shows_them)
         kafka_topics.new(deleted)
         await until(all_went_out, 30)
     assert kafka_topics.values(there) == kafka_topics.values(deleted) == [b"1", b"2"]

@@ -38,23 +38,23 @@ def headers(event_type: str | None, event_id: str | None) -> Headers:
     return [(name, value) for name, value in named.items() if value]
 
 
-def impossible(heard: str) -> schemas.Event:
+def impossible(handled: str) -> schemas.Event:
     """Valid Avro, and against a rule of every database: no text holds a NUL."""
-    return replace(GOOD[heard]("order"), order_id=IMPOSSIBLE_ID)  # type: ignore[call-arg]
+    return replace(GOOD[handled]("order"), order_id=IMPOSSIBLE_ID)  # type: ignore[call-arg]
 
 
 def kinds(
-    heard: str, schema_id: int, another_id: int, bomb_id: int, unknown_producer: tuple[str, int]
+    handled: str, schema_id: int, another_id: int, bomb_id: int, unknown_producer: tuple[str, int]
 ) -> dict[str, Callable[[], Poison]]:
-    """By name, what makes one; `schema_id` is that of `heard`, a type that all readers of the topic listen to.
+    """By name, what makes one; `schema_id` is that of `handled`, a type that all readers of the topic listen to.
 
     `unknown_producer` is a type of another topic, with its schema id.
     """
-    good = encode(GOOD[heard](str(uuid4())))
+    good = encode(GOOD[handled](str(uuid4())))
     misplaced = frame(unknown_producer[1], encode(GOOD[unknown_producer[0]](IMPOSSIBLE_ID)))
 
     def of_type(value: bytes | None, *more: tuple[str, bytes]) -> Callable[[], Poison]:
-        return lambda: (value, [*headers(heard, str(uuid4())), *more])
+        return lambda: (value, [*headers(handled, str(uuid4())), *more])
 
     return {
         "empty": of_type(b""),
@@ -65,7 +65,7 @@ def kinds(
         "random": of_type(random.Random(9).randbytes(200)),
         "unknown id": of_type(frame(999_999, good)),
         "another subject's id": of_type(frame(another_id, good)),
-        "impossible values": of_type(frame(schema_id, encode(impossible(heard)))),
+        "impossible values": of_type(frame(schema_id, encode(impossible(handled)))),
         "1 MiB": of_type(frame(schema_id, bytes(MEBIBYTE - 5))),
         "zero-width bomb": of_type(frame(bomb_id, TEN_MILLION_NULLS)),
         "another order's key": of_type(frame(schema_id, good)),
@@ -73,10 +73,10 @@ def kinds(
         "no headers": lambda: (frame(schema_id, good), []),
         "huge headers": lambda: (
             b"",
-            [*headers(heard, str(uuid4())), *[(f"h{n}", b"x" * 4096) for n in range(100)]],
+            [*headers(handled, str(uuid4())), *[(f"h{n}", b"x" * 4096) for n in range(100)]],
         ),
-        "no id": lambda: (frame(schema_id, good), headers(heard, None)),
-        "id that is none": lambda: (frame(schema_id, good), headers(heard, "not-a-uuid")),
+        "no id": lambda: (frame(schema_id, good), headers(handled, None)),
+        "id that is none": lambda: (frame(schema_id, good), headers(handled, "not-a-uuid")),
         "unknown type": lambda: (frame(schema_id, good), headers("NeverHeardOf", str(uuid4()))),
     }
 

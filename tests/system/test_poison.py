@@ -36,14 +36,14 @@ async def test_poison_is_parked_once_with_a_reason_and_what_is_behind_it_is_appl
     }
     restarts = await restarted(system)
     load = asyncio.create_task(system.load(40, 20))
-    heard = common_type(readers)
-    sent = await poisoned(system, topic, heard, late=False)
+    handled = common_type(readers)
+    sent = await poisoned(system, topic, handled, late=False)
     sent_at = datetime.now(UTC)
 
     behind = [await system.order() for _ in range(12)]
     for order_id in behind:
         await system.until_status(order_id, "shipped", seconds=60)
-    sent += await poisoned(system, topic, heard, late=True)
+    sent += await poisoned(system, topic, handled, late=True)
 
     for reader in readers:
 
@@ -78,14 +78,14 @@ async def longest_wait(system: System, reader: str, topic: str, since: datetime)
     return float(max((row["received_at"] - published[row["event_id"]]).total_seconds() for row in received))
 
 
-async def poisoned(system: System, topic: str, heard: str, late: bool) -> int:
+async def poisoned(system: System, topic: str, handled: str, late: bool) -> int:
     """Sends fourteen kinds, or the others, to every partition; how many messages that were."""
     registry = Registry(system.stack.addresses.registry_url)
-    other = next(event_type for event_type in schemas.EVENTS if heard != event_type.NAME)
+    other = next(event_type for event_type in schemas.EVENTS if handled != event_type.NAME)
     stranger = next(each for each in schemas.EVENTS if topic != each.TOPIC and each.NAME in GOOD)
     made = kinds(
-        heard,
-        schema_id=await registry.schema_id(EVENT_TYPES[heard], EVENT_TYPES[heard].SCHEMA_VERSION),
+        handled,
+        schema_id=await registry.schema_id(EVENT_TYPES[handled], EVENT_TYPES[handled].SCHEMA_VERSION),
         another_id=await registry.schema_id(other, other.SCHEMA_VERSION),
         bomb_id=await register_bomb(system.stack.addresses.registry_url),
         unknown_producer=(

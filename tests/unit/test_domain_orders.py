@@ -91,10 +91,10 @@ def test_a_confirmation_has_the_event_time_of_its_later_cause() -> None:
 
 
 def test_an_older_version_of_payment_or_stock_changes_nothing() -> None:
-    heard = apply_stock(PLACED, "reserved", 2, NOON)
+    once = apply_stock(PLACED, "reserved", 2, NOON)
     paid = apply_payment(PLACED, "authorized", 2, NOON)
     for version in (1, 2):
-        assert apply_stock(heard, "rejected", version, LATER) is heard
+        assert apply_stock(once, "rejected", version, LATER) is once
         assert apply_payment(paid, "declined", version, LATER) is paid
 
 

@@ -90,11 +90,11 @@ async def test_a_refused_order_is_placed_only_by_a_patient_customer(
 
 
 async def test_an_order_is_told_of_before_its_invoice_is_paid() -> None:
-    numbers, heard = count(), list[Placement]()
+    numbers, watched = count(), list[Placement]()
 
-    def pay_when_heard(request: Request) -> Reply:
-        return Reply(201, {}) if heard else UNKNOWN_YET
+    def pay_when_watched(request: Request) -> Reply:
+        return Reply(201, {}) if watched else UNKNOWN_YET
 
-    report = await placed([INVOICE], lambda _: accepted(numbers), pay_when_heard, watch=heard.append)
-    assert [placement.paid for placement in heard] == [None]
+    report = await placed([INVOICE], lambda _: accepted(numbers), pay_when_watched, watch=watched.append)
+    assert [placement.paid for placement in watched] == [None]
     assert [placement.paid for placement in report.placements] == ["ok"]

@@ -18,12 +18,12 @@ SUBSCRIPTIONS = [(name, "orders", "OrderPlaced") for name in ("fraud", "payments
 
 def placed() -> Step:
     later = START + timedelta(milliseconds=12)
-    heard = [
+    received = [
         ReceivedEvent("payments", PLACED.event_id, "applied", later),
         ReceivedEvent("fraud", PLACED.event_id, "parked", later),
         ReceivedEvent("fraud", uuid4(), "applied", later),
     ]
-    return step(PLACED, heard, [*SUBSCRIPTIONS, ("orders", "payments", "PaymentProcessed")])
+    return step(PLACED, received, [*SUBSCRIPTIONS, ("orders", "payments", "PaymentProcessed")])
 
 
 def test_a_step_has_the_consumers_that_received_it_and_those_that_have_not() -> None:

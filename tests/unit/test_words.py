@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PRIVATE_WORDS = """
-    Reaction Heard Said told stated Letter LetterProcessor filing undertaker peel deeds Deed bury
+    Reaction Heard heard Said told stated Letter LetterProcessor filing undertaker peel deeds Deed bury
     Standing Returned send_back mend lane Lane Works Membership suspect convict convicts carefully
     killer sift Tries give_up arrange Tally Errand begun_again pulse Doorbell ring moment forget horizon
     cleanups books conservation on_the_way vouched unfounded surplus foreign looking asking leftovers
