@@ -26,11 +26,11 @@ status: $(READY) ## what runs, and the memory it takes
 install: $(READY) ## only make the Python environment, with the fanout command in .venv/bin
 
 ##@ Test it
-check: $(READY) ## style, types, generated code and pages, import rules, migrations
+check: $(READY) ## style, types, contracts, generated pages, import rules, migrations
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/python -m schemas --check
+	@$(VENV)/bin/fanout schemas check
 	@$(VENV)/bin/python -m docs.commands --check
 	@$(VENV)/bin/pytest -q tests/unit/test_imports.py
 	@$(VENV)/bin/fanout check
@@ -45,8 +45,8 @@ compose-test: $(READY) ## all tests of docker-compose.yml, in containers of thei
 	@$(VENV)/bin/pytest -q --timeout=900 -rs tests/compose
 
 ##@ Generate
-schemas: $(READY) ## write the Python types from the .avsc files
-	@$(VENV)/bin/python -m schemas
+schemas: $(READY) ## write the Python types from the .avsc files, and the sums of new versions
+	@$(VENV)/bin/fanout schemas generate
 
 docs: $(READY) ## write docs/commands.md from what --help says
 	@$(VENV)/bin/python -m docs.commands

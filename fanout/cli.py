@@ -25,6 +25,7 @@ COMMANDS = {
     "setup": "fanout.commands.setup:command",
     "new-consumer": "fanout.commands.new_consumer:command",
     "check": "fanout.commands.check:command",
+    "schemas": "fanout.commands.schemas:command",
     "start": "fanout.commands.processes:start",
     "stop": "fanout.commands.processes:stop",
     "kill": "fanout.commands.processes:kill",

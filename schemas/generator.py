@@ -7,16 +7,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from schemas.model import Contract, ContractError, Enum, Record, parts
-from schemas.parsing import parse
+from schemas.parsing import parse, read_text
 from schemas.rendering import folder_of, module, module_name, package
 
 FILE_NAME = re.compile(r"v([1-9][0-9]*)\.avsc")
+RETIRED = "retired.md"
+"""The file that says when and why an event was retired. Its versions stay for ever, but it has no Python type."""
 RUFF = [sys.executable, "-m", "ruff", "format", "--isolated", "--quiet", "--line-length=110"]
 
 
 def generate(root: Path) -> dict[Path, str]:
     """Returns the text of every generated file by path, made from each event's newest version. Raises ContractError."""
-    contracts = {folder.name: _newest(folder) for folder in _folders(root)}
+    contracts = {folder.name: _newest(folder) for folder in folders(root) if not is_retired(folder)}
     owners = _owners(contracts)
     modules = {f"{folder}.py": module(contract, owners) for folder, contract in contracts.items()}
     formatted = _format({**modules, "__init__.py": package(contracts, owners)})
@@ -26,26 +28,49 @@ def generate(root: Path) -> dict[Path, str]:
 
 def drift(root: Path) -> list[Path]:
     """Returns the paths of generated files that do not match their .avsc. Raises ContractError."""
-    return [path for path, text in generate(root).items() if not path.exists() or path.read_text() != text]
+    texts = generate(root)
+    differing = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
+    return [*differing, *_of_retired(root)]
 
 
 def write(root: Path) -> None:
+    """Writes the generated files, and deletes those of retired events."""
     for path, text in generate(root).items():
         path.write_text(text)
+    for path in _of_retired(root):
+        path.unlink()
 
 
-def _folders(root: Path) -> list[Path]:
+def folders(root: Path) -> list[Path]:
+    """Returns the folder of each event, retired ones included."""
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
 
 
-def _newest(folder: Path) -> Contract:
-    versions = sorted((_version(path), path) for path in folder.glob("*.avsc"))
-    if not versions or [version for version, _ in versions] != list(range(1, len(versions) + 1)):
+def versions(folder: Path) -> list[tuple[int, Path]]:
+    """Returns the versions of an event, oldest first. Raises ContractError if one is missing between two others."""
+    found = sorted((_version(path), path) for path in folder.glob("*.avsc"))
+    if not found or [version for version, _ in found] != list(range(1, len(found) + 1)):
         raise ContractError(f"{folder.name}: needs v1.avsc, v2.avsc, ... without a gap")
-    contracts = [parse(path.read_text(), version, f"{folder.name}/{path.name}") for version, path in versions]
+    return found
+
+
+def is_retired(folder: Path) -> bool:
+    return (folder / RETIRED).exists()
+
+
+def _newest(folder: Path) -> Contract:
+    contracts = [
+        parse(read_text(path), version, f"{folder.name}/{path.name}") for version, path in versions(folder)
+    ]
     for contract in contracts:
-        _require_same_event(contract, contracts[-1], folder)
+        _require_same_event(contract, contracts[0], folder)
     return contracts[-1]
+
+
+def _of_retired(root: Path) -> list[Path]:
+    """Returns the generated files of retired events."""
+    generated = (folder / "__init__.py" for folder in folders(root) if is_retired(folder))
+    return [path for path in generated if path.exists()]
 
 
 def _version(path: Path) -> int:
@@ -55,15 +80,15 @@ def _version(path: Path) -> int:
     return int(match[1])
 
 
-def _require_same_event(contract: Contract, newest: Contract, folder: Path) -> None:
+def _require_same_event(contract: Contract, first: Contract, folder: Path) -> None:
     where, expected = f"{folder.name}/v{contract.version}.avsc", folder_of(contract.record.name)
     if expected != folder.name:
         raise ContractError(f"{where}: {contract.record.name} belongs into the folder {expected}")
     if folder.with_suffix(".py").exists():
         raise ContractError(f"{where}: the module {expected}.py already has this name")
     for attribute in ("topic", "key", "version_field"):
-        if getattr(contract, attribute) != getattr(newest, attribute):
-            raise ContractError(f"{where}: {attribute} differs from v{newest.version}.avsc")
+        if getattr(contract, attribute) != getattr(first, attribute):
+            raise ContractError(f"{where}: {attribute} differs from v1.avsc")
 
 
 def _owners(contracts: dict[str, Contract]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The types of Avro that a contract may use, and the contract made of them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 PRIMITIVES = {
     "string": "str",
@@ -10,6 +11,10 @@ PRIMITIVES = {
     "double": "float",
     "bytes": "bytes",
 }
+
+
+REQUIRED: Any = object()
+"""The default of a field that has none."""
 
 
 class ContractError(Exception):
@@ -43,6 +48,7 @@ class Field:
     name: str
     doc: str
     type: "Type"
+    default: Any = REQUIRED
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,14 @@
 import json
 import keyword
 import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from schemas.event import Event
 from schemas.model import (
     PRIMITIVES,
+    REQUIRED,
     Array,
     Contract,
     ContractError,
@@ -26,22 +29,56 @@ TYPE_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 FIELD_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 IMPORTED = {"Any", "Event", "Int32", "Int64", "Literal", "Mapping", "Self"}
+DEFAULTS: Mapping[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "int": lambda value: _is_integer(value) and -(2**31) <= value < 2**31,
+    "long": lambda value: _is_integer(value) and -(2**63) <= value < 2**63,
+    "boolean": lambda value: isinstance(value, bool),
+    "double": lambda value: isinstance(value, float) or _is_integer(value),
+}
+"""By primitive type, whether a value can be its default. JSON has no notation of bytes that is readable."""
 TAKEN = {*keyword.kwlist, *IMPORTED, *PRIMITIVES.values(), "tuple", "dict", "classmethod"}
 
 
 def parse(text: str, version: int, where: str) -> Contract:
     """Returns the contract. `where` is the file's name for error messages. Raises ContractError."""
-    try:
-        spec = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ContractError(f"{where}: not JSON: {error}") from error
+    spec = load(text, where)
     if not isinstance(spec, dict) or spec.get("type") != "record":
         raise ContractError(f"{where}: an event must be a record")
     return _contract(spec, version, f"{where}: {spec.get('name')}")
 
 
+def load(text: str, where: str) -> Any:
+    """Returns the JSON document. Raises ContractError with line and column, or with the name that appears twice."""
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except RecursionError as error:
+        raise ContractError(f"{where}: not JSON that can be read: nested too deeply") from error
+    except ValueError as error:
+        raise ContractError(f"{where}: not JSON: {error}") from error
+
+
+def read_text(file: Path) -> str:
+    """Returns the text of a contract. Raises ContractError if it is not UTF-8 or cannot be read."""
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"{file.parent.name}/{file.name}: cannot be read: {error}") from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} appears twice in one object")
+    return dict(pairs)
+
+
 def _contract(spec: dict[str, Any], version: int, where: str) -> Contract:
-    _known(spec, "type name namespace doc topic key version fields", where)
+    _known(spec, "type name namespace doc topic key version revision fields", where)
+    if spec.get("revision", 1) != version or isinstance(spec.get("revision"), bool):
+        raise ContractError(
+            f'{where}: add "revision": {version}, by which the registry knows it from a version that reads the same'
+        )
     if spec.get("namespace") != NAMESPACE:
         raise ContractError(f"{where}: the namespace must be {NAMESPACE}")
     topic, key, version_field = (_text(spec, attribute, where) for attribute in ("topic", "key", "version"))
@@ -70,7 +107,7 @@ def _field(spec: Any, where: str) -> Field:
     if not isinstance(spec, dict):
         raise ContractError(f"{where}: {json.dumps(spec)} is not a field")
     where = f"{where}.{spec.get('name')}"
-    _known(spec, "name type default doc", where)
+    _known(spec, "name type default aliases doc", where)
     name, doc, kind = (
         _name(spec, FIELD_NAME, where),
         _text(spec, "doc", where),
@@ -78,9 +115,34 @@ def _field(spec: Any, where: str) -> Field:
     )
     if name != "occurred_at" and hasattr(Event, name):
         raise ContractError(f"{where}: {name} is an attribute of every event already")
-    if isinstance(kind, Nullable) != ("default" in spec) or spec.get("default") is not None:
-        raise ContractError(f'{where}: ["null", T] needs the default null; other types may have no default')
-    return Field(name, doc, kind)
+    for alias in _aliases(spec, where):
+        _name({"name": alias}, FIELD_NAME, f"{where}: alias")
+    return Field(name, doc, kind, _default(spec, kind, where))
+
+
+def _aliases(spec: dict[str, Any], where: str) -> list[Any]:
+    aliases = spec.get("aliases", [])
+    if not isinstance(aliases, list):
+        raise ContractError(f"{where}: aliases must be a list of earlier names of the field")
+    return aliases
+
+
+def _default(spec: dict[str, Any], kind: Type, where: str) -> Any:
+    default = spec.get("default", REQUIRED)
+    match kind:
+        case Nullable():
+            allowed, what = default is None, "null"
+        case Primitive(name) if name in DEFAULTS:
+            allowed, what = default is REQUIRED or DEFAULTS[name](default), f"a value of type {name}"
+        case Enum(symbols=symbols):
+            allowed, what = default is REQUIRED or default in symbols, f"one of {', '.join(symbols)}"
+        case Array():
+            allowed, what = default is REQUIRED or default == [], "[]"
+        case _:
+            allowed, what = default is REQUIRED, "none"
+    if not allowed:
+        raise ContractError(f"{where}: the default must be {what}")
+    return default
 
 
 def _type(spec: Any, where: str) -> Type:
@@ -125,9 +187,16 @@ def _enum(spec: dict[str, Any], where: str) -> Enum:
     return Enum(_name(spec, TYPE_NAME, where), _text(spec, "doc", where), tuple(symbols))
 
 
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _require(record: Record, name: str, kind: str, where: str) -> None:
-    if not any(field.name == name and field.type == Primitive(kind) for field in record.fields):
+    field = next((field for field in record.fields if field.name == name), None)
+    if field is None or field.type != Primitive(kind):
         raise ContractError(f"{where}: {name!r} is not a field of type {kind}")
+    if field.default is not REQUIRED:
+        raise ContractError(f"{where}: {name!r} is in every event, so it may have no default")
 
 
 def _name(spec: dict[str, Any], pattern: re.Pattern[str], where: str) -> str:

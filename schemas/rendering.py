@@ -3,7 +3,19 @@
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from schemas.model import PRIMITIVES, Array, Contract, Enum, Field, Nullable, Primitive, Record, Type, parts
+from schemas.model import (
+    PRIMITIVES,
+    REQUIRED,
+    Array,
+    Contract,
+    Enum,
+    Field,
+    Nullable,
+    Primitive,
+    Record,
+    Type,
+    parts,
+)
 
 DOC_WIDTH = 100
 NUMBERS = {"int": "Int32", "long": "Int64"}
@@ -107,7 +119,7 @@ def _class(record: Record, contract: Contract | None = None) -> Iterator[str]:
     yield ""
     yield from _constants(contract) if contract else ()
     for field in record.fields:
-        yield f"    {field.name}: {_annotation(field.type)}{' = None' * isinstance(field.type, Nullable)}"
+        yield f"    {field.name}: {_annotation(field.type)}{_default(field)}"
         yield from _docstring(field.doc)
     yield ""
     yield "    def to_record(self) -> dict[str, Any]:"
@@ -126,6 +138,12 @@ def _constants(contract: Contract) -> Iterator[str]:
     yield f'    VERSION_FIELD = "{contract.version_field}"'
     yield f"    SCHEMA_VERSION = {contract.version}"
     yield ""
+
+
+def _default(field: Field) -> str:
+    if field.default is REQUIRED:
+        return ""
+    return " = ()" if field.default == [] else f" = {field.default!r}"
 
 
 def _annotation(kind: Type) -> str:

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 from rich.console import Console
 
-from fanout.console import Json, print_json, table
-from fanout.errors import NotRunning
+from fanout.console import Json, print_json, say, table
+from fanout.errors import NotRunning, Unreachable
 from fanout.local import memory
 from fanout.local.stack_directory import current
 from fanout.local.supervisor import State, Supervisor, starts
+from fanout.running import running
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,15 @@ def command(json_output: Json = False) -> None:
     """
     found = rows()
     total = sum(row.memory_bytes for row in found)
+    lowered = _lowered_levels()
     if json_output:
-        print_json({"processes": [asdict(row) for row in found], "memory_bytes": total})
+        print_json(
+            {
+                "processes": [asdict(row) for row in found],
+                "memory_bytes": total,
+                "lowered_compatibility": lowered,
+            }
+        )
         return
     lines: list[tuple[object, ...]] = [
         (
@@ -47,6 +55,10 @@ def command(json_output: Json = False) -> None:
     lines.append(("sum", "", "", "", sum(row.restarts for row in found), _mb(total)))
     headings = ("process", "state", ">pid", ">uptime", ">restarts", ">memory")
     Console(highlight=False).print(table(headings, lines, unbroken=("process",)))
+    for subject, level in lowered.items():
+        say(
+            f"the registry takes breaking changes: {subject or 'by default it'} is {level}; fanout setup puts it back"
+        )
 
 
 def rows() -> list[Row]:
@@ -59,6 +71,19 @@ def rows() -> list[Row]:
     uptime = _seconds_since(directory.supervisor_pid.stat().st_mtime)
     itself = Row("supervisord", "RUNNING", pid, uptime, 0, memory.of_one(pid))
     return [*(_row(state, counts[state.name]) for state in supervisor.states()), itself]
+
+
+def _lowered_levels() -> dict[str, str]:
+    """Returns the compatibility levels that were lowered, by subject; none while the registry does not answer."""
+    from fanout.contracts.registry import lowered_levels, open_registry
+    from schemas import EVENTS
+    from schemas.files import subject_of
+
+    try:
+        with open_registry(running().registry_url) as registry:
+            return lowered_levels(registry, [subject_of(event) for event in EVENTS])
+    except (NotRunning, Unreachable):
+        return {}
 
 
 def _row(state: State, starts: int) -> Row:

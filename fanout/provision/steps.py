@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from confluent_kafka.admin import AdminClient
 
+from fanout.contracts import registry
 from fanout.local.ports import HOST
-from fanout.provision import databases, kafka_and_registry
+from fanout.provision import databases, topics
 from fanout.provision.databases import REGISTRY
 
 
@@ -55,9 +56,9 @@ def make_topics(servers: Servers) -> list[str]:
     from schemas import EVENTS
 
     subscriptions = asyncio.run(databases.subscriptions(servers.urls))
-    wanted = kafka_and_registry.wanted({event.TOPIC for event in EVENTS}, subscriptions)
-    return kafka_and_registry.ensure(servers.kafka(), wanted)
+    wanted = topics.wanted({event.TOPIC for event in EVENTS}, subscriptions)
+    return topics.ensure(servers.kafka(), wanted)
 
 
 def register_contracts(servers: Servers) -> list[str]:
-    return kafka_and_registry.register_contracts(servers.registry_url)
+    return registry.register_contracts(servers.registry_url)

@@ -15,7 +15,7 @@ from chassis.service import Service
 from fanout.errors import BadUsage, FanoutError
 from fanout.kafka_admin import ANSWER_SECONDS, Offsets, Partition, committed, members
 from fanout.kafka_reader import record_ends
-from fanout.provision.kafka_and_registry import REPLAY_WINDOW_MS
+from fanout.provision.topics import REPLAY_WINDOW_MS
 
 EMPTY_SECONDS = 60
 POLL_SECONDS = 0.2

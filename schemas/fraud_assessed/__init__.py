@@ -1,4 +1,4 @@
-"""The contract of FraudAssessed, generated from v1.avsc by `make schemas`. Do not edit."""
+"""The contract of FraudAssessed, generated from v2.avsc by `make schemas`. Do not edit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class FraudAssessed(Event):
     TOPIC = "fraud"
     KEY = "order_id"
     VERSION_FIELD = "assessment_version"
-    SCHEMA_VERSION = 1
+    SCHEMA_VERSION = 2
 
     order_id: str
     """The order this fact is about; the message key."""
     assessment_version: Int32
-    """The assessment's version: 1, there is one per order."""
+    """The assessment's version: 1 is the first of an order, and each revision is one more."""
     score: Int32
     """From 0, harmless, to 100."""
     suspicious: bool

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 
 from chassis.config import Broker
 from chassis.database import Database
-from fanout.provision import kafka_and_registry
+from fanout.provision import topics
 from tests.support.recording_service import RecordingService, recorder_database
 from tests.support.simulated_system import Honest, SimulatedSystem, copy, create, drop, live, simulated_at
 from tests.support.stack import Stack
@@ -75,8 +75,8 @@ def new_topic(kafka: Broker) -> Iterator[NewTopic]:
 
     def make(*listening: str) -> str:
         name = f"test-{os.getpid()}-{next(_numbers)}"
-        wanted = kafka_and_registry.wanted({name}, [(consumer, name) for consumer in listening])
-        kafka_and_registry.ensure(admin, wanted)
+        wanted = topics.wanted({name}, [(consumer, name) for consumer in listening])
+        topics.ensure(admin, wanted)
         made.extend(topic.topic for topic in wanted)
         return name
 

@@ -16,7 +16,7 @@ from chassis.database import Database
 from chassis.http.idempotency_keys import idempotency_keys
 from chassis.outbox.table import outbox
 from chassis.retention import CLOCKS_DIFFER, complete_since, purge, purges
-from fanout.provision.kafka_and_registry import REPLAY_WINDOW_MS, SEGMENT_MS, wanted
+from fanout.provision.topics import REPLAY_WINDOW_MS, SEGMENT_MS, wanted
 from tests.integration.conftest import NewDatabase
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -18,7 +18,7 @@ from chassis.events.record import Record
 from chassis.events.topics import dead_letter_topic, redrive_topic
 from chassis.outbox.producer_config import CONFIG
 from chassis.outbox.table import load_headers, outbox
-from fanout.provision.kafka_and_registry import LARGEST_BYTES, PARTITIONS, ensure, wanted
+from fanout.provision.topics import LARGEST_BYTES, PARTITIONS, ensure, wanted
 from tests.integration.conftest import NewDatabase, NewTopic
 
 CODECS = ("gzip", "lz4", "snappy", "zstd")

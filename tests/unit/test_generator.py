@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import schemas
-from schemas.__main__ import main
 from schemas.generator import drift, generate, write
 from tests.support.thing_made import LINE, SIZE, field, put, thing
 
@@ -150,16 +149,35 @@ def test_drift_names_the_file_that_was_edited_or_is_missing(tmp_path: Path) -> N
     assert drift(tmp_path) == [event, package]
 
 
-def test_the_command_checks_writes_and_complains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("schemas.__main__.ROOT", tmp_path)
+def test_a_field_with_a_default_may_be_left_out(tmp_path: Path) -> None:
+    defaults = [
+        field("text", "string", default=""),
+        field("small", "int", default=7),
+        field("flag", "boolean", default=False),
+        field("ratio", "double", default=0.5),
+        field("size", SIZE, default="S"),
+        field("tags", {"type": "array", "items": "string"}, default=[]),
+    ]
+    put(tmp_path, thing(*defaults))
+    text = generate(tmp_path)[tmp_path / "thing_made" / "__init__.py"]
+    for line in (
+        'text: str = ""',
+        "small: Int32 = 7",
+        "flag: bool = False",
+        "ratio: float = 0.5",
+        'size: Size = "S"',
+        "tags: tuple[str, ...] = ()",
+    ):
+        assert f"    {line}\n" in text
+
+
+def test_a_retired_event_keeps_its_contract_and_loses_its_python(tmp_path: Path) -> None:
     put(tmp_path, thing())
-    assert main(["--check"]) == 1
-    said = capsys.readouterr().err
-    assert "thing_made/__init__.py does not match its .avsc: run `make schemas`" in said
-    assert (main([]), main(["--check"])) == (0, 0)
-    put(tmp_path, thing(field("x", "float")))
-    assert (main([]), main(["--check"])) == (1, 1)
-    assert "Traceback" not in (said := capsys.readouterr().err) and "ThingMade.x" in said
-    assert main(["--chekc"]) == 2
+    put(tmp_path, thing(name="ThingSold"), "thing_sold")
+    write(tmp_path)
+    (tmp_path / "thing_sold" / "retired.md").write_text("Nobody buys things any more.")
+    assert drift(tmp_path) == [tmp_path / "__init__.py", tmp_path / "thing_sold" / "__init__.py"]
+    write(tmp_path)
+    assert drift(tmp_path) == []
+    assert (tmp_path / "thing_sold" / "v1.avsc").exists()
+    assert "ThingSold" not in (tmp_path / "__init__.py").read_text()

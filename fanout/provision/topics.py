@@ -1,4 +1,4 @@
-"""Kafka's topics and the registry's schema versions: adds what is missing, and says what it changed."""
+"""Kafka's topics: creates what is missing, corrects the settings of the others, and says what it changed."""
 
 from collections.abc import Iterator
 
@@ -7,11 +7,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from chassis.events.topics import dead_letter_topic, redrive_topic
-from fanout.errors import BreakingSchema, SetupFailed
+from fanout.errors import SetupFailed
 
 PARTITIONS = 6
 REPLAY_WINDOW_MS = 7 * 24 * 60 * 60 * 1000
@@ -22,8 +20,6 @@ LARGEST_BYTES = 1280 * 1024
 LARGEST_DEAD_LETTER_BYTES = 2 * 1024 * 1024
 """Room for the largest message with its dead-letter headers."""
 ANSWER_SECONDS = 30
-COMPATIBILITY = "FULL_TRANSITIVE"
-NOT_FOUND = 404
 EVERYWHERE = {
     "retention.ms": str(REPLAY_WINDOW_MS),
     "segment.ms": str(SEGMENT_MS),
@@ -99,35 +95,3 @@ def _alter(admin: AdminClient, topic: str, settings: dict[str, str]) -> None:
         admin.incremental_alter_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result()
     except KafkaException as error:
         raise SetupFailed(f"Kafka refused the settings of topic {topic}: {error.args[0].str()}") from error
-
-
-def register_contracts(url: str) -> list[str]:
-    """Registers every schema version, oldest first, and returns the new ones; BreakingSchema if one is refused."""
-    from schemas import EVENTS
-    from schemas.files import subject_of, versions_of
-
-    changes = []
-    with SchemaRegistryClient({"url": url}) as registry:
-        if registry.get_compatibility() != COMPATIBILITY:  # by default this registry accepts everything
-            registry.set_compatibility(level=COMPATIBILITY)
-            changes.append(f"compatibility {COMPATIBILITY}")
-        for event in EVENTS:
-            for number, text in versions_of(event):
-                if _register(registry, subject_of(event), number, Schema(text, "AVRO")):
-                    changes.append(f"{subject_of(event)} version {number}")
-    return changes
-
-
-def _register(registry: SchemaRegistryClient, subject: str, number: int, schema: Schema) -> bool:
-    """Returns True when the registry did not have it before."""
-    try:
-        registry.lookup_schema(subject, schema)
-        return False
-    except SchemaRegistryError as error:
-        if error.http_status_code != NOT_FOUND:
-            raise
-    try:
-        registry.register_schema(subject, schema)
-    except SchemaRegistryError as error:
-        raise BreakingSchema(subject, number, error.error_message) from error
-    return True
