@@ -63,7 +63,11 @@ async def run(service: Service, settings: Settings) -> None:
         lambda: database,
         is_alive,
         lambda: consumer.is_ready and relay.health.is_ready,
-        lambda: {"relay": relay.health.status, "held_partitions": list(consumer.held)},
+        lambda: {
+            "handles": sorted(event_type.NAME for event_type in service.handlers),
+            "relay": relay.health.status,
+            "held_partitions": list(consumer.held),
+        },
     )
     health_server = _health_server(health, settings)
     serving = asyncio.create_task(health_server.serve())

@@ -29,12 +29,9 @@ def _described(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any
         case list():
             for branch in schema:
                 yield from _described(branch, path)
-        case {"type": "record", "fields": fields, **attributes}:
-            path = path or str(attributes.get("name"))
-            yield (
-                f"{path} (record)",
-                {name: value for name, value in attributes.items() if name != "revision"},
-            )
+        case {"type": "record", "name": name, "fields": fields}:
+            path = path or str(name)
+            yield f"{path} (record)", _without(("type", "fields", "revision"), schema)
             for field in fields:
                 where = f"{path}.{field['name']}"
                 yield where, {"type": _type_name(field["type"]), **_without(("name", "type"), field)}

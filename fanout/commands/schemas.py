@@ -1,5 +1,6 @@
 """`fanout schemas`: checks the contracts without a server, compares them with the live registry, and registers them."""
 
+import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -36,6 +37,12 @@ Base = Annotated[
     ),
 ]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The .avsc.", show_default=False)]
+Except = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--except", metavar="GROUP", help="A group of another owner who does not need the event any more."
+    ),
+]
 Version = Annotated[int | None, typer.Option(min=1, help="Default: the newest.", show_default=False)]
 
 
@@ -183,6 +190,32 @@ def show(event: Name, version: Version = None) -> None:
         raise FanoutError(f"the registry has no {what}: fanout schemas diff")
     say(f"{subject_of(found)} version {wanted[-1].number}, id {wanted[-1].schema_id}")
     print(json.dumps(json.loads(wanted[-1].text), indent=2, ensure_ascii=False))
+
+
+@command.command()
+def readers(event: Name, except_: Except = None, json_output: Json = False) -> None:
+    """Show who handles an event, in which services and running workers, and when it was last published.
+
+    Exit code 1 while somebody reads it, so that it proves before an event is retired that nobody does.
+
+    Example: fanout schemas readers OrderConfirmed
+    """
+    from fanout.contracts.readers import find_readers
+
+    found = asyncio.run(find_readers(event, running(), set(except_ or ())))
+    if json_output:
+        print_json(asdict(found))
+    else:
+        last = (
+            f"last published {found.last_published:%Y-%m-%d %H:%M:%S} UTC"
+            if found.last_published
+            else "unsent"
+        )
+        print(f"{event} on topic {found.topic}, {last}")
+        for line in found.described() or ["nobody reads it any more"]:
+            print(f"  {line}")
+    if not found.is_unread:
+        raise typer.Exit(1)
 
 
 @command.command()
