@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
@@ -31,7 +31,7 @@ def open_registry(url: str) -> Iterator[SchemaRegistryClient]:
     try:
         with SchemaRegistryClient({"url": url, "max.retries": 0}) as registry:
             yield registry
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:  # of confluent's client
         raise Unreachable("the schema registry", url) from error
 
 
