@@ -1,6 +1,7 @@
 """`python -m fanout.compose.registry_proxy PORT REGISTRY`: a read-only proxy before a registry that knows no users.
 
-It passes on GET and HEAD, and the one POST that changes nothing: the look-up of a schema's id. All else is a 403.
+It passes on GET and HEAD, and the POSTs that change nothing: the look-up of a schema's id, and the question whether a
+schema would be compatible. All else is a 403.
 """
 
 import http.client
@@ -12,9 +13,11 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 READ = re.compile(r"/apis/ccompat/v7/[A-Za-z0-9_./-]*(\?[A-Za-z0-9_=&.-]*)?")
-LOOK_UP = re.compile(r"/apis/ccompat/v7/subjects/[A-Za-z0-9_.-]+")
+QUESTION = re.compile(
+    r"/apis/ccompat/v7/(subjects/[A-Za-z0-9_.-]+|compatibility/subjects/[A-Za-z0-9_.-]+/versions(\?[A-Za-z0-9_=&]*)?)"
+)
 READY = "/health/ready"
-LARGEST_LOOK_UP = 256 * 1024
+LARGEST_QUESTION = 256 * 1024
 ANSWER_SECONDS = 3
 
 
@@ -35,7 +38,7 @@ class RegistryProxy(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > LARGEST_LOOK_UP or not LOOK_UP.fullmatch(self.path):
+        if not length.isdecimal() or int(length) > LARGEST_QUESTION or not QUESTION.fullmatch(self.path):
             self._refuse()
             return
         self._pass_on(self.rfile.read(int(length)), self.path)
