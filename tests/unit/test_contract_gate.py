@@ -184,3 +184,27 @@ def test_a_breaking_change_is_refused_with_field_reason_and_remedy(
 @pytest.mark.parametrize("change", COMPATIBLE.values(), ids=COMPATIBLE.keys())
 def test_a_compatible_change_is_accepted(contracts: Path, change: Callable[[Spec], Any]) -> None:
     assert next_version(contracts, change) == []
+
+
+def test_a_version_is_compared_with_all_earlier_ones_not_only_with_the_last(contracts: Path) -> None:
+    """v2 adds an optional number, v3 takes it back, v4 adds a text of that name: v2 and v4 do not fit."""
+    changes: list[Callable[[Spec], Any]] = [
+        lambda s: add(s, "coupon", ["null", "long"], default=None),
+        lambda s: None,
+        lambda s: add(s, "coupon", ["null", "string"], default=None),
+    ]
+    for version, change in enumerate(changes, start=2):
+        spec = json.loads((contracts / "order_placed" / "v1.avsc").read_text()) | {"revision": version}
+        change(spec)
+        (contracts / "order_placed" / f"v{version}.avsc").write_text(json.dumps(spec))
+    generator.write(contracts)
+    published.write_sums(contracts, published.read_sums(contracts))
+    [problem] = gate.problems(contracts)
+    assert (problem.file, problem.path) == ("order_placed/v4.avsc", "OrderPlaced.coupon")
+    assert "readers of v2 would fail" in problem.what
+
+
+@pytest.mark.parametrize("revision", [None, 1, 3, True, "2"])
+def test_a_version_says_its_own_number(contracts: Path, revision: Any) -> None:
+    [problem] = next_version(contracts, lambda spec: spec.update(revision=revision))
+    assert problem.what.startswith('OrderPlaced: add "revision": 2')
