@@ -41,6 +41,9 @@ test: $(READY) ## all tests, on the real servers
 test-slow: $(READY) ## tests that are slow by design: freezes, long locks, a hundred thousand events
 	@$(VENV)/bin/pytest tests/slow
 
+docs-test: $(READY) ## every command of docs/, in copies of this repository and stacks of their own
+	@$(VENV)/bin/pytest -q -rs tests/pages
+
 compose-test: $(READY) ## all tests of docker-compose.yml, in containers of their own
 	@$(VENV)/bin/pytest -q --timeout=900 -rs tests/compose
 
@@ -78,4 +81,4 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null
 	@touch $@
 
-.PHONY: help demo up down status install check test test-slow compose-test schemas docs pictures lock images clean
+.PHONY: help demo up down status install check test docs-test test-slow compose-test schemas docs pictures lock images clean

@@ -1,4 +1,4 @@
-"""The console blocks of a Markdown page: its commands, run in order by one shell, and the output shown for each."""
+"""The console blocks of a Markdown page, run in order by one shell and compared; and its diffs, applied in between."""
 
 import doctest
 import re
@@ -19,8 +19,12 @@ class Step:
 
 
 def steps_of(page: Path) -> list[Step]:
+    """Returns the commands of a page in their order; a diff is a step that applies it."""
     steps: list[Step] = []
-    for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL):
+    for kind, block in re.findall(r"```(console|diff)\n(.*?)```", page.read_text(), re.DOTALL):
+        if kind == "diff":
+            steps.append(Step(f"git apply <<'END OF DIFF'\n{block}END OF DIFF", ""))
+            continue
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             first, *lines = step.splitlines()
             continued = next((n for n, line in enumerate(lines) if not line.startswith("> ")), len(lines))

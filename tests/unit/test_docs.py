@@ -24,8 +24,8 @@ PAGES = [
 ]
 ROOMS = ("schemas", "chassis", "services", "fanout", "deploy", "docs", "tests")
 RUN_BY = {
-    "docs/walkthrough.md": "tests/system/test_walkthrough.py",
-    "docs/add-a-consumer.md": "tests/system/test_new_consumer.py",
+    "docs/walkthrough.md": "tests/pages/test_walkthrough.py",
+    "docs/add-a-consumer.md": "tests/pages/test_new_consumer.py",
     "docs/containers.md": "tests/compose/test_containers_page.py",
 }
 LEAST_GUARANTEES = 10

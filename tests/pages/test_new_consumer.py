@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,8 +17,9 @@ from sqlalchemy.engine import make_url
 from fanout.compose.blocks import WORKER
 from fanout.local.stack_directory import StackDirectory
 from tests.support.pages import steps_of
-from tests.support.stack import REPOSITORY, Stack, free_base
+from tests.support.stack import REPOSITORY, Stack
 from tests.support.system import System, until
+from tests.support.tree import copied_tree, git
 
 NAME = "loyalty"
 WRITE, UP, TEST, DELETE, PRUNE = (
@@ -31,29 +31,9 @@ ORDERS = 5
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Iterator[Stack]:
-    """The tree as it would be committed now, in a repository of its own, with a home and ports of its own."""
-    tree, home = tmp_path / "tree", tmp_path / "home"
-    for file in git(REPOSITORY, "ls-files", "-co", "--exclude-standard").splitlines():
-        if (REPOSITORY / file).is_file() and not file.startswith(f"services/{NAME}/"):
-            (tree / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / file, tree / file)
-    git(tree, "init", "-q")
-    commit(tree)
-    given = {"FANOUT_HOME": str(home), "FANOUT_TEST_HOME": str(home), "FANOUT_PORT_BASE": str(free_base())}
-    stack = Stack(home, os.environ | given, tree)
-    try:
+    """A copy of the tree, with a stack of its own that is not started."""
+    with copied_tree(tmp_path, without=f"services/{NAME}/") as stack:
         yield stack
-    finally:
-        stack.fanout("down", "--wipe")
-
-
-def git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
-
-
-def commit(tree: Path) -> None:
-    git(tree, "add", "-A")
-    git(tree, "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "All")
 
 
 @pytest.mark.timeout(400)
