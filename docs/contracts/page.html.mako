@@ -23,26 +23,33 @@ code, pre { font: .875em/1.45 ui-monospace, monospace; }
 pre { margin: .25rem 0; padding: .75rem; overflow-x: auto; background: var(--box); border: 1px solid var(--line);
   border-radius: 4px; }
 .wide { overflow-x: auto; }
-table { width: 100%; border-collapse: collapse; font-size: .9375rem; }
+table { width: 100%; border-collapse: collapse; font-size: .9375em; }
 th, td { padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { color: var(--faint); font-weight: 600; }
-td code { overflow-wrap: anywhere; }
+.wide code { white-space: nowrap; }
+.fields code { overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .5rem 0 1rem; }
 dt { color: var(--faint); }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .examples { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 0 1rem; }
 .examples > div { min-width: 0; }
+.narrow { display: none; }
 .faint { color: var(--faint); }
 @media (max-width: 40rem) {
+  .wide table { min-width: 36rem; }
+  .narrow { display: inline; }
   .fields thead { display: none; }
   .fields tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
   .fields td { display: block; padding: 0; border: 0; }
 }
 @media print {
   :root { --ink: #000000; --faint: #444444; --line: #bbbbbb; --page: #ffffff; --box: #ffffff; --link: #000000; }
-  body { max-width: none; padding: 0; font-size: 10pt; }
+  body { max-width: none; padding: 0; font-size: 9pt; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   .wide { overflow: visible; }
+  .wide code { white-space: normal; overflow-wrap: anywhere; }
+  .examples { grid-template-columns: 1fr 1fr; }
+  h2 { margin-top: 1.5rem; }
   h2, h3, h4 { break-after: avoid; }
   tr, pre, dl { break-inside: avoid; }
 }
@@ -111,7 +118,7 @@ dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 <a href="../${version["schema"]}">${version["version"]}</a>${", the newest" if loop.last else ","}
 % endfor
 </dd>
-<dt>content type</dt><dd><code>${message["contentType"]}</code>, ${message["payload"]["schemaFormat"]}</dd>
+<dt>content type</dt><dd><code>${message["contentType"]}</code></dd>
 </dl>
 <table class="fields">
 <thead><tr><th>field</th><th>type</th><th>default</th><th>meaning</th></tr></thead>
@@ -120,7 +127,7 @@ dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 <tr><td><code>${field.path}</code></td><td>${field.type}</td>\
 <td>\
 % if field.default:
-default <code>${field.default}</code>\
+<span class="narrow">default </span><code>${field.default}</code>\
 % endif
 </td><td>${prose(field.doc) | n}</td></tr>
 % endfor
