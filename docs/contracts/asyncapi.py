@@ -22,17 +22,16 @@ from docs.contracts.messages import (
 from docs.contracts.system import System
 from fanout.local import registry
 from fanout.local.ports import DEFAULT_BASE, HOST, Ports
-from fanout.provision.kafka_and_registry import COMPATIBILITY
 from fanout.repository import REPOSITORY
 from schemas import Event
 
 HEAD = "# Written by `make docs` from contracts, topics and handlers; `make check` compares.\n"
-DESCRIPTION = f"""\
+DESCRIPTION = """\
 Services publish events to Kafka and react to each other's.
 
 A value is one zero byte, the id of the writer's schema in the registry (4 bytes, big-endian), and the event in Avro
 binary. Get the schema by its id, and decode with the newest version that you know as the reader's schema: all versions
-of an event are {COMPATIBILITY} compatible.
+of an event are FULL_TRANSITIVE compatible.
 
 Events of one aggregate are in one topic, in order by key. Between topics there is no order. Delivery is at least
 once: deduplicate by the header ce_id. Read with isolation level read_committed, in a group of your own.

@@ -7,7 +7,7 @@ from confluent_kafka.cimpl import NewTopic
 
 import schemas
 from chassis.service import Service, load
-from fanout.provision.kafka_and_registry import wanted
+from fanout.provision.topics import wanted
 from fanout.repository import services
 from schemas import Event
 

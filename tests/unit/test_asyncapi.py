@@ -20,7 +20,7 @@ from docs.contracts.system import System, read_system
 from fanout.compose.permissions import rights
 from fanout.local import registry
 from fanout.local.ports import DEFAULT_BASE, Ports
-from fanout.provision.kafka_and_registry import wanted
+from fanout.provision.topics import wanted
 from fanout.repository import services
 from schemas import EVENTS, Event, OrderPlaced, PaymentRefunded
 from schemas.files import subject_of, versions_of
