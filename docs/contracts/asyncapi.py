@@ -61,7 +61,7 @@ def document(system: System) -> dict[str, Any]:
         "info": _info(),
         "defaultContentType": "application/avro",
         "servers": _servers(),
-        "channels": {topic.topic: channel for topic, channel in _channels(system)},
+        "channels": dict(_channels(system)),
         "operations": dict(_operations(system)),
         "components": _components(system),
     }
@@ -123,20 +123,18 @@ def _server(host: str, registry_url: str, summary: str) -> dict[str, Any]:
     }
 
 
-def _channels(system: System) -> Iterator[tuple[NewTopic, dict[str, Any]]]:
+def _channels(system: System) -> Iterator[tuple[str, dict[str, Any]]]:
     described = _described(system)
     for topic in system.topics:
         summary, tag, messages = described[topic.topic]
-        yield (
-            topic,
-            {
-                "address": topic.topic,
-                "summary": summary,
-                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
-                "tags": [{"name": tag}],
-                "bindings": {"kafka": _topic_binding(topic)},
-            },
-        )
+        channel = {
+            "address": topic.topic,
+            "summary": summary,
+            "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+            "tags": [{"name": tag}],
+            "bindings": {"kafka": _topic_binding(topic)},
+        }
+        yield topic.topic, channel
 
 
 def _described(system: System) -> dict[str, tuple[str, str, list[str]]]:
