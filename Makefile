@@ -32,6 +32,7 @@ check: $(READY) ## style, types, contracts, generated pages, import rules, migra
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/fanout schemas check
 	@$(VENV)/bin/python -m docs.commands --check
+	@$(VENV)/bin/python -m docs.contracts --check
 	@$(VENV)/bin/pytest -q tests/unit/test_imports.py
 	@$(VENV)/bin/fanout check
 
@@ -51,8 +52,9 @@ compose-test: $(READY) ## all tests of docker-compose.yml, in containers of thei
 schemas: $(READY) ## write the Python types from the .avsc files, and the sums of new versions
 	@$(VENV)/bin/fanout schemas generate
 
-docs: $(READY) ## write docs/commands.md from what --help says
+docs: $(READY) ## write what docs/ says of commands, events and HTTP APIs from the code
 	@$(VENV)/bin/python -m docs.commands
+	@$(VENV)/bin/python -m docs.contracts
 
 pictures: $(READY) ## draw the pictures of the README from a demo
 	@$(VENV)/bin/python -m docs.pictures
