@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -65,13 +66,13 @@ class Registry:
             known = self._schemas[schema_id] = await self._fetch(schema_id)
         return known
 
-    async def schema_id(self, event_type: type[Event], version: int) -> int:
+    async def schema_id(self, event_type: type[Event], version: int | None) -> int:
         """Returns the id of a version, by its text or, for one of a newer release, by its number.
 
         Raises SchemaNotRegistered or RegistryUnavailable.
         """
         subject = subject_of(event_type)
-        if (subject, version) not in self._ids:
+        if version and (subject, version) not in self._ids:
             texts = dict(versions_of(event_type))
             if version in texts:
                 self._ids[subject, version] = await self._look_up(subject, version, texts[version], "id")
@@ -79,8 +80,12 @@ class Registry:
                 await self._require_same_numbers(subject, texts)
         return await self.schema_id_by_number(subject, version)
 
-    async def schema_id_by_number(self, subject: str, version: int) -> int:
+    async def schema_id_by_number(self, subject: str, version: int | None) -> int:
         """Returns the id that the registry has under this number. Raises SchemaNotRegistered or RegistryUnavailable."""
+        if version is None or version < 1:
+            raise SchemaNotRegistered(
+                f"{subject} can have no version {version}"
+            )  # -1 would be the latest one
         known = self._ids.get((subject, version))
         if known is None:
             known = self._ids[subject, version] = await self._find_by_number(subject, version)
@@ -110,7 +115,7 @@ class Registry:
 
     async def _find_by_number(self, subject: str, version: int) -> int:
         try:
-            path = f"/subjects/{subject}/versions/{version}"
+            path = f"/subjects/{quote(subject, safe='')}/versions/{version}"
             schema_id, text = await self._ask("GET", path, itemgetter("id", "schema"))
         except _NotFound as error:
             raise _not_registered(subject, version) from error

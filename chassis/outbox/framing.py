@@ -23,7 +23,7 @@ class Written(NamedTuple):
 
     topic: str
     type: str
-    schema_version: int
+    schema_version: int | None
 
 
 async def messages(rows: Sequence[asyncpg.Record], registry: Registry) -> list[Outgoing | Refused]:
