@@ -9,6 +9,7 @@ GRANT SELECT, INSERT, UPDATE ON consumer_offsets TO {worker};
 GRANT SELECT, INSERT ON parked TO {worker};
 GRANT SELECT, INSERT, UPDATE, DELETE ON crash_markers TO {worker};
 GRANT SELECT, INSERT, UPDATE, DELETE ON held_partitions TO {worker};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ignored_events TO {worker};
 GRANT SELECT, INSERT, UPDATE ON purges TO {worker};
 GRANT SELECT, DELETE ON idempotency_keys TO {worker};
 GRANT SELECT ON subscriptions TO {worker};

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 
 from chassis import database, retention
-from chassis.consumer import crash_loop, held, inbox, offsets, parking, subscriptions
+from chassis.consumer import crash_loop, held, ignored, inbox, offsets, parking, subscriptions
 from chassis.database import Database
 from chassis.http import idempotency_keys
 from chassis.outbox import table as outbox_table
@@ -29,6 +29,7 @@ CHASSIS_TABLES = (
     outbox_table,
     parking,
     held,
+    ignored,
     offsets,
     terms,
     crash_loop,

@@ -19,7 +19,9 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 EVENTS = Counter(
-    "fanout_events", "Records by outcome: applied, duplicate, parked", ["consumer", "topic", "outcome"]
+    "fanout_events",
+    "Records by outcome: applied, duplicate, parked, skipped, ignored",
+    ["consumer", "topic", "outcome"],
 )
 BATCH_SECONDS = Histogram(
     "fanout_batch_duration_seconds", "Time from the first read of a batch to its commit", ["consumer"]

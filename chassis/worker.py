@@ -24,6 +24,7 @@ from chassis.dead_letters.reader import DeadLetterConsumer
 from chassis.events.registry import Registry
 from chassis.events.topics import DEAD_LETTERS
 from chassis.http.health import health_routes
+from chassis.outbox.registration import RegistrationCheck
 from chassis.outbox.relay import Relay
 from chassis.service import BackgroundTask, Service
 
@@ -54,6 +55,7 @@ async def run(service: Service, settings: Settings) -> None:
     registry = Registry(settings.registry_url)
     consumer = _consumer(service, database, registry, settings)
     relay = Relay(service.name, settings.database_url, settings.broker, registry)
+    registration = RegistrationCheck(service.topic, registry)
     database.wake_relay = relay.wake
 
     def is_alive() -> bool:
@@ -62,11 +64,12 @@ async def run(service: Service, settings: Settings) -> None:
     health = health_routes(
         lambda: database,
         is_alive,
-        lambda: consumer.is_ready and relay.health.is_ready,
+        lambda: consumer.is_ready and relay.health.is_ready and not registration.missing,
         lambda: {
             "handles": sorted(event_type.NAME for event_type in service.handlers),
             "relay": relay.health.status,
             "held_partitions": list(consumer.held),
+            "not_registered": list(registration.missing),
         },
     )
     health_server = _health_server(health, settings)
@@ -77,7 +80,7 @@ async def run(service: Service, settings: Settings) -> None:
         restart_on_failure(task, database, settings, stop)
         for task in (retention.run, *service.background_tasks)
     ]
-    await _until_all_end(consumer.run(stop), relay.run(stop), *background_tasks)
+    await _until_all_end(consumer.run(stop), relay.run(stop), registration.run(stop), *background_tasks)
     watching.cancel()
     health_server.should_exit = True
     await serving
@@ -88,7 +91,7 @@ async def run(service: Service, settings: Settings) -> None:
 
 def _consumer(service: Service, database: Database, registry: Registry, settings: Settings) -> Consumer:
     settings = settings.model_copy(update={"gather_ms": service.gather_ms or settings.gather_ms})
-    positions = Positions(service.name, database)
+    positions = Positions(service.name, database, {event_type.NAME for event_type in service.handlers})
     if service.dead_letter_handler:
         processor = DeadLetterConsumer(service.name, service.dead_letter_handler, database, registry)
         return Consumer(positions, re.compile(DEAD_LETTERS), processor, settings)

@@ -24,6 +24,10 @@ _HELD = text("""
     SELECT consumer, topic, partition, kafka_offset, error FROM held_partitions
     ORDER BY consumer, topic, partition
 """)
+_IGNORED = text("""
+    SELECT consumer, topic, type, sum(events) AS events, min(first_at) AT TIME ZONE 'UTC' AS first_at
+    FROM ignored_events GROUP BY consumer, topic, type ORDER BY consumer, topic, type
+""")
 
 
 @asynccontextmanager
@@ -74,6 +78,19 @@ async def held_partitions(databases: Databases) -> list[str]:
         ]
 
     return [sentence for found in await read_each(databases, held) for sentence in found]
+
+
+async def ignored_events(databases: Databases) -> list[str]:
+    """Returns one sentence for each type of events that a consumer passed over because it did not know the type."""
+
+    async def ignored(_: str, db: AsyncConnection) -> list[str]:
+        return [
+            f"{row.consumer} has ignored {row.events} {row.type} of {row.topic} since {row.first_at:%Y-%m-%d %H:%M:%S} "
+            "UTC: its release does not know the type, a newer one reads them again"
+            for row in await db.execute(_IGNORED)
+        ]
+
+    return [sentence for found in await read_each(databases, ignored) for sentence in found]
 
 
 def _unreachable(service: str, url: str) -> Unreachable:

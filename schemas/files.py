@@ -22,7 +22,12 @@ def versions_of(event_type: type[Event]) -> list[tuple[int, str]]:
 
 def subject_of(event_type: type[Event]) -> str:
     """Returns the subject by Confluent's TopicRecordNameStrategy: event types of one topic have a history each."""
-    return f"{event_type.TOPIC}-{NAMESPACE}.{event_type.NAME}"
+    return subject_named(event_type.TOPIC, event_type.NAME)
+
+
+def subject_named(topic: str, type_name: str) -> str:
+    """Returns the subject of an event type that this release may not know."""
+    return f"{topic}-{NAMESPACE}.{type_name}"
 
 
 @cache

@@ -9,7 +9,9 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError
+from aiokafka.structs import OffsetAndMetadata
 
+from chassis.consumer.catch_up import first_offsets
 from chassis.consumer.held import HeldPartitions
 from chassis.consumer.partition_queue import PartitionQueue, RecordProcessor
 from chassis.consumer.positions import Positions
@@ -64,6 +66,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             offsets = await wait_out_outages(load, revoked, self._positions.consumer)
             for partition, offset in offsets.items():
                 await self._rewind(TopicPartition(*partition), offset)
+            await self._begin_catch_up(assigned, revoked)
             if revoked.is_set():
                 return
             self.queues = {**self.queues, **{partition: self._new_queue() for partition in assigned}}
@@ -74,6 +77,20 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             topic, number = partition
             log.warning("partition_rewound", topic=topic, partition=number, offset=offset, kafka=position)
             self._client.seek(partition, offset)
+
+    async def _begin_catch_up(self, assigned: Sequence[TopicPartition], revoked: asyncio.Event) -> None:
+        """Sets partitions back to the first event that an earlier release ignored and this one handles."""
+        consumer, catch_up = self._positions.consumer, self._positions.catch_up
+        found = await wait_out_outages(partial(catch_up.find, assigned), revoked, consumer)
+        if not found:
+            return
+        begins = {TopicPartition(*partition): offset for partition, offset in first_offsets(found).items()}
+        for partition, offset in begins.items():
+            await self._rewind(partition, offset)
+        await self._client.commit(
+            {partition: OffsetAndMetadata(offset, "") for partition, offset in begins.items()}
+        )
+        await wait_out_outages(partial(catch_up.begin, found), revoked, consumer)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         await self.release()

@@ -13,19 +13,19 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import telemetry
+from chassis.consumer.ignored import record_ignored
 from chassis.consumer.inbox import claim
 from chassis.consumer.offsets import BatchCounts, Partition, advance
 from chassis.consumer.parking import Failed, park
 from chassis.consumer.recovery import Recovery, Result
 from chassis.database import Database, driver
-from chassis.errors import PermanentFailure
-from chassis.events.record import DecodedRecord, Record, UnreadableRecord, decode_record, is_unwanted
+from chassis.events.decoding import decode_record, is_unwanted
+from chassis.events.record import DecodedRecord, IgnoredRecord, Record, UnreadableRecord
 from chassis.events.registry import Registry
 from chassis.service import Service
 from chassis.telemetry import log_each
 from schemas import Event
 
-NOT_UTF_8 = "\N{REPLACEMENT CHARACTER}"
 SHORT_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 
 log = structlog.get_logger()
@@ -56,9 +56,11 @@ class EventProcessor:
         consumer, (last, _) = self._service.name, results[-1]
         decoded = [each for _, each in results if isinstance(each, DecodedRecord)]
         unreadable = [each for _, each in results if isinstance(each, UnreadableRecord)]
+        ignored = [each for _, each in results if isinstance(each, IgnoredRecord)]
         counts = BatchCounts(received=len(decoded) + len(unreadable))
-        telemetry.EVENTS.labels(consumer, last.topic, "skipped").inc(len(results) - counts.received)
-        if not counts.received:
+        skipped = len(results) - counts.received - len(ignored)
+        telemetry.EVENTS.labels(consumer, last.topic, "skipped").inc(skipped)
+        if skipped == len(results):
             return  # without effects here the offset in Kafka is enough
         async with self._database.transaction() as db:
             if self._recovery.is_searching_for_culprit:
@@ -67,21 +69,16 @@ class EventProcessor:
             for group in group_by_type(fresh):
                 await self._call_handler(group, db)
             parked = await park(db, consumer, [Failed(each.record, each.failure) for each in unreadable])
+            await record_ignored(db, consumer, (last.topic, last.partition), ignored)
             counts.applied, counts.parked = len(fresh), len(parked)
             counts.duplicates = counts.received - counts.applied - counts.parked
             await advance(db, consumer, last.topic, last.partition, last.offset + 1, counts)
         counts.add_to_metrics(consumer, last.topic)
+        telemetry.EVENTS.labels(consumer, last.topic, "ignored").inc(len(ignored))
         log_each(log, "event_applied", fresh, lambda applied: applied.record.log_fields)
 
     async def _decode(self, records: Sequence[Record]) -> list[Result]:
-        return [(record, await self._decode_one(record)) for record in records]
-
-    async def _decode_one(self, record: Record) -> DecodedRecord | UnreadableRecord | None:
-        """Returns None for an event type that has no handler here."""
-        result = await decode_record(record, self._event_types, self._registry)
-        if isinstance(result, DecodedRecord) and any(NOT_UTF_8 in name for name, _ in record.headers):
-            return UnreadableRecord(record, PermanentFailure("the name of a header is not UTF-8"))
-        return result
+        return [(each, await decode_record(each, self._event_types, self._registry)) for each in records]
 
     async def _claim(self, decoded: Sequence[DecodedRecord], db: AsyncConnection) -> list[DecodedRecord]:
         """Inserts the inbox rows of all events; returns the records that are new, in order and without duplicates."""

@@ -5,10 +5,11 @@ the lower of both offsets, and the inbox ignores what is read again.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import structlog
 
+from chassis.consumer.catch_up import CatchUp
 from chassis.consumer.held import release_rows
 from chassis.consumer.offsets import Partition
 from chassis.consumer.retry import describe
@@ -28,11 +29,12 @@ log = structlog.get_logger()
 
 
 class Positions:
-    """One consumer's positions in its partitions."""
+    """One consumer's positions in its partitions. `handled`: the event types that it has a handler for."""
 
-    def __init__(self, consumer: str, database: Database) -> None:
+    def __init__(self, consumer: str, database: Database, handled: Collection[str]) -> None:
         self.consumer = consumer
         self.database = database
+        self.catch_up = CatchUp(consumer, database, handled)
 
     async def load(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Returns the next offsets of those partitions that have one, and marks none of the partitions as held."""

@@ -22,7 +22,8 @@ from chassis.consumer.parking import Failed, park
 from chassis.consumer.retry import RetryBudget, Stopped, describe, pause, wait_out_outages
 from chassis.database import Database, driver
 from chassis.errors import FailureClass, classify
-from chassis.events.record import DecodedRecord, Record, UnreadableRecord
+from chassis.events.decoding import Decoded
+from chassis.events.record import Record
 
 CLEAR_SECONDS = 2.0
 
@@ -36,7 +37,7 @@ Lock = Callable[[], AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger()
 
-Result = tuple[Record, DecodedRecord | UnreadableRecord | None]
+Result = tuple[Record, Decoded]
 """A record and what it was decoded to; None for an event type without a handler."""
 
 

@@ -18,7 +18,8 @@ from chassis.events.dead_letter import (
     split_headers,
     without_nul,
 )
-from chassis.events.record import EVENT_TYPES, Record, UnreadableRecord, decode_record
+from chassis.events.decoding import decode_record
+from chassis.events.record import EVENT_TYPES, IgnoredRecord, Record, UnreadableRecord
 from chassis.events.registry import Registry
 from chassis.events.topics import dead_letter_topic
 from schemas import Event
@@ -96,6 +97,11 @@ async def _decode(record: Record, error_type: str, registry: Registry) -> tuple[
     if error_type == WorkerCrashed.__name__:
         return None, "not decoded: it crashed the workers that decoded it"
     decoded = await decode_record(record, EVENT_TYPES, registry)
-    if isinstance(decoded, UnreadableRecord):
-        return None, without_nul(str(decoded.failure))
+    match decoded:
+        case UnreadableRecord(failure=failure):
+            return None, without_nul(str(failure))
+        case IgnoredRecord(type=type_name):
+            return None, without_nul(
+                f"this release does not know the event type {type_name}, but a newer one does"
+            )
     return (decoded.event if decoded else None), None

@@ -1,4 +1,4 @@
-"""Kafka records, and `decode_record`, which makes an event of one or returns why that is impossible."""
+"""Kafka records, and what each can be decoded to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,7 @@ from uuid import UUID
 
 import schemas
 from chassis.errors import PermanentFailure
-from chassis.events.avro import decode
-from chassis.events.registry import Registry
-from chassis.events.topics import REDRIVE, event_topic
+from chassis.events.topics import REDRIVE
 from chassis.telemetry import trace_id_of
 from schemas import Event
 
@@ -92,46 +90,9 @@ class UnreadableRecord:
     failure: PermanentFailure
 
 
-async def decode_record(
-    record: Record, wanted: Mapping[str, type[Event]], registry: Registry
-) -> DecodedRecord | UnreadableRecord | None:
-    """Decodes a record. Returns None if its event type is not in `wanted`.
+@dataclass(frozen=True, slots=True)
+class IgnoredRecord:
+    """A record of an event type that only a newer release knows."""
 
-    In a redrive topic, which belongs to one consumer, such a record is unreadable instead. Raises
-    InfrastructureFailure while the registry is unavailable.
-    """
-    try:
-        if is_unwanted(record, wanted):
-            return None
-        type_name = _type_of(record)
-        if type_name not in wanted:
-            raise PermanentFailure(f"it was redriven as {type_name}, which this consumer does not handle")
-        if (event_id := record.event_id) is None:
-            raise PermanentFailure("header ce_id is missing or not a UUID")
-        event = await decode(record.value, wanted[type_name], registry)
-        if record.key != event.key.encode():
-            raise PermanentFailure(f"the key is {record.key!r:.100}, but the event's is {event.key[:100]!r}")
-        return DecodedRecord(record, event_id, event)
-    except PermanentFailure as failure:
-        return UnreadableRecord(record, failure)
-
-
-def is_unwanted(record: Record, wanted: Mapping[str, type[Event]]) -> bool:
-    """Returns True if the record, by its headers, is an event of a type not in `wanted`, and no redriven one."""
-    try:
-        return _type_of(record) not in wanted and not record.topic.endswith(REDRIVE)
-    except PermanentFailure:
-        return False
-
-
-def _type_of(record: Record) -> str:
-    """Returns the event type. Raises PermanentFailure if it is unknown or belongs to another topic."""
-    type_name = record.header("ce_type")
-    if not type_name:
-        raise PermanentFailure("missing header ce_type")
-    if type_name not in EVENT_TYPES:
-        raise PermanentFailure(f"unknown event type {type_name[:100]!r}")
-    own_topic, topic = EVENT_TYPES[type_name].TOPIC, event_topic(record.topic)
-    if own_topic != topic:
-        raise PermanentFailure(f"{type_name} belongs to the topic {own_topic}, not to {topic}")
-    return type_name
+    record: Record
+    type: str

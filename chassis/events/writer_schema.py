@@ -1,7 +1,8 @@
 """Parses writer schemas, and refuses those with which a few bytes could hang or crash the process that reads them.
 
-Avro has values of zero bytes, so that five bytes can encode an array of ten million of them; and fastavro reads
-recursive records by recursion in C, so that 100 kB cause a segmentation fault instead of an exception.
+Avro has values of zero bytes, so that five bytes can encode an array of ten million of them, and one byte a record of
+a thousand nulls; and fastavro reads recursive records by recursion in C, so that 100 kB cause a segmentation fault
+instead of an exception.
 """
 
 import json
@@ -12,6 +13,9 @@ from fastavro import parse_schema
 from chassis.errors import PermanentFailure
 from schemas import EVENTS
 from schemas.files import parsed_schema
+
+VALUES_PER_BYTE = 4
+"""An item of an array or map may decode to so many values for each byte that it takes."""
 
 
 class UnsafeSchema(PermanentFailure):
@@ -27,6 +31,7 @@ def writer_schema(text: str) -> dict[str, Any]:
     if not isinstance(schema, dict) or schema["type"] != "record":
         raise UnsafeSchema("the writer's schema is not a record")
     _takes_bytes(schema, set())
+    _size(schema, schema["__named_schemas"])
     return next((own for own in map(parsed_schema, EVENTS) if own == schema), schema)
 
 
@@ -56,6 +61,33 @@ def _takes_bytes(schema: Any, unfinished: set[str]) -> bool:
             return _refuse(f"{schema} contains itself")
         case _:
             return bool(schema != "null")
+
+
+def _size(schema: Any, types: dict[str, Any]) -> tuple[int, int]:
+    """Returns how many values the smallest value of a schema decodes to, and its bytes. Raises UnsafeSchema."""
+    match types.get(schema, schema) if isinstance(schema, str) else schema:
+        case "null":
+            return 1, 0
+        case list() as branches:
+            sizes = [_size(branch, types) for branch in branches]
+            return max((values for values, _ in sizes), default=1), 1
+        case {"type": "array", "items": item} | {"type": "map", "values": item}:
+            values, size = _size(item, types)
+            is_map = "values" in schema
+            if values > VALUES_PER_BYTE * (size + is_map):
+                _refuse(f"items of {values} values in {size + is_map} bytes")
+            return 1, 1
+        case {"type": "record" | "error", "fields": fields}:
+            sizes = [_size(field["type"], types) for field in fields]
+            return 1 + sum(values for values, _ in sizes), sum(size for _, size in sizes)
+        case {"type": "fixed", "size": size}:
+            return 1, size
+        case {"type": "enum"}:
+            return 1, 1
+        case {"type": inner}:
+            return _size(inner, types)
+        case _:
+            return 1, 1
 
 
 def _refuse(reason: str) -> bool:

@@ -14,16 +14,13 @@ import structlog
 from chassis import telemetry
 from chassis.config import Broker
 from chassis.database import OUTBOX_CHANNEL
-from chassis.events.avro import frame
-from chassis.events.record import EVENT_TYPES
-from chassis.events.registry import Registry, SchemaNotRegistered
+from chassis.events.registry import Registry
+from chassis.outbox.framing import messages
 from chassis.outbox.one_by_one import send_one_by_one
-from chassis.outbox.outcome import Outgoing, Refused
 from chassis.outbox.producer import OrderedProducer
 from chassis.outbox.relay_connection import connect
 from chassis.outbox.relay_health import RelayHealth
-from chassis.outbox.set_aside import UnknownEventType, set_rows_aside
-from chassis.outbox.table import UnreadableHeaders, load_headers
+from chassis.outbox.set_aside import set_rows_aside
 from chassis.outbox.terms import become_active
 from chassis.outbox.upkeep import Upkeep
 from chassis.timestamps import is_set_within
@@ -51,7 +48,7 @@ class Relay:
         self._database_url = database_url
         self._registry = registry
         self._producer = OrderedProducer(kafka)
-        self._upkeep = Upkeep(self._producer, self.health)
+        self._upkeep = Upkeep(self._producer, registry, self.health)
         self._awake = asyncio.Event()
 
     def wake(self) -> bool:
@@ -100,11 +97,11 @@ class Relay:
         rows = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES)
         if not rows:
             return False
-        messages = await self._messages(rows)
-        outcome = await asyncio.to_thread(self._producer.send, messages, stop, deadline)
+        outgoing = await messages(rows, self._registry)
+        outcome = await asyncio.to_thread(self._producer.send, outgoing, stop, deadline)
         if outcome.suspects and not outcome.failure:
             # Kafka refused them together, and only one may be at fault: each alone adds to what is sent or refused.
-            await asyncio.to_thread(send_one_by_one, self._producer, messages, outcome, stop, deadline)
+            await asyncio.to_thread(send_one_by_one, self._producer, outgoing, outcome, stop, deadline)
         if outcome.sent:
             columns = zip(*((row.id, row.partition, row.offset) for row in outcome.sent), strict=True)
             await connection.execute(MARK_SENT, *columns)
@@ -117,34 +114,9 @@ class Relay:
             raise NotDelivered(outcome.failure)
         return _is_full(rows) or done < len(rows)
 
-    async def _messages(self, rows: Sequence[asyncpg.Record]) -> list[Outgoing | Refused]:
-        """Returns a message for each row, or why it cannot be sent. Raises RegistryUnavailable."""
-        schemas = {(row["type"], row["schema_version"]) for row in rows if row["type"] is not None}
-        ids = {schema: await self._schema_id(*schema) for schema in schemas}
-        return [_message(row, ids.get((row["type"], row["schema_version"]))) for row in rows]
-
-    async def _schema_id(self, type_name: str, version: int) -> int | Exception:
-        if type_name not in EVENT_TYPES:
-            return UnknownEventType(f"this release has no event type {type_name}")
-        try:
-            return await self._registry.schema_id(EVENT_TYPES[type_name], version)
-        except SchemaNotRegistered as error:
-            return error
-
     async def _wake_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self.wake()
-
-
-def _message(row: asyncpg.Record, schema_id: int | Exception | None) -> Outgoing | Refused:
-    """Returns the row's message. A row without a type is a dead letter, whose bytes are sent unchanged."""
-    try:
-        if isinstance(schema_id, Exception):
-            raise schema_id
-        value = row["payload"] if schema_id is None else frame(schema_id, row["payload"])
-        return Outgoing(row["id"], row["topic"], row["key"], value, load_headers(row["headers"]))
-    except (SchemaNotRegistered, UnknownEventType, UnreadableHeaders, TypeError) as error:
-        return Refused(row["id"], row["topic"], row["key"], type(error).__name__, str(error))
 
 
 def _is_full(rows: Sequence[asyncpg.Record]) -> bool:

@@ -7,19 +7,16 @@ from collections.abc import Sequence
 import asyncpg
 import structlog
 
+from chassis.events.registry import Registry, SchemaNotRegistered
+from chassis.outbox.framing import Written, schema_ids
 from chassis.outbox.outcome import UNKNOWN_TOPIC, Refused
 from chassis.outbox.producer import OrderedProducer
 from chassis.outbox.producer_config import LIFETIME_SECONDS
 
 MESSAGE_LIMIT = 512
-NOT_KNOWN_YET = ["SchemaNotRegistered", "UnknownEventType"]
-"""Errors of rows that a newer release wrote, or whose schema the set-up has not registered yet."""
+NOT_REGISTERED = SchemaNotRegistered.__name__
 
 log = structlog.get_logger()
-
-
-class UnknownEventType(Exception):
-    """The row was written by a release that has an event type which this one has not."""
 
 
 async def set_rows_aside(connection: asyncpg.Connection, refused: Sequence[Refused]) -> None:
@@ -34,15 +31,25 @@ async def set_rows_aside(connection: asyncpg.Connection, refused: Sequence[Refus
         log.error("rows_set_aside", **what, rows=rows, first_id=first.id)
 
 
-async def retry_rows(connection: asyncpg.Connection, producer: OrderedProducer) -> None:
-    """Makes rows unsent again whose topic exists now, or whose schema may be known now.
-
-    Raises KafkaException while Kafka is unavailable.
-    """
+async def retry_topics(connection: asyncpg.Connection, producer: OrderedProducer) -> None:
+    """Makes rows unsent again whose topic exists now. Raises KafkaException while Kafka is unavailable."""
     missing = {row["topic"] for row in await connection.fetch(MISSING_TOPICS, UNKNOWN_TOPIC)}
     created = missing and missing & await asyncio.to_thread(_topics, producer)
-    done: str = await connection.execute(RETRY, NOT_KNOWN_YET, UNKNOWN_TOPIC, list(created))
-    if rows := int(done.split()[-1]):
+    if created:
+        _log_retried(await connection.execute(RETRY_TOPICS, UNKNOWN_TOPIC, list(created)))
+
+
+async def retry_schemas(connection: asyncpg.Connection, registry: Registry) -> None:
+    """Makes rows unsent again whose schema is registered now. Raises RegistryUnavailable."""
+    missing = [Written(*row) for row in await connection.fetch(MISSING_SCHEMAS, NOT_REGISTERED)]
+    ids = await schema_ids(missing, registry)
+    if registered := [each for each in missing if isinstance(ids[each], int)]:
+        columns = [list(column) for column in zip(*registered, strict=True)]
+        _log_retried(await connection.execute(RETRY_SCHEMAS, NOT_REGISTERED, *columns))
+
+
+def _log_retried(status: str) -> None:
+    if rows := int(status.split()[-1]):
         log.info("rows_retried", rows=rows)
 
 
@@ -58,8 +65,18 @@ MISSING_TOPICS = """
     SELECT DISTINCT topic FROM outbox
     WHERE set_aside_at IS NOT NULL AND discarded_at IS NULL AND error_type = $1
 """
-RETRY = """
+RETRY_TOPICS = """
     UPDATE outbox SET set_aside_at = NULL, error_type = NULL, error_message = NULL
-    WHERE set_aside_at IS NOT NULL AND discarded_at IS NULL
-        AND (error_type = ANY ($1) OR error_type = $2 AND topic = ANY ($3))
+    WHERE set_aside_at IS NOT NULL AND discarded_at IS NULL AND error_type = $1 AND topic = ANY ($2)
+"""
+MISSING_SCHEMAS = """
+    SELECT DISTINCT topic, type, schema_version FROM outbox
+    WHERE set_aside_at IS NOT NULL AND discarded_at IS NULL AND error_type = $1
+"""
+RETRY_SCHEMAS = """
+    UPDATE outbox SET set_aside_at = NULL, error_type = NULL, error_message = NULL
+    FROM unnest($2::text[], $3::text[], $4::int[]) AS registered (topic, type, schema_version)
+    WHERE set_aside_at IS NOT NULL AND discarded_at IS NULL AND error_type = $1
+        AND outbox.topic = registered.topic AND outbox.type = registered.type
+        AND outbox.schema_version = registered.schema_version
 """

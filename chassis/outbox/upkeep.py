@@ -3,26 +3,36 @@
 from time import monotonic
 
 import asyncpg
+import structlog
 
+from chassis.events.registry import Registry, RegistryUnavailable
 from chassis.outbox.producer import OrderedProducer
 from chassis.outbox.relay_health import RelayHealth, measure
-from chassis.outbox.set_aside import retry_rows
+from chassis.outbox.set_aside import retry_schemas, retry_topics
 from chassis.outbox.terms import renew
 
 RENEW_SECONDS = 3.0
-RETRY_ROWS_SECONDS = 30.0
+RETRY_TOPICS_SECONDS = 30.0
+RETRY_SCHEMAS_SECONDS = 3.0
+REGISTRY_PAUSE_SECONDS = 30.0
+"""After the registry did not answer: rows of schemas that are known already do not wait for it so often."""
 SEND_SECONDS = 6.0
 """No message is produced later than this after the term was renewed. Kafka's client gives a message up after 10 s, so
 that all are given up before another relay can begin a term, 20 s after the renewal."""
 
 
+log = structlog.get_logger()
+
+
 class Upkeep:
     """Keeps the terms of one relay."""
 
-    def __init__(self, producer: OrderedProducer, health: RelayHealth) -> None:
+    def __init__(self, producer: OrderedProducer, registry: Registry, health: RelayHealth) -> None:
         self._producer = producer
+        self._registry = registry
         self._health = health
-        self._renewed_at = self._retried_at = 0.0
+        self._renewed_at = 0.0
+        self._topics_due_at = self._schemas_due_at = 0.0
 
     def begin(self) -> None:
         """Makes `run_if_due` due: the relay has become active."""
@@ -42,6 +52,17 @@ class Upkeep:
         self._renewed_at = now
         backlog = await measure(connection)
         self._health.measured(backlog)
-        if backlog.set_aside and now - self._retried_at > RETRY_ROWS_SECONDS:
-            self._retried_at = now
-            await retry_rows(connection, self._producer)
+        if backlog.set_aside:
+            await self._retry_rows(connection, now)
+
+    async def _retry_rows(self, connection: asyncpg.Connection, now: float) -> None:
+        if now >= self._schemas_due_at:
+            self._schemas_due_at = now + RETRY_SCHEMAS_SECONDS
+            try:
+                await retry_schemas(connection, self._registry)
+            except RegistryUnavailable as error:
+                self._schemas_due_at = now + REGISTRY_PAUSE_SECONDS
+                log.info("rows_not_retried", error=str(error))
+        if now >= self._topics_due_at:
+            self._topics_due_at = now + RETRY_TOPICS_SECONDS
+            await retry_topics(connection, self._producer)

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.config import Broker
 from chassis.outbox.table import REFUSED
 from fanout.console import Json, print_json, table
-from fanout.databases import Databases, held_partitions, read_each
+from fanout.databases import Databases, held_partitions, ignored_events, read_each
 from fanout.errors import Unreachable
 from fanout.kafka_admin import Partition, admin_of, committed
 from fanout.kafka_reader import TIMEOUT, reader, record_ends
@@ -74,16 +74,17 @@ def command(json_output: Json = False) -> None:
     addresses = running()
     relays, listening = asyncio.run(backlogs(addresses.databases))
     held = asyncio.run(held_partitions(addresses.databases))
+    ignored = asyncio.run(ignored_events(addresses.databases))
     measured, unreachable = Measurement(), None
     try:
         measured = measure(addresses.broker, listening)
     except Unreachable as error:  # what the databases say is shown all the same
         unreachable = error
     if json_output:
-        print_json(_as_json(measured, relays) | {"held_partitions": held})
+        print_json(_as_json(measured, relays) | {"held_partitions": held, "ignored_events": ignored})
     else:
         _show(measured, relays)
-        for sentence in held:
+        for sentence in [*held, *ignored]:
             print(sentence)
     if unreachable:
         raise unreachable

@@ -102,6 +102,14 @@ def _findings(report: Report) -> Iterable[str]:
             yield f"[red]{account.consumer} has {-account.excess} receipts without an application[/]"
         if account.excess > 0:
             yield f"[red]{account.consumer} applied {account.excess} more events than it has receipts for[/]"
+    if report.ignored:
+        by_type = [
+            f"{event_type} {events} ({consumer})"
+            for event_type, consumers in report.ignored.items()
+            for consumer, events in consumers.items()
+        ]
+        total = sum(sum(consumers.values()) for consumers in report.ignored.values())
+        yield f"ignored {total} events of types that the consumer's release does not know: {', '.join(by_type)}"
     for service, rows in report.unpublished.items():
         if rows:
             yield f"{service}: {rows} rows of its outbox are not yet in Kafka"

@@ -33,7 +33,7 @@ EVERYTHING: Any = (
     *(ResourceType.ANY, None, ResourcePatternType.ANY, None, None),
     *(AclOperation.ANY, AclPermissionType.ANY),
 )
-CLEARED_BY_REPLAY = ("inbox", "consumer_offsets", "parked", "crash_markers", "purges")
+CLEARED_BY_REPLAY = ("inbox", "consumer_offsets", "parked", "crash_markers", "ignored_events", "purges")
 
 
 @dataclass(frozen=True, order=True)

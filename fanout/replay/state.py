@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.consumer.crash_loop import crash_markers
+from chassis.consumer.ignored import ignored_events
 from chassis.consumer.inbox import inbox
 from chassis.consumer.offsets import consumer_offsets
 from chassis.consumer.parking import parked
@@ -21,7 +22,7 @@ from fanout.kafka_admin import Offsets
 
 ADVISORY_LOCK = 0x7265706C6179
 AT_ONCE = 10_000
-STATE_TABLES = (inbox, consumer_offsets, parked, crash_markers)
+STATE_TABLES = (inbox, consumer_offsets, parked, crash_markers, ignored_events)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -48,6 +48,8 @@ class Account:
     """Orders with events that this consumer has not received yet or has parked."""
     since: datetime | None = None
     """Older events are left out: their rows may have been deleted."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """By type, events that the consumer passed over because its release did not know their type."""
 
     @property
     def published(self) -> int:
@@ -91,11 +93,15 @@ def account(
         ),
         open_orders=waiting | parked,
         since=since,
+        ignored=_ignored(state),
     )
 
 
 def place(event: Published, state: ConsumerState) -> Place:
-    """An event is lost if the consumer's offset lies behind it and the consumer has no receipt."""
+    """An event is lost if the consumer's offset lies behind it and the consumer has neither receipt nor note of it.
+
+    An event of a type that the consumer's release did not know is in flight as soon as a newer one subscribes to it.
+    """
     if event.event_id in state.applied:
         return "applied"
     if event.event_id in state.parked:
@@ -103,7 +109,23 @@ def place(event: Published, state: ConsumerState) -> Place:
     if event.partition is None or event.offset is None:
         return "in_flight"
     next_offset = state.next_offsets.get(Partition(event.topic, event.partition), 0)
-    return "lost" if event.offset < next_offset else "in_flight"
+    return "lost" if event.offset < next_offset and not _is_ignored(event, state) else "in_flight"
+
+
+def _is_ignored(event: Published, state: ConsumerState) -> bool:
+    """Returns True if the consumer passed over the event and has a row that says so: it will read the event again."""
+    return any(
+        (event.topic, event.partition, event.type) == (row.topic, row.partition, row.type)
+        and row.first_offset <= (event.offset or 0) <= row.last_offset
+        for row in state.ignored
+    )
+
+
+def _ignored(state: ConsumerState) -> dict[str, int]:
+    events: Counter[str] = Counter()
+    for row in state.ignored:
+        events[row.type] += row.events
+    return dict(sorted(events.items()))
 
 
 def by_subscription(outbox: Sequence[Published]) -> Topics:

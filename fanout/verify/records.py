@@ -55,6 +55,17 @@ class RefusedRow(NamedTuple):
         return f"row {self.id} of the outbox of {self.service} ({what} for topic {self.topic})"
 
 
+class Ignored(NamedTuple):
+    """Events of a type that a consumer did not know: how many, and the offsets of the first and the last of them."""
+
+    topic: str
+    partition: int
+    type: str
+    first_offset: int
+    last_offset: int
+    events: int
+
+
 class ParkedMessage(NamedTuple):
     event_id: UUID | None
     order_id: str = ""
@@ -80,6 +91,7 @@ class ConsumerState:
     """How many receipts of applied events were deleted after the retention time."""
     complete_since: datetime | None = None
     """No receipt of an event created later was deleted."""
+    ignored: Sequence[Ignored] = ()
 
 
 Facts = Mapping[str, Counter[str]]

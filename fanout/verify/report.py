@@ -88,6 +88,15 @@ class Report:
         return sum(max(excess.get(service, 0), len(orders.get(service, ()))) for service in services)
 
     @property
+    def ignored(self) -> Mapping[str, Mapping[str, int]]:
+        """Events of types that consumers did not know, by type and consumer."""
+        found: dict[str, dict[str, int]] = {}
+        for each in self.accounts:
+            for event_type, events in each.ignored.items():
+                found.setdefault(event_type, {})[each.consumer] = events
+        return dict(sorted(found.items()))
+
+    @property
     def set_aside(self) -> Sequence[RefusedRow]:
         """Outbox rows that cannot be sent and wait for an operator's decision."""
         return [row for row in self.refused if not row.is_discarded]
@@ -158,6 +167,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "holds": report.holds,
         "unpublished": report.unpublished,
         "forwarded": report.forwarded,
+        "ignored": report.ignored,
         "refused": [row._asdict() for row in report.refused],
         "waiting": report.waiting,
         "unfinished_orders": report.unfinished_orders,
@@ -176,6 +186,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "excess_applications": account.excess,
                 "redelivered": account.duplicates,
                 "unknown_producer_parked": account.unknown_producer_parked,
+                "ignored": account.ignored,
             }
             for account in report.accounts
         ],

@@ -28,6 +28,7 @@ from fanout.verify.records import (
     ConsumerState,
     Facts,
     Forwarded,
+    Ignored,
     ParkedMessage,
     Partition,
     Published,
@@ -88,6 +89,7 @@ async def _consumers(db: AsyncConnection) -> list[ConsumerState]:
     subscriptions = await _by_consumer(db, _SUBSCRIPTIONS)
     offsets = await _by_consumer(db, _OFFSETS)
     parked = await _by_consumer(db, _PARKED)
+    ignored = await _by_consumer(db, _IGNORED)
     complete_since, purged = await _purged(db, "inbox")
     return [
         ConsumerState(
@@ -104,6 +106,7 @@ async def _consumers(db: AsyncConnection) -> list[ConsumerState]:
             ],
             purged=purged,
             complete_since=complete_since,
+            ignored=[Ignored(*row[1:]) for row in ignored.get(consumer, ())],
         )
         for consumer in sorted(subscriptions)
     ]
@@ -180,4 +183,8 @@ _SUBSCRIPTIONS = "SELECT consumer, topic, type FROM subscriptions"
 _OFFSETS = "SELECT consumer, topic, partition, next_offset, applied, duplicates FROM consumer_offsets"
 _INBOX = text("SELECT event_id FROM inbox WHERE consumer = :consumer AND status = :status")
 _PARKED = "SELECT consumer, event_id, key FROM parked"
+_IGNORED = """
+    SELECT consumer, topic, partition, type, first_offset, last_offset, events FROM ignored_events
+    ORDER BY topic, partition, type
+"""
 _PURGES = "SELECT what, before, purged FROM purges"

@@ -67,7 +67,10 @@ class Workbench:
         processor = Stopwatch(EventProcessor(self.service, self.database, self.registry), len(self.events))
         stop = asyncio.Event()
         consumer = Consumer(
-            Positions(self.new_group(), self.database), [self.topic], processor, self.settings
+            Positions(self.new_group(), self.database, {OrderPlaced.NAME}),
+            [self.topic],
+            processor,
+            self.settings,
         )
         consuming = asyncio.create_task(consumer.run(stop))
         await processor.done.wait()

@@ -23,6 +23,7 @@ CHASSIS = {
     "parked": {READ, ADD},
     "crash_markers": {READ, ADD, DROP},
     "held_partitions": {READ, ADD, DROP},
+    "ignored_events": {READ, ADD, DROP},
     "purges": {READ, ADD},
     "idempotency_keys": {READ, DROP},
     "subscriptions": {READ},
@@ -34,6 +35,7 @@ CHASSIS_UPDATES = {
     "consumer_offsets": None,
     "crash_markers": None,
     "held_partitions": None,
+    "ignored_events": None,
     "purges": None,
 }
 """None: all columns."""
@@ -97,7 +99,8 @@ def granted(login: str, service: str, tables: dict[str, dict[str, tuple[str, boo
             own = set(tables) - set(CHASSIS) - {"chassis_version", "service_version"}
             cells |= {
                 (table, DROP)
-                for table in own | {"inbox", "consumer_offsets", "parked", "crash_markers", "purges"}
+                for table in own
+                | {"inbox", "consumer_offsets", "parked", "crash_markers", "ignored_events", "purges"}
             }
             cells |= {("purges", ADD)}
         return cells

@@ -13,7 +13,8 @@ from chassis.consumer.parking import parked
 from chassis.consumer.retry import MAX_ATTEMPTS, Stopped
 from chassis.database import Database
 from chassis.errors import InfrastructureFailure, PermanentFailure, TransientFailure
-from chassis.events.record import Record, decode_record
+from chassis.events.decoding import decode_record
+from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
 from tests.support.recording_service import (
     TRACE,

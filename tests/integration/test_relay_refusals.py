@@ -74,7 +74,7 @@ async def test_only_the_culprit_of_a_batch_that_kafka_refuses_is_set_aside(
 async def test_rows_for_a_missing_topic_name_it_and_are_sent_once_it_exists(
     database: Database, kafka_topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "RETRY_ROWS_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "RETRY_TOPICS_SECONDS", 0.0)
     there, deleted = kafka_topics.new(), kafka_topics.new()
     kafka_topics.delete(deleted)
     messages = [Message(topic, b"k", value, []) for value in (b"1", b"2") for topic in (deleted, there)]
@@ -105,7 +105,11 @@ async def test_rows_for_a_missing_topic_name_it_and_are_sent_once_it_exists(
 @pytest.mark.parametrize(
     ("columns", "error_type"),
     [
-        ({"type": "OrderTeleported", "schema_version": 1}, "UnknownEventType"),
+        ({"type": "OrderTeleported", "schema_version": 1}, "SchemaNotRegistered"),
+        ({"type": "../no / type ?", "schema_version": 1}, "SchemaNotRegistered"),
+        ({"type": "OrderTeleported"}, "SchemaNotRegistered"),
+        ({"type": "FraudAssessed"}, "SchemaNotRegistered"),
+        ({"type": "FraudAssessed", "schema_version": -1}, "SchemaNotRegistered"),
         ({"type": "FraudAssessed", "schema_version": 99}, "SchemaNotRegistered"),
         ({"headers": "{broken"}, "UnreadableHeaders"),
         ({"headers": '[["name", "\u20ac"]]'}, "UnreadableHeaders"),
@@ -113,7 +117,19 @@ async def test_rows_for_a_missing_topic_name_it_and_are_sent_once_it_exists(
         ({"topic": "no topic / has this name"}, "TOPIC_EXCEPTION"),
         ({"type": "FraudAssessed", "schema_version": 1, "payload": None}, "TypeError"),
     ],
-    ids=["type", "version", "broken headers", "header bytes", "header shape", "topic name", "no value"],
+    ids=[
+        "type",
+        "no name",
+        "no version",
+        "no version of ours",
+        "latest",
+        "version",
+        "broken headers",
+        "header bytes",
+        "header shape",
+        "topic name",
+        "no value",
+    ],
 )
 async def test_a_row_that_cannot_become_a_message_is_set_aside(
     database: Database, kafka_topics: Topics, columns: dict[str, Any], error_type: str

@@ -16,10 +16,11 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from chassis.database import Database
-from chassis.events.registry import Registry
 from schemas import OrderPlaced
+from schemas.files import subject_named, versions_of
 from tests.benchmarks.workbench import fill, order_placed
 from tests.support.kafka_topics import Topic, kafka_address, new_topic
+from tests.support.registered import registered
 from tests.support.stack import REPOSITORY
 from tests.support.stack_fixtures import NewDatabase
 
@@ -89,15 +90,15 @@ async def applied(database: Database) -> int:
 async def test_a_hundred_thousand_waiting_events_fit_into_the_limit(
     request: pytest.FixtureRequest, database: Database, topic: Topic
 ) -> None:
-    registry = Registry(registry_url(request))
-    schema_id = await registry.schema_id(OrderPlaced, OrderPlaced.SCHEMA_VERSION)
-    await registry.aclose()
-    fill(topic.kafka, topic.name, [(uuid7(), order_placed(n)) for n in range(EVENTS)], schema_id)
-    began = time.monotonic()
-    async with worker(topic, registry_url(request)):
-        while await applied(database) < EVENTS:
-            assert time.monotonic() - began < 500
-            await asyncio.sleep(0.5)
+    text = versions_of(OrderPlaced)[-1][1]
+    url, subject = registry_url(request), subject_named(topic.name, OrderPlaced.NAME)
+    with registered(url, subject, text) as [schema_id]:
+        fill(topic.kafka, topic.name, [(uuid7(), order_placed(n)) for n in range(EVENTS)], schema_id)
+        began = time.monotonic()
+        async with worker(topic, url):
+            while await applied(database) < EVENTS:
+                assert time.monotonic() - began < 500
+                await asyncio.sleep(0.5)
     print(f"{EVENTS / (time.monotonic() - began):.0f} events/s")
 
 

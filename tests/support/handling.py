@@ -14,7 +14,7 @@ from chassis.events.avro import encode, frame
 from chassis.events.record import Record
 from chassis.service import Service
 from schemas import Event
-from schemas.files import parsed_schema, versions_of
+from schemas.files import parsed_schema, subject_of, versions_of
 from schemas.model import Array, Enum, Nullable, Primitive, Type
 from schemas.model import Record as Shape
 from schemas.parsing import parse
@@ -51,6 +51,9 @@ class KnownSchemas:
 
     async def schema_by_id(self, schema_id: int) -> dict[str, Any]:
         return parsed_schema(schemas.EVENTS[schema_id])
+
+    async def is_registered(self, schema_id: int, subject: str) -> bool:
+        return subject == subject_of(schemas.EVENTS[schema_id])
 
 
 def _record(event: Event, offset: int) -> Record:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -36,10 +36,10 @@ class Topic:
         self.kafka, self.name, self.database = kafka, name, database
         self.admin = AdminClient({"bootstrap.servers": kafka})
 
-    def consumer(self, processor: RecordProcessor) -> Consumer:
+    def consumer(self, processor: RecordProcessor, handled: Collection[str] = ()) -> Consumer:
         """Returns a new member of the group, which is called like the topic."""
         settings = Settings(database_url="", kafka=self.kafka)
-        return Consumer(Positions(self.name, self.database), [self.name], processor, settings)
+        return Consumer(Positions(self.name, self.database, handled), [self.name], processor, settings)
 
     def send(self, partition: int, *records: Record, **settings: str | int) -> None:
         producer = Producer({"bootstrap.servers": self.kafka, **settings})

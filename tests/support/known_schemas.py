@@ -16,5 +16,9 @@ class Known:
     async def schema_by_id(self, schema_id: int) -> dict[str, Any]:
         return self.schemas[schema_id]
 
+    async def is_registered(self, schema_id: int, subject: str) -> bool:
+        """A schema is in the one subject that ends in its name."""
+        return subject.endswith(f"-{self.schemas[schema_id]['name']}")
+
 
 OURS = Known(**{f"id_{number}": versions_of(event_type)[-1][1] for number, event_type in enumerate(EVENTS)})

@@ -36,6 +36,9 @@ class Schemas:
             raise InfrastructureFailure("registry away")
         return parsed_schema({CONFIRMED: OrderConfirmed, CANCELLED: OrderCancelled}[schema_id])
 
+    async def is_registered(self, schema_id: int, subject: str) -> bool:
+        return subject.endswith(f"-{(await self.schema_by_id(schema_id))['name']}")
+
 
 class RecordingService:
     """Records the events it handles; raises for each order id the errors in `failures`, one per attempt."""

@@ -1,19 +1,21 @@
 """The codec writes what Confluent's reads, and survives all bytes."""
 
+from io import BytesIO
 from typing import Any
 
 import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+from fastavro import schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.errors import InfrastructureFailure, PermanentFailure
-from chassis.events.avro import MAX_BYTES, Undecodable, decode, encode, frame
+from chassis.events.avro import MAX_BYTES, ForeignSchemaId, Undecodable, decode, encode, frame
 from schemas import EVENTS, Event, FraudAssessed, OrderCancelled, OrderShipped
 from schemas.files import parsed_schema, subject_of, versions_of
-from tests.support.known_schemas import OURS
+from tests.support.known_schemas import OURS, Known
 from tests.support.random_events import any_event
 
 SUBJECTS = {"subject.name.strategy.type": "TOPIC_RECORD"}
@@ -92,7 +94,7 @@ async def test_a_truncated_or_extended_value_is_undecodable(event: Event, data: 
         (frame(EVENTS.index(OrderShipped), b"\x01" * 9), "not OrderShipped: EOFError"),
         (
             frame(EVENTS.index(FraudAssessed), b"anything"),
-            "belongs to fanout.FraudAssessed, not to fanout.OrderShipped",
+            "is not a version of shipments-fanout.OrderShipped",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -100,9 +102,20 @@ async def test_a_truncated_or_extended_value_is_undecodable(event: Event, data: 
 async def test_a_value_that_is_not_an_event_is_refused_with_the_reason(
     value: bytes | None, reason: str
 ) -> None:
-    with pytest.raises(Undecodable, match=reason) as refusal:
+    with pytest.raises((Undecodable, ForeignSchemaId), match=reason) as refusal:
         await decode(value, OrderShipped, OURS)
     assert isinstance(refusal.value, PermanentFailure)
+
+
+async def test_a_schema_of_another_name_is_refused_though_it_is_registered_for_the_event() -> None:
+    class Careless(Known):
+        async def is_registered(self, schema_id: int, subject: str) -> bool:
+            return True
+
+    value = frame(9, encode(SHIPPED))
+    foreign = Careless(id_9=versions_of(FraudAssessed)[-1][1])
+    with pytest.raises(Undecodable, match=r"belongs to fanout\.FraudAssessed, not to fanout\.OrderShipped"):
+        await decode(value, OrderShipped, foreign)
 
 
 async def test_an_unknown_enum_symbol_is_undecodable() -> None:
@@ -116,14 +129,20 @@ async def test_an_unknown_enum_symbol_is_undecodable() -> None:
 
 @pytest.mark.parametrize("occurred_at", [-1, 253_402_300_800_000, 2**63 - 1])
 async def test_a_timestamp_outside_the_calendar_is_undecodable(occurred_at: int) -> None:
-    event = OrderShipped.from_record(SHIPPED.to_record() | {"occurred_at": occurred_at})
+    payload = BytesIO()
+    schemaless_writer(
+        payload, parsed_schema(OrderShipped), SHIPPED.to_record() | {"occurred_at": occurred_at}
+    )
     with pytest.raises(Undecodable, match=f"occurred_at {occurred_at} is not a time"):
-        await decode(value_of(event), OrderShipped, OURS)
+        await decode(frame(EVENTS.index(OrderShipped), payload.getvalue()), OrderShipped, OURS)
 
 
 async def test_an_outage_of_the_registry_is_an_infrastructure_failure() -> None:
     class Away:
         async def schema_by_id(self, schema_id: int) -> dict[str, Any]:
+            raise InfrastructureFailure("away")
+
+        async def is_registered(self, schema_id: int, subject: str) -> bool:
             raise InfrastructureFailure("away")
 
     with pytest.raises(InfrastructureFailure):

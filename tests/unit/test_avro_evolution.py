@@ -1,4 +1,4 @@
-"""Producers and consumers may be deployed in either order, and no event that breaks its contract is written."""
+"""Producers and consumers may be deployed in either order."""
 
 import json
 from io import BytesIO
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 
-from chassis.events.avro import Undecodable, decode, encode, frame
+from chassis.events.avro import decode, encode, frame
+from chassis.events.projection import Unresolvable
 from schemas import OrderLine, OrderPlaced
 from schemas.files import versions_of
 from tests.support.known_schemas import Known
@@ -54,7 +55,7 @@ async def test_a_reader_fills_in_the_field_that_an_older_writer_did_not_have() -
 async def test_a_value_with_an_incompatible_schema_is_undecodable() -> None:
     registry = Known(id_9=without_field(versions_of(OrderPlaced)[-1][1], "customer_id"))
     payload = written(PLACED.to_record(), registry.schemas[9])
-    with pytest.raises(Undecodable, match="SchemaResolutionError: No default value for field customer_id"):
+    with pytest.raises(Unresolvable, match=r"OrderPlaced\.customer_id has no default"):
         await decode(frame(9, payload), OrderPlaced, registry)
 
 
@@ -63,19 +64,6 @@ async def test_a_writers_logical_types_do_not_change_our_types() -> None:
     stamped = text.replace('"type": "long"', '"type": {"type": "long", "logicalType": "timestamp-millis"}')
     assert stamped != text
     assert await decode(frame(9, encode(PLACED)), OrderPlaced, Known(id_9=stamped)) == PLACED
-
-
-@pytest.mark.parametrize("cents", [1.5, 2**63, "300", None])
-def test_an_amount_that_is_not_an_integer_is_never_written(cents: Any) -> None:
-    with pytest.raises((TypeError, OverflowError)):
-        encode(OrderPlaced.from_record(PLACED.to_record() | {"total_cents": cents}))
-
-
-@pytest.mark.parametrize("quantity", [1.5, 2**31, -(2**31) - 1])
-def test_a_quantity_that_does_not_fit_its_avro_type_is_never_written(quantity: Any) -> None:
-    line = OrderLine(product_id="p-1", quantity=quantity, unit_price_cents=1)
-    with pytest.raises((TypeError, OverflowError)):
-        encode(OrderPlaced.from_record(PLACED.to_record() | {"lines": [line.to_record()]}))
 
 
 def written(record: dict[str, Any], schema: dict[str, Any]) -> bytes:

@@ -28,14 +28,18 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Replies)
         self.asked: list[tuple[str, str, bytes]] = []
-        self.answer: Callable[[], Answer] = lambda: (500, b"")
+        self.answer: Callable[[str], Answer] = lambda method: (500, b"")
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/apis/ccompat/v7"
 
     def says(self, status: int, body: Any) -> None:
-        self.answer = lambda: (status, body if isinstance(body, bytes) else json.dumps(body).encode())
+        self.answer = lambda _: (status, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+    def finds(self, answers: dict[str, Any]) -> None:
+        """Answers each method with its body."""
+        self.answer = lambda method: (200, json.dumps(answers[method]).encode())
 
 
 class Replies(BaseHTTPRequestHandler):
@@ -44,7 +48,7 @@ class Replies(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         self.server.asked.append((self.command, self.path, body))
-        status, answer = self.server.answer()
+        status, answer = self.server.answer(self.command)
         self.send_response(status)
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
@@ -161,7 +165,66 @@ async def test_a_proxy_of_the_environment_is_not_asked(
     assert await Registry(server.url).schema_by_id(7) is parsed_schema(OrderShipped)
 
 
-async def test_a_version_from_the_future_waits_for_the_release_that_knows_it(server: Server) -> None:
-    with pytest.raises(SchemaNotRegistered, match="OrderShipped v99 was written by a newer release"):
-        await Registry(server.url).schema_id(OrderShipped, 99)
-    assert server.asked == []
+async def test_a_version_that_this_release_does_not_have_is_looked_up_by_its_number(server: Server) -> None:
+    server.finds({"POST": {"id": 12, "version": 1}, "GET": {"id": 31, "version": 2, "schema": TEXT}})
+    registry = Registry(server.url)
+    assert [await registry.schema_id(OrderShipped, 2) for _ in range(2)] == [31, 31]
+    subject = "/apis/ccompat/v7/subjects/shipments-fanout.OrderShipped"
+    assert [(method, path) for method, path, _ in server.asked] == [
+        ("POST", subject),
+        ("GET", f"{subject}/versions/2"),
+    ]
+
+
+async def test_numbers_are_not_relied_on_if_a_known_version_has_another_one(server: Server) -> None:
+    server.finds({"POST": {"id": 12, "version": 3}, "GET": {"id": 31, "version": 2, "schema": TEXT}})
+    with pytest.raises(SchemaNotRegistered, match=r"OrderShipped v1 has the number 3"):
+        await Registry(server.url).schema_id(OrderShipped, 2)
+    assert [method for method, _, _ in server.asked] == ["POST"]
+
+
+async def test_a_number_with_a_schema_of_another_name_is_not_framed_with(server: Server) -> None:
+    server.says(200, {"id": 31, "version": 1, "schema": versions_of(OrderPlaced)[-1][1]})
+    with pytest.raises(SchemaNotRegistered, match=r"OrderGifted v1 is a schema of 'fanout\.OrderPlaced'"):
+        await Registry(server.url).schema_id_by_number("orders-fanout.OrderGifted", 1)
+
+
+async def test_a_version_of_a_newer_release_waits_until_it_is_registered(server: Server) -> None:
+    registry = Registry(server.url)
+    server.says(404, {"error_code": 40402})
+    with pytest.raises(SchemaNotRegistered, match=r"orders-fanout\.OrderGifted v1 is not registered"):
+        await registry.schema_id_by_number("orders-fanout.OrderGifted", 1)
+    gifted = TEXT.replace("OrderShipped", "OrderGifted")
+    server.says(200, {"id": 31, "version": 1, "schema": gifted})
+    assert await registry.schema_id_by_number("orders-fanout.OrderGifted", 1) == 31
+
+
+async def test_the_subjects_of_an_id_are_asked_for_once_and_deleted_ones_count(server: Server) -> None:
+    server.says(200, ["orders-fanout.OrderPlaced", "other-fanout.OrderPlaced"])
+    registry = Registry(server.url)
+    assert await registry.is_registered(7, "orders-fanout.OrderPlaced")
+    server.says(503, {})
+    assert await registry.is_registered(7, "orders-fanout.OrderPlaced")
+    assert await registry.is_registered(7, "other-fanout.OrderPlaced")
+    assert [path for _, path, _ in server.asked] == ["/apis/ccompat/v7/schemas/ids/7/subjects?deleted=true"]
+
+
+async def test_that_an_id_is_foreign_is_not_kept(server: Server) -> None:
+    server.says(200, ["other-fanout.OrderPlaced"])
+    registry = Registry(server.url)
+    assert not await registry.is_registered(7, "orders-fanout.OrderPlaced")
+    server.says(200, ["other-fanout.OrderPlaced", "orders-fanout.OrderPlaced"])
+    assert await registry.is_registered(7, "orders-fanout.OrderPlaced")
+
+
+@pytest.mark.parametrize("answer", [{}, {"subjects": []}, [1], ["a", None], "orders"])
+async def test_subjects_that_are_no_list_of_names_are_an_outage(server: Server, answer: Any) -> None:
+    server.says(200, answer)
+    with pytest.raises(RegistryUnavailable):
+        await Registry(server.url).is_registered(7, "orders-fanout.OrderPlaced")
+
+
+async def test_an_id_that_the_registry_does_not_have_has_no_subjects(server: Server) -> None:
+    server.says(404, {"error_code": 40403})
+    with pytest.raises(UnknownSchemaId, match="no schema has the id 7"):
+        await Registry(server.url).is_registered(7, "orders-fanout.OrderPlaced")

@@ -18,6 +18,10 @@ def record(name: str, *types: Any) -> dict[str, Any]:
     return {"type": "record", "name": name, "fields": fields}
 
 
+def nested(depth: int) -> dict[str, Any]:
+    return record(f"Depth{depth}", nested(depth - 1) if depth > 1 else "int")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -35,6 +39,19 @@ def record(name: str, *types: Any) -> dict[str, Any]:
         (json.dumps("string"), "not a record"),
         (json.dumps({"type": "enum", "name": "E", "symbols": ["A"]}), "not a record"),
         (json.dumps(["null", record("E", "int")]), "not a record"),
+        (
+            event({"type": "array", "items": record("Nulls", "int", *["null"] * 9)}),
+            "items of 11 values in 1 bytes",
+        ),
+        (
+            event({"type": "map", "values": record("Nulls", "int", *["null"] * 9)}),
+            "items of 11 values in 2 bytes",
+        ),
+        (event({"type": "array", "items": nested(5)}), "items of 6 values in 1 bytes"),
+        (
+            event(["null", {"type": "array", "items": ["null", record("Nulls", *["null"] * 9, "int")]}]),
+            "items of 11",
+        ),
         (event("no such type"), "not Avro: UnknownType"),
         (json.dumps({"type": "object", "properties": {}}), "not Avro"),
         ('syntax = "proto3";', "not Avro: JSONDecodeError"),
