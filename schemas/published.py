@@ -30,10 +30,9 @@ def problems(root: Path) -> Iterator[Problem]:
 
 
 def write_sums(root: Path, fixed: Collection[str]) -> None:
-    """Writes the sums of all versions. The lines of `fixed`, which are published, and of deleted files stay."""
-    listed, found = read_sums(root), sums_of(root)
-    kept = {name: published for name, published in listed.items() if name in fixed}
-    lines = [f"{value}  {name}\n" for name, value in sorted((listed | found | kept).items())]
+    """Writes the sums of all versions that are there. The lines of `fixed`, which are published, stay as they are."""
+    kept = {name: published for name, published in read_sums(root).items() if name in fixed}
+    lines = [f"{value}  {name}\n" for name, value in sorted((sums_of(root) | kept).items())]
     (root / FILE).write_text("".join(lines))
 
 

@@ -101,7 +101,7 @@ def propose(file: File, json_output: Json = False) -> None:
     if json_output:
         print_json(asdict(verdict))
     else:
-        _print_problems(verdict.problems)
+        _print_problems(verdict.problems, folder="")
         registry = {True: "accepted", False: "refused", None: "not asked, it is not running"}
         print(f"{verdict.event} version {verdict.version}")
         print(f"  without a server: {'refused' if verdict.problems else 'accepted'}")
@@ -233,9 +233,9 @@ def register() -> None:
         say("nothing changed")
 
 
-def _print_problems(problems: Iterable[Problem]) -> None:
+def _print_problems(problems: Iterable[Problem], folder: str = "schemas/") -> None:
     for problem in problems:
-        print(printable(f"schemas/{problem.file}: {problem}"))
+        print(printable(f"{folder}{problem.file}: {problem}"))
         print(printable(f"  instead: {problem.remedy}"))
 
 

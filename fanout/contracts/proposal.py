@@ -34,7 +34,7 @@ def judge(file: Path) -> Verdict:
     """Returns the verdict on the file as the next version of the event that it names. Raises BadUsage."""
     try:
         text = read_text(file)
-        schema = load(text, file.name)
+        schema = load(text, str(file))
     except ContractError as error:
         raise BadUsage(str(error)) from error
     if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
@@ -42,14 +42,14 @@ def judge(file: Path) -> Verdict:
     event, topic = schema["name"], schema.get("topic")
     earlier = _earlier(ROOT / folder_of(event), file)
     version = len(earlier) + 1
-    problems = gate.rule_problems(text, version, file.name)
+    problems = gate.rule_problems(text, version, str(file))
     try:
         for number, path in earlier:
             problems += gate.breaking(
-                (number, load(read_text(path), path.name)), (version, schema), file.name
+                (number, load(read_text(path), path.name)), (version, schema), str(file)
             )
     except (SchemaError, ContractError) as error:
-        problems.append(Problem(file.name, "", str(error), gate.FORMAT))
+        problems.append(Problem(str(file), "", str(error), gate.FORMAT))
     return Verdict(
         event, version, list(dict.fromkeys(problems)), _ask_registry(f"{topic}-{NAMESPACE}.{event}", text)
     )

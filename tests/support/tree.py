@@ -22,7 +22,8 @@ def copied_tree(folder: Path, without: str = " ") -> Iterator[Stack]:
             (tree / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / file, tree / file)
     git(tree, "init", "-q", "-b", "main")
-    commit(tree)
+    for _ in ("all", "a later one, since contracts are compared with the commit before"):
+        commit(tree)
     given = {"FANOUT_HOME": str(home), "FANOUT_TEST_HOME": str(home), "FANOUT_PORT_BASE": str(free_base())}
     stack = Stack(home, os.environ | given, tree)
     try:
@@ -37,4 +38,15 @@ def git(folder: Path, *arguments: str) -> str:
 
 def commit(tree: Path) -> None:
     git(tree, "add", "-A")
-    git(tree, "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "All")
+    git(
+        tree,
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@localhost",
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        "All",
+    )

@@ -62,6 +62,8 @@ def test_a_published_sum_is_never_rewritten_and_that_of_a_draft_is(contracts: Pa
     for version in (1, 2):
         put(contracts, thing(doc="Made anew."), version=version)
     published.write_sums(contracts, fixed)
+    (contracts / "thing_made" / "v2.avsc").unlink()
+    published.write_sums(contracts, fixed)
     assert whats(contracts) == [("thing_made/v1.avsc", "a published version was changed")]
 
 
