@@ -1,5 +1,6 @@
 """`fanout status`: the processes of the stack, their uptime, restarts and memory."""
 
+import asyncio
 import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -11,6 +12,8 @@ from fanout.errors import NotRunning
 from fanout.local import memory
 from fanout.local.stack_directory import current
 from fanout.local.supervisor import State, Supervisor, starts
+from fanout.readiness import unregistered
+from fanout.running import running
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,17 @@ class Row:
 
 
 def command(json_output: Json = False) -> None:
-    """Show each process with state, pid, uptime, restarts and memory, and the sum of the memory.
+    """Show each process with state, pid, uptime, restarts and memory, the sum of the memory, and missing contracts.
 
     Example: fanout status --json
     """
     found = rows()
+    missing = asyncio.run(unregistered(running().workers))
     total = sum(row.memory_bytes for row in found)
     if json_output:
-        print_json({"processes": [asdict(row) for row in found], "memory_bytes": total})
+        print_json(
+            {"processes": [asdict(row) for row in found], "memory_bytes": total, "not_registered": missing}
+        )
         return
     lines: list[tuple[object, ...]] = [
         (
@@ -47,6 +53,8 @@ def command(json_output: Json = False) -> None:
     lines.append(("sum", "", "", "", sum(row.restarts for row in found), _mb(total)))
     headings = ("process", "state", ">pid", ">uptime", ">restarts", ">memory")
     Console(highlight=False).print(table(headings, lines, unbroken=("process",)))
+    for sentence in missing:
+        print(sentence)
 
 
 def rows() -> list[Row]:
