@@ -3,6 +3,9 @@
 Exception
 ├── PermanentFailure                 the message can never be processed      → parked at the first failure
 │   ├── Undecodable                    events/avro.py: bytes that are not an event
+│   ├── ForeignSchemaId                events/avro.py: a schema that is no version of the event's contract
+│   ├── Unresolvable                   events/projection.py: the writer's schema cannot be read with ours
+│   ├── InvalidEvent                   events/validation.py: our own event does not fit its contract
 │   ├── UnsafeSchema                   events/writer_schema.py: a schema that is dangerous to read with
 │   └── UnknownSchemaId                events/registry.py: an id that the registry does not have
 ├── TransientFailure                 the next attempt may succeed            → retried in place, then parked

@@ -6,7 +6,8 @@ with anything else (maps, fixed, other unions, logical types, strings read as by
 fastavro resolves each record.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from operator import itemgetter
 from typing import Any
 
 from chassis.errors import PermanentFailure
@@ -103,7 +104,7 @@ class _Pair:
         written = {field["name"]: field["type"] for field in writer["fields"]}
         renamed = written.keys() - {field["name"] for field in reader["fields"]}
         defaults: dict[str, Any] = {}
-        unchanged: list[tuple[str, str]] = []
+        unchanged: dict[str, str] = {}
         converted: list[tuple[str, str, Convert]] = []
         for field in reader["fields"]:
             name, path = field["name"], f"{where}.{field['name']}"
@@ -116,14 +117,15 @@ class _Pair:
             renamed.discard(source)
             convert = self.resolve(written[source], field["type"], path)
             if convert is _same:
-                unchanged.append((name, source))
+                unchanged[name] = source
             else:
                 converted.append((name, source, convert))
 
+        names, values = tuple(unchanged), _getter(unchanged.values())
+
         def project(record: Mapping[str, Any]) -> dict[str, Any]:
-            projected = defaults.copy()
-            for name, source in unchanged:
-                projected[name] = record[source]
+            projected = dict(zip(names, values(record), strict=True))
+            projected.update(defaults)
             for name, source, convert in converted:
                 projected[name] = convert(record[source])
             return projected
@@ -178,6 +180,13 @@ def _enum(writer: Schema, reader: Schema, where: str) -> Convert:
         return str(default)
 
     return symbol
+
+
+def _getter(names: Collection[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Returns what reads these fields of a record, all at once."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda record: tuple(record[name] for name in names)
 
 
 def _each(convert: Convert) -> Convert:

@@ -1,16 +1,18 @@
 """`fanout status`: the processes of the stack, their uptime, restarts and memory."""
 
+import asyncio
 import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from rich.console import Console
 
-from fanout.console import Json, print_json, say, table
+from fanout.console import Json, print_json, table
 from fanout.errors import NotRunning, Unreachable
 from fanout.local import memory
 from fanout.local.stack_directory import current
 from fanout.local.supervisor import State, Supervisor, starts
+from fanout.readiness import unregistered
 from fanout.running import running
 
 
@@ -25,11 +27,12 @@ class Row:
 
 
 def command(json_output: Json = False) -> None:
-    """Show each process with state, pid, uptime, restarts and memory, and the sum of the memory.
+    """Show each process with state, pid, uptime, restarts and memory, the sum of the memory, and missing contracts.
 
     Example: fanout status --json
     """
     found = rows()
+    missing = asyncio.run(unregistered(running().workers))
     total = sum(row.memory_bytes for row in found)
     lowered = _lowered_levels()
     if json_output:
@@ -38,6 +41,7 @@ def command(json_output: Json = False) -> None:
                 "processes": [asdict(row) for row in found],
                 "memory_bytes": total,
                 "lowered_compatibility": lowered,
+                "not_registered": missing,
             }
         )
         return
@@ -56,9 +60,10 @@ def command(json_output: Json = False) -> None:
     headings = ("process", "state", ">pid", ">uptime", ">restarts", ">memory")
     Console(highlight=False).print(table(headings, lines, unbroken=("process",)))
     for subject, level in lowered.items():
-        say(
-            f"the registry takes breaking changes: {subject or 'by default it'} is {level}; fanout setup puts it back"
-        )
+        what = f"of {subject}" if subject else "by default"
+        print(f"the registry accepts breaking changes {what}: compatibility {level}; fanout setup puts it back")
+    for sentence in missing:
+        print(sentence)
 
 
 def rows() -> list[Row]:

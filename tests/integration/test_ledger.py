@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from rich.console import Console
 
-from fanout.verify.report import Report
+from fanout.commands.verify import show
+from fanout.verify.report import Report, as_json
 from tests.integration.conftest import Broken
 from tests.support.corruptions import CORRUPTIONS
 from tests.support.simulated_system import Honest, of, placed
@@ -49,6 +51,47 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
     report = await simulated.audit()
     assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
     assert [event.order_id for event in of(report, "fraud").lost] == [honest.orders["shipped"]]
+
+
+IGNORED = """
+    INSERT INTO ignored_events (consumer, topic, partition, type, first_offset, last_offset, events, first_at, last_at)
+    VALUES ('inventory', 'orders', {partition}, '{type}', {first}, 40, 12, now(), now())
+"""
+
+
+async def test_ignored_events_are_named_and_neither_lost_nor_a_violation(
+    copied: Broken, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulated = await copied("inventory")
+    await simulated.run("inventory", IGNORED.format(partition=0, type="OrderGifted", first=7))
+    report = await simulated.audit()
+    assert (report.holds, report.settled, report.conclusion) == (True, True, "lost 0, applied twice 0")
+    assert as_json(report)["ignored"] == {"OrderGifted": {"inventory": 12}}
+    show(report, Console(width=200))
+    assert (
+        "ignored 12 events of types that the consumer's release does not know: OrderGifted 12 (inventory)"
+        in capsys.readouterr().out
+    )
+
+
+async def test_events_that_were_ignored_are_in_flight_after_the_upgrade_until_they_are_applied(
+    copied: Broken, honest: Honest
+) -> None:
+    simulated, order = await copied("fraud", "orders"), honest.orders["shipped"]
+    event_id = await placed(simulated, order)
+    await simulated.run("fraud", f"DELETE FROM inbox WHERE event_id = '{event_id}'")
+    await simulated.run(
+        "fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1"
+    )
+    assert (await simulated.audit()).lost == 1
+    await simulated.run(
+        "fraud",
+        "INSERT INTO ignored_events (consumer, topic, partition, type, first_offset, last_offset, events, first_at, "
+        "last_at) SELECT 'fraud', topic, partition, 'OrderPlaced', 0, next_offset, 1, now(), now() "
+        "FROM consumer_offsets WHERE topic = 'orders'",
+    )
+    report = await simulated.audit()
+    assert (report.lost, report.in_flight, report.settled) == (0, 1, False)
 
 
 async def test_a_receipt_whose_event_no_handler_saw_is_lost(copied: Broken) -> None:

@@ -113,9 +113,9 @@ async def test_a_schema_of_another_name_is_refused_though_it_is_registered_for_t
             return True
 
     value = frame(9, encode(SHIPPED))
-    foreign = Careless(id_9=versions_of(FraudAssessed)[-1][1])
+    misnamed = Careless(id_9=versions_of(FraudAssessed)[-1][1])
     with pytest.raises(Undecodable, match=r"belongs to fanout\.FraudAssessed, not to fanout\.OrderShipped"):
-        await decode(value, OrderShipped, foreign)
+        await decode(value, OrderShipped, misnamed)
 
 
 async def test_an_unknown_enum_symbol_is_undecodable() -> None:

@@ -1,10 +1,11 @@
 """Reconciliation: where each published event is, for each consumer."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 from fanout.verify.reconcile import Account, account, by_subscription, place
-from fanout.verify.records import ConsumerState, ParkedMessage, Partition, Published, Subscription
+from fanout.verify.records import ConsumerState, Ignored, ParkedMessage, Partition, Published, Subscription
 
 PLACED = Subscription("orders", "OrderPlaced")
 
@@ -48,6 +49,33 @@ def test_an_event_that_the_consumer_passed_without_a_receipt_is_lost() -> None:
 
 def test_an_event_that_the_consumer_has_not_reached_is_in_flight() -> None:
     assert place(published(offset=7), consumer(next_offset=7)) == "in_flight"
+
+
+def test_an_event_that_was_ignored_is_in_flight_once_a_release_subscribes_to_it() -> None:
+    ignoring = replace(consumer(next_offset=100), ignored=[Ignored("orders", 0, "OrderPlaced", 7, 9, 2)])
+    assert [place(published(offset=offset), ignoring) for offset in (6, 7, 8, 9, 10)] == [
+        "lost",
+        "in_flight",
+        "in_flight",
+        "in_flight",
+        "lost",
+    ]
+    assert place(published(offset=8)._replace(partition=1), ignoring) == "in_flight", "not reached there"
+    other = replace(ignoring, ignored=[Ignored("orders", 0, "OrderGifted", 7, 9, 2)])
+    assert place(published(offset=8), other) == "lost"
+    event = published(offset=8)
+    assert place(event, replace(ignoring, applied={event.event_id})) == "applied"
+
+
+def test_ignored_events_are_counted_by_type_and_not_as_lost() -> None:
+    ignored = [
+        Ignored("orders", 0, "OrderGifted", 7, 9, 2),
+        Ignored("orders", 1, "OrderGifted", 1, 1, 1),
+        Ignored("orders", 1, "OrderReturned", 4, 4, 1),
+    ]
+    found = settled(replace(consumer(next_offset=10), ignored=ignored), published(type="OrderGifted"))
+    assert found.ignored == {"OrderGifted": 3, "OrderReturned": 1}
+    assert (found.published, found.lost) == (0, ())
 
 
 def test_an_event_of_a_partition_without_progress_is_in_flight() -> None:
