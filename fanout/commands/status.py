@@ -61,7 +61,9 @@ def command(json_output: Json = False) -> None:
     Console(highlight=False).print(table(headings, lines, unbroken=("process",)))
     for subject, level in lowered.items():
         what = f"of {subject}" if subject else "by default"
-        print(f"the registry accepts breaking changes {what}: compatibility {level}; fanout setup puts it back")
+        print(
+            f"the registry accepts breaking changes {what}: compatibility {level}; fanout setup puts it back"
+        )
     for sentence in missing:
         print(sentence)
 
