@@ -62,8 +62,8 @@ func (c *consumer) run(ctx context.Context) error {
 	}
 }
 
-// step polls for a while, applies what came and commits the offsets. Errors of Kafka are logged: the client tries again by
-// itself. Returns an error only when ctx has ended.
+// step polls for a while, applies what came and commits the offsets. Errors of Kafka are logged: the client tries again
+// by itself. Returns an error only when ctx has ended.
 func (c *consumer) step(ctx context.Context) error {
 	poll, cancel := context.WithTimeout(ctx, pollTimeout)
 	fetches := c.kafka.PollRecords(poll, c.batch)
@@ -119,12 +119,12 @@ func (c *consumer) apply(ctx context.Context, records []*kgo.Record) error {
 	if err != nil {
 		return err
 	}
-	err = c.store.save(ctx, found)
+	err = c.save(ctx, found)
 	if !isRefusal(err) {
 		return err
 	}
 	if len(records) == 1 {
-		return c.store.save(ctx, batch{parked: []parked{{records[0], "the database refuses it: " + err.Error()}}})
+		return c.save(ctx, batch{parked: []parked{{records[0], "the database refuses it: " + err.Error()}}})
 	}
 	half := len(records) / 2
 	if err := c.apply(ctx, records[:half]); err != nil {
@@ -144,8 +144,6 @@ func (c *consumer) decode(ctx context.Context, records []*kgo.Record) (batch, er
 		var reason permanent
 		switch {
 		case errors.As(err, &reason):
-			slog.Warn("parked", "topic", record.Topic, "partition", record.Partition, "offset", record.Offset,
-				"reason", reason)
 			found.parked = append(found.parked, parked{record, reason.Error()})
 		case err != nil:
 			return batch{}, err
@@ -154,6 +152,18 @@ func (c *consumer) decode(ctx context.Context, records []*kgo.Record) (batch, er
 		}
 	}
 	return found, nil
+}
+
+// save stores a batch and then, once it is stored, logs what was parked.
+func (c *consumer) save(ctx context.Context, found batch) error {
+	if err := c.store.save(ctx, found); err != nil {
+		return err
+	}
+	for _, record := range found.parked {
+		slog.Warn("parked", "topic", record.Topic, "partition", record.Partition, "offset", record.Offset,
+			"reason", record.reason)
+	}
+	return nil
 }
 
 // isRefusal is true of SQLSTATE classes 22 (invalid data) and 23 (violated constraints), which no waiting cures.

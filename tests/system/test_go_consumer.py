@@ -31,7 +31,7 @@ from tests.support.system import System, until
 
 FOLDER = REPOSITORY / "examples/go-consumer"
 GROUP, TOPIC, PARTITIONS = "go-totals", "orders", 6
-CUSTOMERS, ORDERS = 8, 120
+CUSTOMERS, ORDERS = 8, 96
 PATIENCE_SECONDS = 30
 WAITS = """
     SELECT count(*) > 0 FROM pg_stat_activity
@@ -246,12 +246,16 @@ async def answers(consumer: GoConsumer, sql: str, rows: list[tuple[Any, ...]], *
 
 
 async def place(system: System, customers: list[str], count: int = ORDERS) -> None:
-    """Places orders of one to three mugs, ten at once."""
+    """Places orders of one to three mugs, ten at once, and waits until they are in Kafka."""
     for first in range(0, count, 10):
         numbers = range(first, min(first + 10, count))
         chosen = [(customers[n % len(customers)], n % 3 + 1) for n in numbers]
         await asyncio.gather(*(system.order(quantity=many, customer_id=who) for who, many in chosen))
-    await system.settled()
+    await until(partial(all_sent, system), PATIENCE_SECONDS)
+
+
+async def all_sent(system: System) -> bool:
+    return not await system.query("orders", "SELECT 1 FROM outbox WHERE published_at IS NULL")
 
 
 async def send_unreadable(system: System) -> dict[str, tuple[bytes, str]]:
