@@ -82,7 +82,8 @@ def command(json_output: Json = False) -> None:
     held = asyncio.run(held_partitions(addresses.databases))
     measured, unreachable = Measurement(), None
     try:
-        measured = measure(addresses.broker, listening)
+        outside = outside_groups(addresses.broker, addresses.databases)
+        measured = measure(addresses.broker, listening, outside)
     except Unreachable as error:  # what the databases say is shown all the same
         unreachable = error
     if json_output:
@@ -95,16 +96,16 @@ def command(json_output: Json = False) -> None:
         raise unreachable
 
 
-def measure(kafka: Broker, listening: Iterable[tuple[str, str]]) -> Measurement:
-    """`listening`: pairs of group and topic of the services. Groups outside are found in Kafka, and come last."""
-    ours = sorted(listening)
-    services = {group for group, _ in ours}
+def measure(
+    kafka: Broker, listening: Iterable[tuple[str, str]], outside: Iterable[tuple[str, str]] = ()
+) -> Measurement:
+    """`listening` and `outside`: pairs of group and topic, of the services and of others. The others come last."""
+    others = sorted(outside)
     try:
-        outside = outside_groups(admin_of(kafka), services)
         with reader(kafka) as consumer:
-            found = _gaps(kafka, consumer, [*ours, *outside])
+            found = _gaps(kafka, consumer, [*sorted(listening), *others])
             made, unreadable = _oldest(consumer, found)
-            return Measurement(summed(found, made, time(), services), unreadable)
+            return Measurement(summed(found, made, time(), {group for group, _ in others}), unreadable)
     except KafkaException as error:
         raise Unreachable("Kafka", kafka.address) from error
 
@@ -196,7 +197,7 @@ def made_at(headers: object, timestamp_ms: int) -> float:
 
 
 def summed(
-    found: Sequence[Gap], made: Mapping[Position, float], now: float, services: Collection[str]
+    found: Sequence[Gap], made: Mapping[Position, float], now: float, outside: Collection[str] = ()
 ) -> list[Lag]:
     """Returns one lag per group and topic; `found` has their gaps side by side."""
     lags = []
@@ -205,7 +206,7 @@ def summed(
         oldest = min((made[gap.first] for gap in behind if gap.first in made), default=None)
         seconds = None if oldest is None else max(now - oldest, 0.0)
         messages = sum(gap.messages for gap in behind)
-        lags.append(Lag(group, topic, messages, seconds, outside=group not in services))
+        lags.append(Lag(group, topic, messages, seconds, outside=group in outside))
     return lags
 
 

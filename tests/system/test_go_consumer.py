@@ -151,6 +151,7 @@ async def test_killed_in_a_transaction_and_given_everything_again_it_has_each_or
     await consumer.catch_up()
     customers = [f"go-{uuid4().hex[:8]}" for _ in range(CUSTOMERS)]
     await place(system, customers)
+    await system.settled()
     expected = [tuple(row) for row in await system.query("orders", ORDERED, customers)]
     assert sum(orders for _, _, orders, _ in expected) == ORDERS
 
@@ -161,7 +162,7 @@ async def test_killed_in_a_transaction_and_given_everything_again_it_has_each_or
 
     await consumer.catch_up()
     assert await consumer.query(TOTALS, customers) == expected
-    assert (await lag_of_the_group(system))["messages"] == 0
+    assert await has_caught_up(system)
 
     written = frame(
         await schema_id(system, OrderPlaced),
@@ -187,11 +188,12 @@ async def test_what_cannot_be_applied_is_parked_and_what_is_behind_it_is_applied
     await place(system, customers, 12)
     expected = [tuple(row) for row in await system.query("orders", ORDERED, customers)]
     await until(partial(answers, consumer, TOTALS, expected, customers), PATIENCE_SECONDS)
+    await system.settled()
+    await until(partial(has_caught_up, system), PATIENCE_SECONDS)
 
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0 and "drained" in printed
-    assert (await lag_of_the_group(system))["messages"] == 0
     rows = await consumer.query(PARKED, [event_id.encode() for event_id in unreadable])
     assert len(rows) == len(unreadable) * PARTITIONS
     for event_id, value, why in rows:
@@ -202,7 +204,6 @@ async def test_what_cannot_be_applied_is_parked_and_what_is_behind_it_is_applied
     await consumer.catch_up()
     assert await consumer.query(PARKED, [event_id.encode() for event_id in unreadable]) == rows
     assert await consumer.query(TOTALS, customers) == expected
-    await system.settled()
 
 
 async def test_without_a_registry_it_waits_and_parks_nothing(system: System, consumer: GoConsumer) -> None:
@@ -314,6 +315,10 @@ async def lag_of_the_group(system: System) -> dict[str, Any]:
     [row] = [row for row in lag["groups"] if row["group"] == GROUP]
     assert row["topic"] == TOPIC
     return dict(row)
+
+
+async def has_caught_up(system: System) -> bool:
+    return bool((await lag_of_the_group(system))["messages"] == 0)
 
 
 def admin(system: System) -> AdminClient:
