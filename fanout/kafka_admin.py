@@ -47,6 +47,18 @@ def committed(admin: AdminClient, group: str) -> Offsets:
     return {(place.topic, place.partition): place.offset for place in places if place.offset >= 0}
 
 
+def group_names(admin: AdminClient) -> set[str]:
+    """Returns the consumer groups that Kafka knows and the login may describe."""
+    listed = admin.list_consumer_groups(request_timeout=ANSWER_SECONDS).result().valid
+    return {group.group_id for group in listed}
+
+
+def assigned(admin: AdminClient, group: str) -> set[Partition]:
+    """Returns the partitions that members of the group read now."""
+    places = [member.assignment.topic_partitions for member in described(admin, group).members]
+    return {(place.topic, place.partition) for shares in places for place in shares}
+
+
 def described(admin: AdminClient, group: str) -> ConsumerGroupDescription:
     asked = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
     description: ConsumerGroupDescription = asked[group].result()

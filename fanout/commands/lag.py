@@ -20,6 +20,7 @@ from fanout.databases import Databases, held_partitions, ignored_events, read_ea
 from fanout.errors import Unreachable
 from fanout.kafka_admin import Partition, admin_of, committed
 from fanout.kafka_reader import TIMEOUT, reader, record_ends
+from fanout.outside_groups import outside_groups
 from fanout.running import running
 
 
@@ -45,6 +46,8 @@ class Lag:
     topic: str
     messages: int
     seconds: float | None
+    outside: bool = False
+    """The group belongs to no service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,9 @@ class Backlog:
 def command(json_output: Json = False) -> None:
     """Show how far each group and relay is behind. Needs no worker to be alive.
 
+    A group that reads events but belongs to no service is shown as outside. In a partition where it has committed no
+    offset, it counts as being at the start.
+
     Example: fanout lag --json
     """
     addresses = running()
@@ -77,7 +83,8 @@ def command(json_output: Json = False) -> None:
     ignored = asyncio.run(ignored_events(addresses.databases))
     measured, unreachable = Measurement(), None
     try:
-        measured = measure(addresses.broker, listening)
+        outside = outside_groups(addresses.broker, addresses.databases)
+        measured = measure(addresses.broker, listening, outside)
     except Unreachable as error:  # what the databases say is shown all the same
         unreachable = error
     if json_output:
@@ -90,13 +97,16 @@ def command(json_output: Json = False) -> None:
         raise unreachable
 
 
-def measure(kafka: Broker, listening: Iterable[tuple[str, str]]) -> Measurement:
-    """`listening`: pairs of group and topic."""
+def measure(
+    kafka: Broker, listening: Iterable[tuple[str, str]], outside: Iterable[tuple[str, str]] = ()
+) -> Measurement:
+    """`listening` and `outside`: pairs of group and topic, of the services and of others. The others come last."""
+    others = sorted(outside)
     try:
         with reader(kafka) as consumer:
-            found = _gaps(kafka, consumer, sorted(listening))
+            found = _gaps(kafka, consumer, [*sorted(listening), *others])
             made, unreadable = _oldest(consumer, found)
-            return Measurement(summed(found, made, time()), unreadable)
+            return Measurement(summed(found, made, time(), {group for group, _ in others}), unreadable)
     except KafkaException as error:
         raise Unreachable("Kafka", kafka.address) from error
 
@@ -187,14 +197,17 @@ def made_at(headers: object, timestamp_ms: int) -> float:
         return timestamp_ms / 1000
 
 
-def summed(found: Sequence[Gap], made: Mapping[Position, float], now: float) -> list[Lag]:
-    """Returns one lag per group and topic; `found` is sorted by them."""
+def summed(
+    found: Sequence[Gap], made: Mapping[Position, float], now: float, outside: Collection[str] = ()
+) -> list[Lag]:
+    """Returns one lag per group and topic; `found` has their gaps side by side."""
     lags = []
     for (group, topic), gaps in groupby(found, key=lambda gap: (gap.group, gap.first.topic)):
         behind = [gap for gap in gaps if gap.messages]
         oldest = min((made[gap.first] for gap in behind if gap.first in made), default=None)
         seconds = None if oldest is None else max(now - oldest, 0.0)
-        lags.append(Lag(group, topic, sum(gap.messages for gap in behind), seconds))
+        messages = sum(gap.messages for gap in behind)
+        lags.append(Lag(group, topic, messages, seconds, outside=group in outside))
     return lags
 
 
@@ -221,7 +234,7 @@ def _as_json(measured: Measurement, relays: Iterable[Backlog]) -> dict[str, Any]
 def _show(measured: Measurement, relays: Sequence[Backlog]) -> None:
     console = Console()
     if measured.lags:
-        rows = [(lag.group, lag.topic, lag.messages, _age(lag.seconds)) for lag in measured.lags]
+        rows = [(_name(lag), lag.topic, lag.messages, _age(lag.seconds)) for lag in measured.lags]
         console.print(table(("group", "topic", ">messages behind", ">seconds behind"), rows))
     if relays:
         headings = ("relay", ">rows not yet in Kafka", ">age of the oldest", ">cannot be sent")
@@ -232,6 +245,10 @@ def _show(measured: Measurement, relays: Sequence[Backlog]) -> None:
             f"{position.topic}, partition {position.partition}: the headers of the record at offset {position.offset} "
             "cannot be read, a consumer may be held up by it"
         )
+
+
+def _name(lag: Lag) -> str:
+    return f"{lag.group} (outside)" if lag.outside else lag.group
 
 
 def _age(seconds: float | None) -> str:

@@ -21,12 +21,14 @@ PAGES = [
     REPOSITORY / "CONTRIBUTING.md",
     REPOSITORY / "CHANGELOG.md",
     *sorted((REPOSITORY / "docs").glob("**/*.md")),
+    *sorted((REPOSITORY / "examples").glob("*/README.md")),
 ]
-ROOMS = ("schemas", "chassis", "services", "fanout", "deploy", "docs", "tests")
+ROOMS = ("schemas", "chassis", "services", "fanout", "deploy", "docs", "tests", "examples")
 RUN_BY = {
     "docs/walkthrough.md": "tests/pages/test_walkthrough.py",
     "docs/add-a-consumer.md": "tests/pages/test_new_consumer.py",
     "docs/containers.md": "tests/compose/test_containers_page.py",
+    "examples/go-consumer/README.md": "tests/system/test_go_consumer.py",
 }
 LEAST_GUARANTEES = 10
 

@@ -3,8 +3,9 @@
 import pytest
 import typer
 
-from fanout.commands.lag import Gap, Lag, Position, _rounds, gap, made_at, summed
+from fanout.commands.lag import Gap, Lag, Measurement, Position, _rounds, _show, gap, made_at, summed
 from fanout.durations import seconds
+from fanout.outside_groups import event_readers
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_lines_sum_partitions_and_take_the_oldest_message() -> None:
         Gap("orders", Position("payments", 0, 1), 0),
     ]
     made = {Position("orders", 0, 5): 90.0, Position("orders", 1, 7): 60.0, Position("payments", 0, 1): 1.0}
-    assert summed(gaps, made, now=100.0) == [
+    assert summed(gaps, made, 100.0, {"go-totals"}) == [
         Lag("fraud", "orders", 5, 40.0),
         Lag("orders", "payments", 0, None),
     ]
@@ -35,7 +36,27 @@ def test_lines_sum_partitions_and_take_the_oldest_message() -> None:
 
 def test_a_clock_that_runs_ahead_makes_no_negative_age() -> None:
     place = Position("orders", 0, 5)
-    assert summed([Gap("fraud", place, 1)], {place: 101.0}, now=100.0) == [Lag("fraud", "orders", 1, 0.0)]
+    assert summed([Gap("fraud", place, 1)], {place: 101.0}, 100.0, {"go-totals"}) == [
+        Lag("fraud", "orders", 1, 0.0)
+    ]
+
+
+def test_a_group_of_no_service_is_outside_and_named_so(capsys: pytest.CaptureFixture[str]) -> None:
+    gaps = [Gap(group, Position("orders", 0, 5), 2) for group in ("fraud", "go-totals")]
+    lags = summed(gaps, {}, 100.0, {"go-totals"})
+    assert [(lag.group, lag.outside) for lag in lags] == [("fraud", False), ("go-totals", True)]
+    _show(Measurement(lags), [])
+    shown = capsys.readouterr().out
+    assert "go-totals (outside)" in shown and "fraud (outside)" not in shown
+
+
+def test_a_group_outside_is_measured_in_the_topics_that_have_events() -> None:
+    read = {
+        "go-totals": {("payments", 2), ("orders", 0), ("orders", 5)},
+        "elsewhere": {("metrics", 0), ("orders.fraud.dlq", 0)},
+        "deleted meanwhile": set[tuple[str, int]](),
+    }
+    assert event_readers(read) == [("go-totals", "orders"), ("go-totals", "payments")]
 
 
 def test_groups_at_different_offsets_of_a_partition_are_read_in_rounds() -> None:

@@ -1,0 +1,62 @@
+"""Makes a database and a login for the Go consumer in the local stack's Postgres, and prints the URL.
+
+`fanout setup` makes databases for the folders under services/ only, and `fanout setup --prune` leaves this one alone.
+With --drop, removes both, and the consumer group.
+"""
+
+import argparse
+import asyncio
+import sys
+from secrets import token_hex
+
+from confluent_kafka import KafkaError, KafkaException
+
+from fanout.errors import FanoutError
+from fanout.kafka_admin import admin
+from fanout.local.topology import StackSpec
+from fanout.provision.databases import TIMEOUTS, ensure_login, superuser
+
+LOGIN, DATABASE, GROUP = "go_totals", "customer_totals", "go-totals"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--drop", action="store_true", help="remove database, login and consumer group")
+    drop = parser.parse_args().drop
+    try:
+        spec = StackSpec.of_running()
+        if drop:
+            _remove_group(spec)
+        asyncio.run(_drop(spec) if drop else _make(spec))
+    except FanoutError as error:
+        sys.exit(str(error))
+
+
+async def _make(spec: StackSpec) -> None:
+    password = token_hex(16)
+    async with superuser(spec.ports.postgres, spec.passwords["postgres"]) as db:
+        await ensure_login(db, LOGIN, password, TIMEOUTS)
+        if not await db.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
+            await db.execute(f"CREATE DATABASE {DATABASE} OWNER {LOGIN}")
+        await db.execute(f"REVOKE CONNECT, TEMPORARY ON DATABASE {DATABASE} FROM PUBLIC")
+    print(f"postgresql://{LOGIN}:{password}@127.0.0.1:{spec.ports.postgres}/{DATABASE}")
+
+
+async def _drop(spec: StackSpec) -> None:
+    async with superuser(spec.ports.postgres, spec.passwords["postgres"]) as db:
+        await db.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        await db.execute(f"DROP ROLE IF EXISTS {LOGIN}")
+
+
+def _remove_group(spec: StackSpec) -> None:
+    try:
+        admin(spec.ports).delete_consumer_groups([GROUP])[GROUP].result()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.NON_EMPTY_GROUP:
+            raise FanoutError(f"the group {GROUP} has members: stop the consumer first") from None
+        if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+            raise
+
+
+if __name__ == "__main__":
+    main()
