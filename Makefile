@@ -42,7 +42,7 @@ test: $(READY) ## all tests, on the real servers
 test-slow: $(READY) ## tests that are slow by design: freezes, long locks, a hundred thousand events
 	@$(VENV)/bin/pytest tests/slow
 
-docs-test: $(READY) ## every command of docs/, in copies of this repository and stacks of their own
+docs-test: $(READY) ## every command of docs/ and examples/, in stacks of their own
 	@$(VENV)/bin/pytest -q -rs tests/pages
 
 compose-test: $(READY) ## all tests of docker-compose.yml, in containers of their own

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from types import FrameType
 
+import httpx
 import pytest
 from sqlalchemy.engine import URL, make_url
 
@@ -20,6 +21,7 @@ from chassis.service import load
 from fanout.local.stack_directory import StackDirectory
 from tests.support.databases import administer, named_url
 from tests.support.stack import Stack, free_base
+from tests.support.system import System
 
 NewDatabase = Callable[[str], Awaitable[Database]]
 
@@ -38,6 +40,13 @@ def stack() -> Iterator[Stack]:
     finally:
         stack.fanout("down", "--wipe")
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+async def system(stack: Stack) -> AsyncIterator[System]:
+    """The running stack as a customer and an operator see it."""
+    async with httpx.AsyncClient(timeout=10) as http:
+        yield System(stack, http)
 
 
 @pytest.fixture(scope="session")

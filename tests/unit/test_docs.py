@@ -28,7 +28,7 @@ RUN_BY = {
     "docs/walkthrough.md": "tests/pages/test_walkthrough.py",
     "docs/add-a-consumer.md": "tests/pages/test_new_consumer.py",
     "docs/containers.md": "tests/compose/test_containers_page.py",
-    "examples/go-consumer/README.md": "tests/system/test_go_consumer.py",
+    "examples/go-consumer/README.md": "tests/pages/test_go_consumer.py",
 }
 LEAST_GUARANTEES = 10
 
