@@ -42,21 +42,21 @@ def breaks(old: Any, new: Any, old_version: int, new_version: int) -> list[Break
     """
     before, after = parse_avro(old), parse_avro(new)
     root = getattr(after, "short", None)
-    causes = _causes(resolve(before, after, root), resolve(after, before, root))
+    found = _paired(resolve(before, after, root), resolve(after, before, root))
     wording = _Wording(f"v{old_version}", f"v{new_version}")
-    return [wording.explain(cause) for cause in causes]
+    return [wording.explain(cause) for cause in found]
 
 
-def _causes(by_old: list[Mismatch], by_new: list[Mismatch]) -> list[Cause]:
+def _paired(by_old: list[Mismatch], by_new: list[Mismatch]) -> list[Cause]:
     """Returns one cause for what both sides find at one path, and for a field that has a new name."""
-    causes: list[Cause] = []
+    found: list[Cause] = []
     left = list(by_new)
     for mismatch in by_old:
         other = next((one for one in left if _is_same_cause(mismatch, one)), None)
         if other:
             left.remove(other)
-        causes.append(_cause(mismatch, other))
-    return causes + [_cause(None, mismatch) for mismatch in left]
+        found.append(_cause(mismatch, other))
+    return found + [_cause(None, mismatch) for mismatch in left]
 
 
 def _cause(by_old: Mismatch | None, by_new: Mismatch | None) -> Cause:

@@ -4,7 +4,7 @@ The rules are those of Avro 1.12, section "Schema Resolution", and stricter in o
 changes values without a word is a mismatch, too (decision 0084).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,30 +115,48 @@ class _Resolution:
             yield from self.types(wanted.type, sources[0].type, path)
 
     def _unions(self, reader: Type, writer: Type, path: str) -> Iterator[Mismatch]:
-        """Each branch that may be written is read with the first branch of the reader that matches it.
-
-        Some implementations prefer a later branch that is the same to an earlier one that matches. So both must do,
-        unless the writer's own union has the two in the same order: then nothing has changed.
-        """
+        """Each branch that may be written is read with the first branch of the reader that matches it."""
         readers, writers = _branches(reader), _branches(writer)
-        unknown = [branch for branch in writers if not any(_matches(one, branch) for one in readers)]
-        if unknown:
-            names = tuple(branch_name(branch) for branch in unknown)
-            yield Mismatch(path, "branch", describe(reader), describe(writer), names)
-        several = len({branch_name(branch) for branch in (*readers, *writers)} - {"null"}) > 1
+        unknown = []
         for index, written in enumerate(writers):
-            matching = [branch for branch in readers if _matches(branch, written)]
-            same = [branch for branch in matching if branch_name(branch) == branch_name(written)]
-            earlier = {branch_name(branch) for branch in writers[:index]}
-            if same and branch_name(matching[0]) in earlier:
-                matching = same
-            for branch in matching[:1] + [one for one in same if one is not matching[0]]:
-                if same and branch is not same[0] and isinstance(branch, Primitive):
+            taken = _taken(written, readers, writers[:index]) or _renamed(written, readers, writers)
+            for branch in taken:
+                if isinstance(branch, Primitive) and branch is not taken[-1]:
                     yield from _order(branch, written, reader, writer, path)
                 else:
-                    below = several and not isinstance(written, Primitive)
-                    step = f"<{branch_name(written).rpartition('.')[2]}>" if below else ""
-                    yield from self.types(branch, written, path + step)
+                    yield from self.types(branch, written, path + _step(written, readers, writers))
+            if not taken:
+                unknown.append(branch_name(written))
+        if unknown:
+            yield Mismatch(path, "branch", describe(reader), describe(writer), tuple(unknown))
+
+
+def _taken(written: Type, readers: tuple[Type, ...], before: tuple[Type, ...]) -> Sequence[Type]:
+    """Returns the branches that a written one may be read with: the first that matches, and then the same one.
+
+    The specification says the first. Some implementations prefer the same type to an earlier one that matches, so both
+    must do, unless the writer's union has the two in this order itself: then nothing has changed.
+    """
+    matching = [branch for branch in readers if _matches(branch, written)]
+    same = [branch for branch in matching if branch_name(branch) == branch_name(written)]
+    if same and branch_name(matching[0]) in map(branch_name, before):
+        return same
+    return list({id(branch): branch for branch in [*matching[:1], *same]}.values())
+
+
+def _renamed(written: Type, readers: tuple[Type, ...], writers: tuple[Type, ...]) -> Sequence[Type]:
+    """Returns the branch that seems to be the written one under another name; nothing if none or several do."""
+    if not isinstance(written, Record | Enum | Fixed):
+        return []
+    free = [branch for branch in readers if not any(_matches(branch, other) for other in writers)]
+    alike = [branch for branch in free if type(branch) is type(written)]
+    return alike if len(alike) == 1 else []
+
+
+def _step(written: Type, readers: tuple[Type, ...], writers: tuple[Type, ...]) -> str:
+    """Returns the part of a path that names the branch; nothing if there is one branch only, beside null."""
+    several = any(len({*map(branch_name, branches)} - {"null"}) > 1 for branches in (readers, writers))
+    return f"<{branch_name(written).rpartition('.')[2]}>" if several else ""
 
 
 def _missing(wanted: Field, reader: Record, writer: Record, path: str) -> Mismatch:
