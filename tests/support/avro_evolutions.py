@@ -1,7 +1,7 @@
 """Generates evolutions of Avro schemas: one or two edits, as people make them, of which many break and many do not."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.avro_schemas import (
     LOGICAL,
     NAMESPACES,
+    PLAIN,
     SYMBOLS,
     Draw,
     Names,
@@ -43,28 +44,52 @@ class History:
 
 
 @st.composite
-def evolutions(draw: Draw, kind: str) -> Evolution:
-    """Returns an evolution by an edit of that kind, and sometimes by another one."""
-    old = draw(records())
+def families(draw: Draw, kinds: Sequence[str]) -> list[Evolution]:
+    """Returns evolutions of one schema: for each kind an edit of it, and sometimes another one with it."""
+    first = draw(records())
+    found = [_evolution(draw, copy.deepcopy(first), kind) for kind in kinds]
+    return [evolution for evolution in found if evolution]
+
+
+def _evolution(draw: Draw, old: Schema, kind: str) -> Evolution | None:
+    """Returns None if there is nothing in the schema for an edit of that kind."""
     new, names = copy.deepcopy(old), Names(NEXT_NAME)
-    assume(_apply(kind, Edit(draw, new, names, old)))
+    if not _apply(kind, Edit(draw, new, names, old)):
+        return None
     second = draw(st.sampled_from(sorted(EDITS))) if draw(st.integers(0, 2)) == 0 else None
-    applied = second and _apply(second, Edit(draw, new, names, old))
+    edits = (kind, second) if second and _apply(second, Edit(draw, new, names, old)) else (kind,)
     settle(new, dict(definitions(old)))
-    return Evolution(old, new, (kind, second) if second and applied else (kind,))
+    return Evolution(old, new, edits)
 
 
 @st.composite
 def histories(draw: Draw) -> History:
-    """Returns three versions, each made from the one before by an edit."""
-    versions = [draw(records())]
-    for number in (1, 2):
-        new = copy.deepcopy(versions[-1])
-        edit = Edit(draw, new, Names(number * NEXT_NAME), versions[-1])
-        assume(_apply(draw(st.sampled_from(sorted(EDITS))), edit))
-        settle(new, dict(definitions(versions[-1])))
-        versions.append(new)
-    return History((versions[0], versions[1], versions[2]))
+    """Returns three versions, each made from the one before by an edit, or a field that goes and comes back changed."""
+    first = draw(records())
+    if draw(st.booleans()):
+        return _field_that_comes_back(draw, first)
+    second = _next(draw, first, draw(st.sampled_from(sorted(EDITS))), NEXT_NAME)
+    third = _next(draw, second, draw(st.sampled_from(sorted(EDITS))), 2 * NEXT_NAME)
+    return History((first, second, third))
+
+
+def _field_that_comes_back(draw: Draw, first: Schema) -> History:
+    """Each step is compatible with the one before if the types are, but the third need not be with the first."""
+    kinds = draw(st.permutations(PLAIN))
+    name = "returning"
+    first["fields"].append({"name": name, "type": kinds[0], "default": default_of(kinds[0], {}, "")[0]})
+    second, third = copy.deepcopy(first), copy.deepcopy(first)
+    second["fields"].pop()
+    back = draw(st.sampled_from(kinds[:2]))
+    third["fields"][-1] = {"name": name, "type": back, "default": default_of(back, {}, "")[0]}
+    return History((first, second, third))
+
+
+def _next(draw: Draw, old: Schema, kind: str, next_name: int) -> Schema:
+    new = copy.deepcopy(old)
+    assume(_apply(kind, Edit(draw, new, Names(next_name), old)))
+    settle(new, dict(definitions(old)))
+    return new
 
 
 def _apply(kind: str, edit: "Edit") -> bool:
@@ -73,7 +98,7 @@ def _apply(kind: str, edit: "Edit") -> bool:
     if not EDITS[kind](edit):
         return False
     after = [full for full, _ in definitions(edit.schema)]
-    if len(before) == len(after):
+    if kind in RENAMES:
         _rename_references(edit.schema, dict(zip(before, after, strict=True)))
     _renew_defaults(edit)
     return True
@@ -119,6 +144,13 @@ class Edit:
 
 
 EDITS: dict[str, Callable[[Edit], bool]] = {}
+RENAMES = (
+    "rename_type",
+    "rename_type_with_full_alias",
+    "rename_type_with_relative_alias",
+    "move_namespace",
+    "swap_name_and_alias_of_a_type",
+)
 
 
 def edit(function: Callable[[Edit], bool]) -> Callable[[Edit], bool]:

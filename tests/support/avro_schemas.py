@@ -49,6 +49,9 @@ def record(draw: Draw, names: Names, namespace: str, depth: int, name: str | Non
     names.open.append(full)
     count = draw(st.integers(2, 5)) if depth == 0 else draw(st.integers(1, 3))
     spec["fields"] = [new_field(draw, names, inner, depth + 1) for _ in range(count)]
+    if draw(st.integers(0, 3)) == 0:
+        kind = draw(st.sampled_from(PLAIN))
+        spec["fields"] += [{"name": names.fresh("field_"), "type": kind} for _ in range(2)]
     names.open.pop()
     names.complete.append((full, spec))
     return spec
@@ -65,9 +68,9 @@ def new_field(draw: Draw, names: Names, namespace: str, depth: int) -> dict[str,
 
 def new_type(draw: Draw, names: Names, namespace: str, depth: int, in_union: bool = False) -> Schema:
     """Returns a type of any kind; nothing that contains others below the greatest depth."""
-    kinds = ["plain", "plain", "logical", "enum", "fixed", "reference"]
+    kinds = ["plain", "plain", "logical", "enum", "enum", "fixed", "reference"]
     kinds += [] if depth >= MAX_DEPTH else ["array", "map", "record", "recursion"]
-    kinds += [] if depth >= MAX_DEPTH or in_union else ["nullable", "nullable", "union"]
+    kinds += [] if depth >= MAX_DEPTH or in_union else ["nullable", "nullable", "union", "union"]
     match draw(st.sampled_from(kinds)):
         case "logical":
             return dict(draw(st.sampled_from(LOGICAL)))
@@ -132,9 +135,8 @@ def union(draw: Draw, names: Names, namespace: str, depth: int) -> list[Schema]:
 
 def kind_of(spec: Schema) -> str:
     """Returns what distinguishes a branch of a union: its name if it has one, otherwise its type."""
-    if isinstance(spec, dict):
-        return str(spec.get("name") or spec["type"])
-    return spec.rpartition(".")[2] if isinstance(spec, str) else "union"
+    name = spec.get("name", spec["type"]) if isinstance(spec, dict) else spec
+    return name.rpartition(".")[2] if isinstance(name, str) else "union"
 
 
 def default_of(spec: Schema, named: dict[str, Schema], namespace: str) -> tuple[Any, ...]:
@@ -167,7 +169,8 @@ def default_of(spec: Schema, named: dict[str, Schema], namespace: str) -> tuple[
             inner = {field["name"]: default_of(field["type"], named, namespace) for field in spec["fields"]}
             return ({name: value[0] for name, value in inner.items()},) if all(inner.values()) else ()
     found = named.get(kind)
-    return default_of(found, named, namespace) if found else ()
+    others = {name: one for name, one in named.items() if name != kind}
+    return default_of(found, others, namespace) if found else ()
 
 
 def _place(draw: Draw, spec: dict[str, Any], namespace: str) -> tuple[str, str]:
