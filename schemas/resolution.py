@@ -191,14 +191,14 @@ def _leaves(reader: Type, writer: Type, path: str) -> Iterator[Mismatch]:
             if reader.size != writer.size:
                 yield Mismatch(path, "size", str(reader.size), str(writer.size))
             elif reader.logical != writer.logical:
-                yield Mismatch(path, "logical", reader.logical or now, writer.logical or was)
+                yield Mismatch(path, "logical", reader.logical or "", writer.logical or "")
         case Primitive(), Primitive():
             if not _matches(reader, writer):
                 yield Mismatch(path, "type", now, was)
             elif (writer.kind, reader.kind) in CHANGES_VALUES:
                 yield Mismatch(path, "lossy", now, was, (CHANGES_VALUES[writer.kind, reader.kind],))
             elif reader.logical != writer.logical:
-                yield Mismatch(path, "logical", now, was)
+                yield Mismatch(path, "logical", reader.logical or "", writer.logical or "")
         case _:
             yield Mismatch(path, "type", now, was)
 
