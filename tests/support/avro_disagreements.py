@@ -72,6 +72,18 @@ class TheyRefuse:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class TheyChange:
+    """A judge reads what the rules allow, as we say, but the value that it returns is another one."""
+
+    judge: str
+    name: str
+    found: Callable[[Case], bool]
+    reader: Any
+    writer: Any
+    why: str
+
+
 def our_mismatches(reader: Any, writer: Any) -> list[Mismatch]:
     """Returns our verdict; a schema that we call malformed is refused like one that does not match."""
     try:
@@ -90,6 +102,12 @@ def is_explained(judge: str, reader: Any, writer: Any, ours: list[Mismatch], err
         entry.judge == judge and re.match(entry.error, error or "") and entry.found(case)
         for entry in THEY_REFUSE
     )
+
+
+def may_change(judge: str, reader: Any, writer: Any) -> bool:
+    """Returns whether the table has a reason for which the judge may return another value than was written."""
+    case = Case(reader, writer, compared_types(reader, writer))
+    return any(entry.judge == judge and entry.found(case) for entry in THEY_CHANGE)
 
 
 def compared_types(reader: Any, writer: Any) -> list[Pair]:
@@ -227,6 +245,17 @@ def may_take_bytes_for_string(pair: Pair) -> bool:
         [branch_name(branch) for branch in _branches(kind)] for kind in (pair.reader, pair.writer)
     )
     return "bytes" in written and "string" in read and "bytes" in read[read.index("string") :]
+
+
+def may_take_a_wider_branch(pair: Pair) -> bool:
+    """Returns whether a number of a writer meets a type that it would lose digits in before its own."""
+    read, written = (
+        [branch_name(branch) for branch in _branches(kind)] for kind in (pair.reader, pair.writer)
+    )
+    return any(
+        narrow in written and narrow in read and wide in read[: read.index(narrow)]
+        for narrow, wide in (("int", "float"), ("long", "float"), ("long", "double"))
+    )
 
 
 def record(*fields: dict[str, Any], name: str = "A", **more: Any) -> dict[str, Any]:
@@ -498,5 +527,16 @@ THEY_REFUSE = (
         reader=record(name="B", namespace="shop", aliases=["A"]),
         writer=record(name="A", namespace="shop"),
         why="An alias without a namespace is compared with the full name as it is written.",
+    ),
+)
+
+THEY_CHANGE = (
+    TheyChange(
+        FASTAVRO,
+        "a long behind a double in a union",
+        in_a_pair(may_take_a_wider_branch),
+        reader=record(field("x", ["double", "long"]), field("y", "int", default=1)),
+        writer=of(["double", "long"]),
+        why="The first branch that matches is double, though the union did not change: no contract of ours has one.",
     ),
 )

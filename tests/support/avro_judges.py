@@ -13,6 +13,7 @@ import avro.schema
 import fastavro
 
 from tests.support.avro_bytes import covering
+from tests.support.avro_schemas import definitions, is_symbol
 
 
 def fastavro_error(reader: Any, writer: Any) -> str | None:
@@ -55,3 +56,44 @@ def avro_schema(schema: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", avro.errors.IgnoredLogicalType)
         return avro.schema.parse(json.dumps(schema))
+
+
+def fastavro_changes(reader: Any, writer: Any) -> list[tuple[Any, Any]]:
+    """Returns pairs of a written value and what fastavro makes of it with the reader's schema, if it is another one.
+
+    A symbol that the reader does not know may become another symbol, and a field that the reader does not know is gone.
+    """
+    reading = fastavro.parse_schema(copy.deepcopy(reader), named_schemas={})
+    writing = fastavro.parse_schema(copy.deepcopy(writer), named_schemas={})
+    sources = {field["name"]: field.get("aliases", []) for field in _fields(reader)}
+    values = [
+        (fastavro.schemaless_reader(io.BytesIO(value), writing), _read(value, writing, reading))
+        for value in covering(writer)
+    ]
+    return [(written, read) for written, read in values if not _is_same(written, read, sources)]
+
+
+def _read(value: bytes, writing: Any, reading: Any) -> Any:
+    return fastavro.schemaless_reader(io.BytesIO(value), writing, reading)
+
+
+def _fields(schema: Any) -> list[Any]:
+    return [field for _, spec in definitions(schema) for field in spec.get("fields", ())]
+
+
+def _is_same(written: Any, read: Any, sources: dict[str, list[str]]) -> bool:
+    match written, read:
+        case dict(), dict():
+            found = {key: [name for name in (key, *sources.get(key, [])) if name in written] for key in read}
+            return all(
+                _is_same(written[names[0]], read[key], sources) for key, names in found.items() if names
+            )
+        case list(), list():
+            pairs = zip(written, read, strict=True) if len(written) == len(read) else [(0, 1)]
+            return all(_is_same(one, other, sources) for one, other in pairs)
+        case str(), bytes():
+            return written.encode() == read
+        case str(), str():
+            return written == read or (is_symbol(written) and is_symbol(read))
+        case _:
+            return bool(written == read)

@@ -184,6 +184,11 @@ def _place(draw: Draw, spec: dict[str, Any], namespace: str) -> tuple[str, str]:
     return namespace, full
 
 
+def is_symbol(text: str) -> bool:
+    """Returns whether a value is a symbol of a generated enum: no generated string is."""
+    return text in SYMBOLS or text.startswith("NEW")
+
+
 def definitions(spec: Schema, namespace: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields each named type that a schema defines, with its full name, in the order of the text."""
     if isinstance(spec, list):

@@ -9,19 +9,22 @@ from tests.support.avro_disagreements import (
     AVRO,
     COMPATIBILITY,
     FASTAVRO,
+    THEY_CHANGE,
     THEY_REFUSE,
     WE_REFUSE,
+    TheyChange,
     TheyRefuse,
     WeRefuse,
     is_explained,
+    may_change,
     our_mismatches,
 )
-from tests.support.avro_judges import avro_compatibility_error, avro_error, fastavro_error
+from tests.support.avro_judges import avro_compatibility_error, avro_error, fastavro_changes, fastavro_error
 
 JUDGES = {FASTAVRO: fastavro_error, AVRO: avro_error, COMPATIBILITY: avro_compatibility_error}
 
 
-def ids(entry: WeRefuse | TheyRefuse) -> str:
+def ids(entry: WeRefuse | TheyRefuse | TheyChange) -> str:
     return f"{entry.judge}: {entry.name}"
 
 
@@ -52,6 +55,22 @@ def disagreements(reader: Any, writer: Any) -> list[tuple[str, Any, Any, list[st
     return found
 
 
+def test_what_we_call_readable_is_read_with_the_values_that_were_written() -> None:
+    readable = [
+        (reader, writer)
+        for evolution in corpus()
+        for reader, writer in ((evolution.new, evolution.old), (evolution.old, evolution.new))
+        if our_mismatches(reader, writer) == [] and fastavro_error(reader, writer) is None
+    ]
+    changed = [
+        (reader, writer, changes[0])
+        for reader, writer in readable
+        if (changes := fastavro_changes(reader, writer)) and not may_change(FASTAVRO, reader, writer)
+    ]
+    assert len(readable) >= 1_000
+    assert not changed, f"{len(changed)} changed, the first: {changed[0]}"
+
+
 @pytest.mark.parametrize("entry", [entry for entry in WE_REFUSE if entry.judge in JUDGES], ids=ids)
 def test_a_judge_reads_what_we_refuse(entry: WeRefuse) -> None:
     ours = our_mismatches(entry.reader, entry.writer)
@@ -66,3 +85,11 @@ def test_a_judge_refuses_what_the_rules_allow(entry: TheyRefuse) -> None:
     assert our_mismatches(entry.reader, entry.writer) == []
     assert error
     assert is_explained(entry.judge, entry.reader, entry.writer, [], error)
+
+
+@pytest.mark.parametrize("entry", THEY_CHANGE, ids=ids)
+def test_a_judge_changes_a_value_that_the_rules_keep(entry: TheyChange) -> None:
+    assert our_mismatches(entry.reader, entry.writer) == []
+    assert fastavro_error(entry.reader, entry.writer) is None
+    assert fastavro_changes(entry.reader, entry.writer)
+    assert may_change(entry.judge, entry.reader, entry.writer)
