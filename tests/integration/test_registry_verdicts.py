@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 
+from schemas.compatibility import SchemaError, mismatches
 from tests.support.avro_corpus import corpus, counts, triples
-from tests.support.avro_disagreements import REGISTRY, WE_REFUSE, WeRefuse, is_explained, our_mismatches
+from tests.support.avro_disagreements import (
+    REGISTRY,
+    REGISTRY_TAKES,
+    WE_REFUSE,
+    WeRefuse,
+    is_explained,
+    our_mismatches,
+)
 from tests.support.avro_evolutions import Evolution
 from tests.support.registry_judge import RegistryJudge
 from tests.support.stack import Stack
@@ -91,3 +99,17 @@ def test_the_registry_accepts_what_we_refuse(registry: RegistryJudge, entry: WeR
     assert ours
     assert registry.accepts([entry.writer], entry.reader, level="BACKWARD") == [True]
     assert is_explained(REGISTRY, entry.reader, entry.writer, ours, None)
+
+
+@pytest.mark.parametrize("schema", REGISTRY_TAKES.values(), ids=REGISTRY_TAKES)
+def test_the_registry_registers_what_we_call_malformed(registry: RegistryJudge, schema: Any) -> None:
+    assert registry.status_of_registering([], schema) == 200
+    with pytest.raises(SchemaError):
+        mismatches(schema, schema)
+
+
+def test_an_alias_that_is_a_field_is_registered_and_cannot_be_compared_later(registry: RegistryJudge) -> None:
+    """This is why such an alias is refused before it is published: no later version could be registered."""
+    schema = REGISTRY_TAKES["an alias that is a field"]
+    later = {**schema, "fields": [*schema["fields"], {"name": "c", "type": "int", "default": 1}]}
+    assert registry.status_of_registering([schema], later) == 422

@@ -540,3 +540,17 @@ THEY_CHANGE = (
         why="The first branch that matches is double, though the union did not change: no contract of ours has one.",
     ),
 )
+
+# Schemas that the registry registers though the specification does not allow them. We call them malformed.
+REGISTRY_TAKES: dict[str, Any] = {
+    "a default that is no symbol": record(field("x", enum("a"), default="b")),
+    "a default of another length": record(field("x", {"type": "fixed", "name": "H", "size": 2}, default="a")),
+    "a default that is no byte": record(field("x", "bytes", default="\u0100")),
+    "a default in words": record(field("x", "double", default="NaN")),
+    "a name beyond ASCII": record(field("x", "int"), name="Bestellung\u00dcbernommen"),
+    "a name used before its definition": record(field("x", "E"), field("y", enum("a"))),
+    "a definition given twice": record(field("x", enum("a")), field("y", enum("a"))),
+    "an alias that is a field": BOTH_NAMES,
+    "an alias of two fields": record(field("x", "int", aliases=["z"]), field("y", "int", aliases=["z"])),
+    "an alias that is its own name": record(field("x", "int", aliases=["x"])),
+}

@@ -33,7 +33,7 @@ class RegistryJudge:
         return self._with_subject(published, level, ask)
 
     def status_of_registering(self, published: Sequence[Any], new: Any) -> int:
-        """Returns the answer to registering `new` as the next version."""
+        """Returns the answer to registering `new` as the next version, or as the first."""
         return self._with_subject(
             published, STRICTEST, lambda subject: self._register(subject, new).status_code
         )
@@ -53,19 +53,17 @@ class RegistryJudge:
     def _with_subject(self, published: Sequence[Any], level: str, ask: Callable[[str], Verdict]) -> Verdict:
         subject = f"{self._prefix}-{next(self._numbers)}"
         try:
-            self._publish(subject, published)
-            self._set_level(subject, level)
+            self._publish(subject, published, level)
             return ask(subject)
         finally:
             self._http.delete(f"/subjects/{subject}")
             self._http.delete(f"/subjects/{subject}", params={"permanent": True})
 
-    def _publish(self, subject: str, published: Sequence[Any]) -> None:
-        """Registers versions, compatible or not."""
-        for number, schema in enumerate(published):
-            if number:
-                self._set_level(subject, "NONE")
+    def _publish(self, subject: str, published: Sequence[Any], level: str) -> None:
+        """Registers versions, compatible or not, and then lets the level hold, which a subject must exist for."""
+        for schema in published:
             self._register(subject, schema).raise_for_status()
+            self._set_level(subject, "NONE" if schema is not published[-1] else level)
 
     def _set_level(self, subject: str, level: str) -> None:
         self._http.put(f"/config/{subject}", json={"compatibility": level}).raise_for_status()
