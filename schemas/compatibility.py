@@ -9,7 +9,6 @@ from schemas.resolution import Mismatch, mismatches, resolve
 
 __all__ = ["Break", "Mismatch", "SchemaError", "breaks", "mismatches"]
 
-FIELD = ("missing", "aliased")
 VALUE = ("type", "branch", "size", "logical", "lossy", "order")
 MISREAD = ("logical", "lossy", "order")
 DECIMAL = re.compile(r"decimal\((?P<precision>\d+), (?P<scale>\d+)\)")
@@ -125,40 +124,33 @@ class _Wording:
         if len(names) != 1:
             only = f"only a field that has a default in {self.old} can be removed"
             return "removed without default", f"keep {field} and stop using it; {only}"
-        alias = (
-            f"and its alias helps readers of {self.new} only" if cause.kind == "aliased" else "without alias"
-        )
-        return (
-            f"renamed to {names[0]} {alias}",
-            f"keep {field}, and add {names[0]} beside it as a new field with a default",
-        )
+        alias = self._alias(helps=cause.kind == "aliased")
+        beside = f"keep {field}, and add {names[0]} beside it as a new field with a default"
+        return f"renamed to {names[0]} {alias}", beside
+
+    def _alias(self, helps: bool) -> str:
+        return f"and its alias helps readers of {self.new} only" if helps else "without alias"
 
     def _ambiguous(self, cause: Cause) -> tuple[str, str]:
-        mismatch = _either(cause)
-        whose = self.new if cause.by_new else self.old
-        names = " and ".join(mismatch.names)
-        return (
-            f"{whose} takes both {names} for this field",
-            "remove the alias, and give the field a name of its own",
-        )
+        whose, names = self.new if cause.by_new else self.old, " and ".join(_either(cause).names)
+        remedy = "remove the alias, and give the field a name of its own"
+        return f"{whose} takes both {names} for this field", remedy
 
     def _symbols(self, cause: Cause) -> tuple[str, str]:
         if not cause.by_old:
-            return (
-                f"enum {_list('symbol', _either(cause).names)} removed",
-                "keep the symbol and stop using it",
-            )
-        grow = (
-            f"leave the enum as it is, and {BESIDE}; only an enum that has a default in {self.old} can grow"
-        )
-        added = _list("symbol", cause.by_old.names)
+            removed = _list("symbol", _either(cause).names)
+            return f"enum {removed} removed", "keep the symbol and stop using it"
+        only = f"only an enum that has a default in {self.old} can grow"
+        remedy = f"leave the enum as it is, and {BESIDE}; {only}"
         if not cause.by_new:
-            return f"enum {added} added, for which {self.old} has no default", grow
-        return f"enum {_list('symbol', cause.by_new.names)} replaced by {', '.join(cause.by_old.names)}", grow
+            added = _list("symbol", cause.by_old.names)
+            return f"enum {added} added, for which {self.old} has no default", remedy
+        replaced = _list("symbol", cause.by_new.names)
+        return f"enum {replaced} replaced by {', '.join(cause.by_old.names)}", remedy
 
     def _name(self, cause: Cause) -> tuple[str, str]:
         (kind, was, *_), (_, now, *_) = (words.split() for words in _was_and_now(cause))
-        alias = "without alias" if cause.by_new else f"and its alias helps readers of {self.new} only"
+        alias = self._alias(helps=not cause.by_new)
         return f"{kind} renamed from {was} to {now} {alias}", f"keep the name {was}, or {BESIDE}"
 
     def _branch(self, cause: Cause) -> tuple[str, str]:

@@ -117,18 +117,20 @@ class _Resolution:
     def _unions(self, reader: Type, writer: Type, path: str) -> Iterator[Mismatch]:
         """Each branch that may be written is read with the first branch of the reader that matches it."""
         readers, writers = _branches(reader), _branches(writer)
-        unknown = []
+        unknown, misread = [], []
         for index, written in enumerate(writers):
             taken = _taken(written, readers, writers[:index]) or _renamed(written, readers, writers)
             for branch in taken:
                 if isinstance(branch, Primitive) and branch is not taken[-1]:
-                    yield from _order(branch, written, reader, writer, path)
+                    misread.append((branch_name(written), branch_name(branch)))
                 else:
                     yield from self.types(branch, written, path + _step(written, readers, writers))
             if not taken:
                 unknown.append(branch_name(written))
         if unknown:
             yield Mismatch(path, "branch", describe(reader), describe(writer), tuple(unknown))
+        if changed := [kinds for kinds in misread if kinds in CHANGES_VALUES or kinds == ("string", "bytes")]:
+            yield Mismatch(path, "order", describe(reader), describe(writer), changed[0])
 
 
 def _taken(written: Type, readers: tuple[Type, ...], before: tuple[Type, ...]) -> Sequence[Type]:
@@ -166,15 +168,8 @@ def _missing(wanted: Field, reader: Record, writer: Record, path: str) -> Mismat
         return Mismatch(path, "aliased", kind, "nothing", tuple(renamed))
     read = {name for field in reader.fields for name in (field.name, *field.aliases)}
     unread = [field for field in writer.fields if field.name not in read]
-    return Mismatch(
-        path, "missing", kind, "nothing", tuple(f.name for f in unread if describe(f.type) == kind)
-    )
-
-
-def _order(taken: Type, written: Type, reader: Type, writer: Type, path: str) -> Iterator[Mismatch]:
-    kinds = branch_name(written), branch_name(taken)
-    if kinds in CHANGES_VALUES or kinds == ("string", "bytes"):
-        yield Mismatch(path, "order", describe(reader), describe(writer), kinds)
+    alike = tuple(field.name for field in unread if describe(field.type) == kind)
+    return Mismatch(path, "missing", kind, "nothing", alike)
 
 
 def _leaves(reader: Type, writer: Type, path: str) -> Iterator[Mismatch]:

@@ -150,6 +150,14 @@ def of_kind(kind: str, *readers: str) -> Callable[[Mismatch, Case], bool]:
     )
 
 
+def is_of_decimals(mismatch: Mismatch, _: Case) -> bool:
+    return mismatch.kind == "logical" and mismatch.reader[:8] == mismatch.writer[:8] == "decimal("
+
+
+def is_of_another_logical_type(mismatch: Mismatch, case: Case) -> bool:
+    return mismatch.kind == "logical" and not is_of_decimals(mismatch, case)
+
+
 def is_decimal_as_string(mismatch: Mismatch, _: Case) -> bool:
     return mismatch.kind == "lossy" and mismatch.writer.startswith("bytes (decimal")
 
@@ -293,7 +301,7 @@ WE_REFUSE = (
         WeRefuse(
             judge,
             "a logical type that came",
-            of_kind("logical"),
+            is_of_another_logical_type,
             reader=of(MILLIS),
             writer=of("long"),
             why="Logical types are ignored, so a number may be read in another unit than it was written in.",
@@ -304,7 +312,7 @@ WE_REFUSE = (
         WeRefuse(
             judge,
             "a decimal of another scale",
-            of_kind("logical"),
+            is_of_decimals,
             reader=of(MILLS),
             writer=of(CENTS),
             why="The specification calls it a mismatch, no judge does: 12.34 may be read as 1.234.",

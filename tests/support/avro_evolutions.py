@@ -1,6 +1,7 @@
 """Generates evolutions of Avro schemas: one or two edits, as people make them, of which many break and many do not."""
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from schemas import EVENTS
+from schemas.files import versions_of
 from tests.support.avro_schemas import (
     LOGICAL,
     NAMESPACES,
@@ -25,6 +28,9 @@ from tests.support.avro_schemas import (
 )
 
 NEXT_NAME = 100
+CONTRACTS: tuple[Schema, ...] = tuple(
+    json.loads(text) for event_type in EVENTS for _, text in versions_of(event_type)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class History:
 @st.composite
 def families(draw: Draw, kinds: Sequence[str]) -> list[Evolution]:
     """Returns evolutions of one schema: for each kind an edit of it, and sometimes another one with it."""
-    first = draw(records())
+    first = draw(st.one_of(records(), records(), st.sampled_from(CONTRACTS)))
     found = [_evolution(draw, copy.deepcopy(first), kind) for kind in kinds]
     return [evolution for evolution in found if evolution]
 
@@ -145,6 +151,7 @@ class Edit:
 
 EDITS: dict[str, Callable[[Edit], bool]] = {}
 RENAMES = (
+    "move_type_with_relative_alias",
     "rename_type",
     "rename_type_with_full_alias",
     "rename_type_with_relative_alias",
@@ -461,8 +468,17 @@ def rename_type_with_relative_alias(edit: Edit) -> bool:
 
 
 @edit
-def alias_both_names(edit: Edit) -> bool:
-    """The new version of a name that the old one had as an alias would be compatible: an alias is only added here."""
+def move_type_with_relative_alias(edit: Edit) -> bool:
+    """The alias is relative to the new namespace, so it is not the old name: people forget that."""
+    full, spec = edit.one_of(list(definitions(edit.schema)))
+    spec["aliases"] = [full.rpartition(".")[2]]
+    spec["name"] = edit.names.fresh("New")
+    spec["namespace"] = edit.one_of([name for name in NAMESPACES if name != full.rpartition(".")[0]])
+    return True
+
+
+@edit
+def add_type_alias(edit: Edit) -> bool:
     _, spec = edit.one_of(list(definitions(edit.schema)))
     spec["aliases"] = [edit.names.fresh("Former")]
     return True

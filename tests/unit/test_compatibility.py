@@ -191,6 +191,12 @@ BREAKS: dict[str, tuple[Any, Any, str, str]] = {
         f"OrderTaken: record renamed from OrderPlaced to OrderTaken and its alias helps readers of v2 only; {OLD}",
         f"keep the name OrderPlaced, or {BESIDE}",
     ),
+    "an event moved and renamed, with an alias of the new namespace": (
+        order(ID),
+        {**order(ID), "name": "OrderTaken", "namespace": "shop", "aliases": ["OrderPlaced"]},
+        f"OrderTaken: record renamed from OrderPlaced to OrderTaken without alias; {BOTH}",
+        f"keep the name OrderPlaced, or {BESIDE}",
+    ),
     "a nullable record renamed": (
         of(["null", record(ID, name="Card")]),
         of(["null", record(ID, name="Token")]),

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import avro.compatibility
 import pytest
 
+from schemas.compatibility import breaks
 from tests.support.avro_corpus import corpus, counts
 from tests.support.avro_disagreements import (
     AVRO,
@@ -15,11 +17,20 @@ from tests.support.avro_disagreements import (
     TheyChange,
     TheyRefuse,
     WeRefuse,
+    field,
     is_explained,
     may_change,
     our_mismatches,
+    record,
 )
-from tests.support.avro_judges import avro_compatibility_error, avro_error, fastavro_changes, fastavro_error
+from tests.support.avro_evolutions import EDITS
+from tests.support.avro_judges import (
+    avro_compatibility_error,
+    avro_error,
+    avro_schema,
+    fastavro_changes,
+    fastavro_error,
+)
 
 JUDGES = {FASTAVRO: fastavro_error, AVRO: avro_error, COMPATIBILITY: avro_compatibility_error}
 
@@ -40,7 +51,11 @@ def test_every_verdict_on_the_corpus_is_the_libraries_or_their_disagreement_is_e
         (one, not our_mismatches(one.new, one.old) + our_mismatches(one.old, one.new)) for one in evolutions
     ]
     print(f"\n{len(evolutions)} evolutions\n{counts(judged)}")
+    compatible = sum(verdict for _, verdict in judged)
     assert len(evolutions) >= 1_000
+    assert compatible >= 300
+    assert len(evolutions) - compatible >= 300
+    assert {kind for evolution in evolutions for kind in evolution.edits} == {*EDITS}
     assert not unexplained, f"{len(unexplained)} disagreements, the first: {unexplained[0]}"
 
 
@@ -85,6 +100,15 @@ def test_a_judge_refuses_what_the_rules_allow(entry: TheyRefuse) -> None:
     assert our_mismatches(entry.reader, entry.writer) == []
     assert error
     assert is_explained(entry.judge, entry.reader, entry.writer, [], error)
+
+
+def test_apaches_checker_says_positions_where_we_say_fields_readers_and_a_remedy() -> None:
+    old, new = record(field("id", "string"), field("cents", "long")), record(field("id", "string"))
+    checker = avro.compatibility.ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
+    theirs = checker.get_compatibility(avro_schema(old), avro_schema(new))
+    assert (theirs.messages, theirs.locations) == ({"cents"}, {"/fields/1"})
+    (ours,) = breaks(old, new, 1, 2)
+    assert str(ours) == "A.cents: removed without default; readers of v1 would fail"
 
 
 @pytest.mark.parametrize("entry", THEY_CHANGE, ids=ids)
