@@ -250,7 +250,7 @@ def swap_name_and_alias_of_a_type(edit: Edit) -> bool:
         return False
     name = edit.names.fresh("New")
     before["aliases"] = [f"{full.rpartition('.')[0]}.{name}".removeprefix(".")]
-    spec["aliases"] = [full]
+    spec["aliases"] = [edit.one_of([full, full.rpartition(".")[2]])]
     _rename(spec, name)
     return True
 
