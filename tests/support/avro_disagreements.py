@@ -170,6 +170,7 @@ def has_an_alias_of_another_namespace(mismatch: Mismatch, case: Case) -> bool:
     return mismatch.kind == "name" and any(
         isinstance(pair.reader, NAMED)
         and isinstance(pair.writer, NAMED)
+        and pair.writer.name.rpartition(".")[0] != pair.reader.name.rpartition(".")[0]
         and pair.writer.name not in pair.reader.aliases
         and pair.writer.short in [alias.rpartition(".")[2] for alias in pair.reader.aliases]
         for pair in case.pairs

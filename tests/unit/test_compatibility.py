@@ -87,6 +87,12 @@ BREAKS: dict[str, tuple[Any, Any, str, str]] = {
         f"OrderPlaced.x: type changed from int to long; {OLD}",
         f"keep the type, and {BESIDE}",
     ),
+    "a narrower type, which the other side only misreads": (
+        of("double"),
+        of("long"),
+        f"OrderPlaced.x: type changed from double to long; {NEW}",
+        f"keep the type, and {BESIDE}",
+    ),
     "a narrower type in a map": (
         of(map_of("long")),
         of(map_of("int")),
