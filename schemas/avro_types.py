@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ LOGICAL = {
     "bytes": ("decimal", "big-decimal"),
     "fixed": ("decimal", "uuid", "duration"),
 }
+ORDERS = ("ascending", "descending", "ignore")
 SIZES = {"uuid": 16, "duration": 12}
 MAX_DEPTH = 100
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -151,8 +152,6 @@ class _Reader:
                 return self._define(kind, schema, namespace, path, depth)
             case str(kind) if kind in PRIMITIVES:
                 return Primitive(kind, _logical(schema, kind))
-            case str(kind):
-                return self._reference(kind, namespace, path)
             case kind:
                 raise _error(
                     path, f"{_short(kind)} is not the name of a type" if kind else "the type is missing"
@@ -198,14 +197,14 @@ class _Reader:
         self._named[kind.name] = kind
         return kind
 
-    def _fields(self, schema: dict[str, Any], namespace: str, path: str, depth: int) -> Iterator[Field]:
+    def _fields(self, schema: dict[str, Any], namespace: str, path: str, depth: int) -> list[Field]:
         specs = schema.get("fields")
         if not isinstance(specs, list):
             raise _error(path, "a record without a list of fields")
-        if twice := _twice([spec.get("name") for spec in specs if isinstance(spec, dict)]):
-            raise _error(path, f"the field {twice} appears twice")
-        for spec in specs:
-            yield self._field(spec, namespace, path, depth)
+        fields = [self._field(spec, namespace, path, depth) for spec in specs]
+        if twice := _twice([name for field in fields for name in (field.name, *field.aliases)]):
+            raise _error(path, f"{twice} is the name or alias of a field twice")
+        return fields
 
     def _field(self, spec: Any, namespace: str, path: str, depth: int) -> Field:
         if not isinstance(spec, dict) or not _is_name(spec.get("name")):
@@ -213,6 +212,8 @@ class _Reader:
         path = f"{path}.{spec['name']}"
         if "type" not in spec:
             raise _error(path, "the type is missing")
+        if spec.get("order", "ignore") not in ORDERS:
+            raise _error(path, f"the order {_short(spec['order'])} is none of {', '.join(ORDERS)}")
         kind = self._type(spec["type"], namespace, path, depth + 1)
         if "default" in spec:
             self._defaults.append(lambda: _check_default(kind, spec["default"], path))

@@ -1,5 +1,6 @@
 """Says whether a new version of a schema breaks an old one: where, why, who would fail, and what to do instead."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,10 @@ from schemas.resolution import Mismatch, mismatches, resolve
 
 __all__ = ["Break", "Mismatch", "SchemaError", "breaks", "mismatches"]
 
-FIELD = ("missing", "aliased")
 VALUE = ("type", "branch", "size", "logical", "lossy", "order")
 MISREAD = ("logical", "lossy", "order")
+DECIMAL = re.compile(r"decimal\((?P<precision>\d+), (?P<scale>\d+)\)")
+BESIDE = "add a new field with a default, or publish a new event type beside this one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +44,29 @@ def breaks(old: Any, new: Any, old_version: int, new_version: int) -> list[Break
     """
     before, after = parse_avro(old), parse_avro(new)
     root = getattr(after, "short", None)
-    causes = _causes(resolve(before, after, root), resolve(after, before, root))
+    found = _paired(resolve(before, after, root), resolve(after, before, root))
     wording = _Wording(f"v{old_version}", f"v{new_version}")
-    return [wording.explain(cause) for cause in causes]
+    return [wording.explain(cause) for cause in found]
 
 
-def _causes(by_old: list[Mismatch], by_new: list[Mismatch]) -> list[Cause]:
+def _paired(by_old: list[Mismatch], by_new: list[Mismatch]) -> list[Cause]:
     """Returns one cause for what both sides find at one path, and for a field that has a new name."""
-    causes: list[Cause] = []
+    found: list[Cause] = []
     left = list(by_new)
     for mismatch in by_old:
         other = next((one for one in left if _is_same_cause(mismatch, one)), None)
         if other:
             left.remove(other)
-        causes.append(_cause(mismatch, other))
-    return causes + [_cause(None, mismatch) for mismatch in left]
+        found.append(_cause(mismatch, other))
+    return found + [_cause(None, mismatch) for mismatch in left]
 
 
 def _cause(by_old: Mismatch | None, by_new: Mismatch | None) -> Cause:
-    """The kind is the graver one: a change that readers fail on says more than one that they misread."""
+    """A side that only misreads is left out beside one that fails: the failure is what must be mended."""
     found = [mismatch for mismatch in (by_old, by_new) if mismatch]
-    gravest = min(found, key=lambda mismatch: mismatch.kind in MISREAD)
-    if gravest.kind in MISREAD or all(one.kind not in MISREAD for one in found):
-        return Cause(found[0].path, gravest.kind, by_old, by_new)
-    return Cause(gravest.path, gravest.kind, *(one if one is gravest else None for one in (by_old, by_new)))
+    fails = [mismatch for mismatch in found if mismatch.kind not in MISREAD]
+    left = fails or found
+    return Cause(left[0].path, left[0].kind, *(one if one in left else None for one in (by_old, by_new)))
 
 
 def _is_same_cause(by_old: Mismatch, by_new: Mismatch) -> bool:
@@ -110,59 +111,47 @@ class _Wording:
                 was, now = _was_and_now(cause)
                 return f"fixed size changed from {was} to {now}", f"keep the size, and {BESIDE}"
             case "logical":
-                return f"{_logical(*_was_and_now(cause))}", f"keep the logical type, and {BESIDE}"
+                return _logical(*_was_and_now(cause)), f"keep the logical type, and {BESIDE}"
             case "order":
                 return self._order(cause)
             case _:
                 return self._type(cause)
 
     def _field(self, cause: Cause) -> tuple[str, str]:
-        field = cause.path.rpartition(".")[2]
         if not cause.by_old:
             return "added without default", 'give it a default, best as ["null", …] with the default null'
-        keep = f"keep {field} and stop using it"
-        if not cause.by_old.names:
-            return "removed without default", f"{keep}; only a field that has a default in {self.old} can go"
-        name = cause.by_old.names[0]
-        beside = f"keep {field}, and add {name} beside it as a new field with a default"
-        if cause.kind == "aliased":
-            return f"renamed to {name}, and its alias helps readers of {self.new} only", beside
-        if len(cause.by_old.names) > 1:
-            return "removed without default", f"{keep}; only a field that has a default in {self.old} can go"
-        return f"renamed to {name} without alias", f"{beside}; an alias would help readers of {self.new} only"
+        field, names = cause.path.rpartition(".")[2], cause.by_old.names
+        if len(names) != 1:
+            only = f"only a field that has a default in {self.old} can be removed"
+            return "removed without default", f"keep {field} and stop using it; {only}"
+        alias = self._alias(helps=cause.kind == "aliased")
+        beside = f"keep {field}, and add {names[0]} beside it as a new field with a default"
+        return f"renamed to {names[0]} {alias}", beside
+
+    def _alias(self, helps: bool) -> str:
+        return f"and its alias helps readers of {self.new} only" if helps else "without alias"
 
     def _ambiguous(self, cause: Cause) -> tuple[str, str]:
-        mismatch = _either(cause)
-        whose = self.new if cause.by_new else self.old
-        names = " and ".join(mismatch.names)
-        return (
-            f"{whose} takes both {names} for this field",
-            "remove the alias, and give the field a name of its own",
-        )
+        whose, names = self.new if cause.by_new else self.old, " and ".join(_either(cause).names)
+        remedy = "remove the alias, and give the field a name of its own"
+        return f"{whose} takes both {names} for this field", remedy
 
     def _symbols(self, cause: Cause) -> tuple[str, str]:
         if not cause.by_old:
-            return (
-                f"enum {_list('symbol', _either(cause).names)} removed",
-                "keep the symbol and stop using it",
-            )
-        grow = (
-            f"leave the enum as it is, and {BESIDE}; only an enum that has a default in {self.old} can grow"
-        )
-        added = _list("symbol", cause.by_old.names)
+            removed = _list("symbol", _either(cause).names)
+            return f"enum {removed} removed", "keep the symbol and stop using it"
+        only = f"only an enum that has a default in {self.old} can grow"
+        remedy = f"leave the enum as it is, and {BESIDE}; {only}"
         if not cause.by_new:
-            return f"enum {added} added, for which {self.old} has no default", grow
-        return f"enum {_list('symbol', cause.by_new.names)} replaced by {', '.join(cause.by_old.names)}", grow
+            added = _list("symbol", cause.by_old.names)
+            return f"enum {added} added, for which {self.old} has no default", remedy
+        replaced = _list("symbol", cause.by_new.names)
+        return f"enum {replaced} replaced by {', '.join(cause.by_old.names)}", remedy
 
     def _name(self, cause: Cause) -> tuple[str, str]:
-        was, now = _was_and_now(cause)
-        alias = " without alias" if cause.by_new else f", and its alias helps readers of {self.new} only"
-        kind, _, name = was.partition(" ")
-        new_name = now.partition(" ")[2].split(" ")[0]
-        return (
-            f"{kind} renamed from {name.split(' ')[0]} to {new_name}{alias}",
-            f"keep the name {name.split(' ')[0]}, or {BESIDE}",
-        )
+        (kind, was, *_), (_, now, *_) = (words.split() for words in _was_and_now(cause))
+        alias = self._alias(helps=not cause.by_new)
+        return f"{kind} renamed from {was} to {now} {alias}", f"keep the name {was}, or {BESIDE}"
 
     def _branch(self, cause: Cause) -> tuple[str, str]:
         was, now = _was_and_now(cause)
@@ -188,9 +177,6 @@ class _Wording:
         return f"type changed from {was} to {now}{but}", f"keep the type, and {BESIDE}"
 
 
-BESIDE = "add a new field with a default, or publish a new event type beside this one"
-
-
 def _either(cause: Cause) -> Mismatch:
     mismatch = cause.by_old or cause.by_new
     assert mismatch
@@ -205,6 +191,14 @@ def _was_and_now(cause: Cause) -> tuple[str, str]:
 
 
 def _logical(was: str, now: str) -> str:
+    decimals = [DECIMAL.fullmatch(logical) for logical in (was, now)]
+    if decimals[0] and decimals[1]:
+        for parameter in ("scale", "precision"):
+            before, after = decimals[0][parameter], decimals[1][parameter]
+            if before != after:
+                return f"decimal {parameter} changed from {before} to {after}"
+    if not was or not now:
+        return f"logical type {was or now} {'removed' if was else 'added'}"
     return f"logical type changed from {was} to {now}"
 
 

@@ -4,7 +4,7 @@ The rules are those of Avro 1.12, section "Schema Resolution", and stricter in o
 changes values without a word is a mismatch, too (decision 0084).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,30 +115,50 @@ class _Resolution:
             yield from self.types(wanted.type, sources[0].type, path)
 
     def _unions(self, reader: Type, writer: Type, path: str) -> Iterator[Mismatch]:
-        """Each branch that may be written is read with the first branch of the reader that matches it.
-
-        Some implementations prefer a later branch that is the same to an earlier one that matches. So both must do,
-        unless the writer's own union has the two in the same order: then nothing has changed.
-        """
+        """Each branch that may be written is read with the first branch of the reader that matches it."""
         readers, writers = _branches(reader), _branches(writer)
-        unknown = [branch for branch in writers if not any(_matches(one, branch) for one in readers)]
-        if unknown:
-            names = tuple(branch_name(branch) for branch in unknown)
-            yield Mismatch(path, "branch", describe(reader), describe(writer), names)
-        several = len({branch_name(branch) for branch in (*readers, *writers)} - {"null"}) > 1
+        unknown, misread = [], []
         for index, written in enumerate(writers):
-            matching = [branch for branch in readers if _matches(branch, written)]
-            same = [branch for branch in matching if branch_name(branch) == branch_name(written)]
-            earlier = {branch_name(branch) for branch in writers[:index]}
-            if same and branch_name(matching[0]) in earlier:
-                matching = same
-            for branch in matching[:1] + [one for one in same if one is not matching[0]]:
-                if same and branch is not same[0] and isinstance(branch, Primitive):
-                    yield from _order(branch, written, reader, writer, path)
+            taken = _taken(written, readers, writers[:index]) or _renamed(written, readers, writers)
+            for branch in taken:
+                if isinstance(branch, Primitive) and branch is not taken[-1]:
+                    misread.append((branch_name(written), branch_name(branch)))
                 else:
-                    below = several and not isinstance(written, Primitive)
-                    step = f"<{branch_name(written).rpartition('.')[2]}>" if below else ""
-                    yield from self.types(branch, written, path + step)
+                    yield from self.types(branch, written, path + _step(written, readers, writers))
+            if not taken:
+                unknown.append(branch_name(written))
+        if unknown:
+            yield Mismatch(path, "branch", describe(reader), describe(writer), tuple(unknown))
+        if changed := [kinds for kinds in misread if kinds in CHANGES_VALUES or kinds == ("string", "bytes")]:
+            yield Mismatch(path, "order", describe(reader), describe(writer), changed[0])
+
+
+def _taken(written: Type, readers: tuple[Type, ...], before: tuple[Type, ...]) -> Sequence[Type]:
+    """Returns the branches that a written one may be read with: the first that matches, and then the same one.
+
+    The specification says the first. Some implementations prefer the same type to an earlier one that matches, so both
+    must do, unless the writer's union has the two in this order itself: then nothing has changed.
+    """
+    matching = [branch for branch in readers if _matches(branch, written)]
+    same = [branch for branch in matching if branch_name(branch) == branch_name(written)]
+    if same and branch_name(matching[0]) in map(branch_name, before):
+        return same
+    return list({id(branch): branch for branch in [*matching[:1], *same]}.values())
+
+
+def _renamed(written: Type, readers: tuple[Type, ...], writers: tuple[Type, ...]) -> Sequence[Type]:
+    """Returns the branch that seems to be the written one under another name; nothing if none or several do."""
+    if not isinstance(written, Record | Enum | Fixed):
+        return []
+    free = [branch for branch in readers if not any(_matches(branch, other) for other in writers)]
+    alike = [branch for branch in free if type(branch) is type(written)]
+    return alike if len(alike) == 1 else []
+
+
+def _step(written: Type, readers: tuple[Type, ...], writers: tuple[Type, ...]) -> str:
+    """Returns the part of a path that names the branch; nothing if there is one branch only, beside null."""
+    several = any(len({*map(branch_name, branches)} - {"null"}) > 1 for branches in (readers, writers))
+    return f"<{branch_name(written).rpartition('.')[2]}>" if several else ""
 
 
 def _missing(wanted: Field, reader: Record, writer: Record, path: str) -> Mismatch:
@@ -148,15 +168,8 @@ def _missing(wanted: Field, reader: Record, writer: Record, path: str) -> Mismat
         return Mismatch(path, "aliased", kind, "nothing", tuple(renamed))
     read = {name for field in reader.fields for name in (field.name, *field.aliases)}
     unread = [field for field in writer.fields if field.name not in read]
-    return Mismatch(
-        path, "missing", kind, "nothing", tuple(f.name for f in unread if describe(f.type) == kind)
-    )
-
-
-def _order(taken: Type, written: Type, reader: Type, writer: Type, path: str) -> Iterator[Mismatch]:
-    kinds = branch_name(written), branch_name(taken)
-    if kinds in CHANGES_VALUES or kinds == ("string", "bytes"):
-        yield Mismatch(path, "order", describe(reader), describe(writer), kinds)
+    alike = tuple(field.name for field in unread if describe(field.type) == kind)
+    return Mismatch(path, "missing", kind, "nothing", alike)
 
 
 def _leaves(reader: Type, writer: Type, path: str) -> Iterator[Mismatch]:
@@ -173,14 +186,14 @@ def _leaves(reader: Type, writer: Type, path: str) -> Iterator[Mismatch]:
             if reader.size != writer.size:
                 yield Mismatch(path, "size", str(reader.size), str(writer.size))
             elif reader.logical != writer.logical:
-                yield Mismatch(path, "logical", reader.logical or now, writer.logical or was)
+                yield Mismatch(path, "logical", reader.logical or "", writer.logical or "")
         case Primitive(), Primitive():
             if not _matches(reader, writer):
                 yield Mismatch(path, "type", now, was)
             elif (writer.kind, reader.kind) in CHANGES_VALUES:
                 yield Mismatch(path, "lossy", now, was, (CHANGES_VALUES[writer.kind, reader.kind],))
             elif reader.logical != writer.logical:
-                yield Mismatch(path, "logical", now, was)
+                yield Mismatch(path, "logical", reader.logical or "", writer.logical or "")
         case _:
             yield Mismatch(path, "type", now, was)
 
