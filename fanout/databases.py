@@ -86,7 +86,7 @@ async def ignored_events(databases: Databases) -> list[str]:
     async def ignored(_: str, db: AsyncConnection) -> list[str]:
         return [
             f"{row.consumer} has ignored {row.events} {row.type} of {row.topic} since {row.first_at:%Y-%m-%d %H:%M:%S} "
-            "UTC: its release does not know the type, a newer one reads them again"
+            "UTC: its release does not know the type"
             for row in await db.execute(_IGNORED)
         ]
 

@@ -87,9 +87,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         begins = {TopicPartition(*partition): offset for partition, offset in first_offsets(found).items()}
         for partition, offset in begins.items():
             await self._rewind(partition, offset)
-        await self._client.commit(
-            {partition: OffsetAndMetadata(offset, "") for partition, offset in begins.items()}
-        )
+        reached = {partition: await self._client.position(partition) for partition in begins}
+        await self._client.commit({each: OffsetAndMetadata(at, "") for each, at in reached.items()})
         await wait_out_outages(partial(catch_up.begin, found), revoked, consumer)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:

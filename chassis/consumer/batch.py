@@ -19,9 +19,10 @@ from chassis.consumer.offsets import BatchCounts, Partition, advance
 from chassis.consumer.parking import Failed, park
 from chassis.consumer.recovery import Recovery, Result
 from chassis.database import Database, driver
+from chassis.events.asked_once import AskedOnce
+from chassis.events.avro import WriterSchemas
 from chassis.events.decoding import decode_record, is_unwanted
 from chassis.events.record import DecodedRecord, IgnoredRecord, Record, UnreadableRecord
-from chassis.events.registry import Registry
 from chassis.service import Service
 from chassis.telemetry import log_each
 from schemas import Event
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 class EventProcessor:
     """Processes the events of one service. The same records twice have one effect."""
 
-    def __init__(self, service: Service, database: Database, registry: Registry) -> None:
+    def __init__(self, service: Service, database: Database, registry: WriterSchemas) -> None:
         self._service = service
         self._database = database
         self._registry = registry
@@ -78,7 +79,8 @@ class EventProcessor:
         log_each(log, "event_applied", fresh, lambda applied: applied.record.log_fields)
 
     async def _decode(self, records: Sequence[Record]) -> list[Result]:
-        return [(each, await decode_record(each, self._event_types, self._registry)) for each in records]
+        registry = AskedOnce(self._registry)
+        return [(each, await decode_record(each, self._event_types, registry)) for each in records]
 
     async def _claim(self, decoded: Sequence[DecodedRecord], db: AsyncConnection) -> list[DecodedRecord]:
         """Inserts the inbox rows of all events; returns the records that are new, in order and without duplicates."""

@@ -1,4 +1,4 @@
-"""The table `ignored_events`: events of types that only a newer release knows, which this consumer has passed over.
+"""The table `ignored_events`: events of types that this release does not know, which the consumer has passed over.
 
 A row has the first and the last offset of one type in one partition, so that a later release can read them again
 (catch_up.py), and how many there are. Redelivery does not count an event again. The row changes in the transaction of
@@ -63,4 +63,4 @@ async def record_ignored(
     for row in await driver(db).fetch(RECORD_IGNORED, consumer, topic, number, *map(list, columns)):
         if row["is_new"]:
             what = {"topic": topic, "partition": number, "type": row["type"], "offset": row["first_offset"]}
-            log.warning("event_type_ignored", **what, reason="only a newer release knows it")
+            log.warning("event_type_ignored", **what, reason="this release does not know the type")

@@ -102,6 +102,6 @@ async def _decode(record: Record, error_type: str, registry: Registry) -> tuple[
             return None, without_nul(str(failure))
         case IgnoredRecord(type=type_name):
             return None, without_nul(
-                f"this release does not know the event type {type_name}, but a newer one does"
+                f"this release does not know the event type {type_name}, but it is registered"
             )
     return (decoded.event if decoded else None), None

@@ -19,9 +19,8 @@ or parked again. While the registry is away nothing is decided: the record waits
 from collections.abc import Mapping
 
 from chassis.errors import PermanentFailure
-from chassis.events.avro import decode, schema_id_in
+from chassis.events.avro import WriterSchemas, decode, schema_id_in
 from chassis.events.record import EVENT_TYPES, DecodedRecord, IgnoredRecord, Record, UnreadableRecord
-from chassis.events.registry import Registry
 from chassis.events.topics import REDRIVE, event_topic
 from schemas import Event
 from schemas.files import subject_named
@@ -32,7 +31,9 @@ Decoded = DecodedRecord | UnreadableRecord | IgnoredRecord | None
 """None for an event type that is known and not wanted."""
 
 
-async def decode_record(record: Record, wanted: Mapping[str, type[Event]], registry: Registry) -> Decoded:
+async def decode_record(
+    record: Record, wanted: Mapping[str, type[Event]], registry: WriterSchemas
+) -> Decoded:
     """Decodes a record of a type in `wanted`. Raises InfrastructureFailure while the registry is unavailable."""
     try:
         if is_unwanted(record, wanted):
@@ -65,7 +66,7 @@ def is_unwanted(record: Record, wanted: Mapping[str, type[Event]]) -> bool:
         return False
 
 
-async def _is_of_newer_release(record: Record, registry: Registry) -> bool:
+async def _is_of_newer_release(record: Record, registry: WriterSchemas) -> bool:
     """Returns True if this release does not know the type, but the registry has the record's schema as one of it.
 
     Raises PermanentFailure for a value without a schema id, or with an id that the registry does not have.

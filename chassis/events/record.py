@@ -92,7 +92,7 @@ class UnreadableRecord:
 
 @dataclass(frozen=True, slots=True)
 class IgnoredRecord:
-    """A record of an event type that only a newer release knows."""
+    """A record of an event type that this release does not know, but that is registered for its topic."""
 
     record: Record
     type: str

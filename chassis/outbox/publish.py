@@ -20,13 +20,14 @@ INSERT = insert_rows(outbox, *WRITTEN_COLUMNS)
 async def publish(db: AsyncConnection, events: Iterable[Event]) -> None:
     """Adds the events to the caller's transaction, in this order.
 
-    Call it after the aggregate's row is locked or changed, so that `outbox.id` has the order of its versions.
+    Call it after the aggregate's row is locked or changed, so that `outbox.id` has the order of its versions. Raises
+    InvalidEvent, before anything is written, for an event that does not fit its contract.
     """
     await write_rows(db, [_row(event) for event in events])
 
 
 def _row(event: Event) -> dict[str, Any]:
-    event_id = uuid7()
+    payload, event_id = encode(event), uuid7()
     return {
         "event_id": event_id,
         "topic": event.TOPIC,
@@ -34,7 +35,7 @@ def _row(event: Event) -> dict[str, Any]:
         "aggregate_id": event.key,
         "aggregate_version": event.aggregate_version,
         "key": event.key.encode(),
-        "payload": encode(event),
+        "payload": payload,
         "schema_version": event.SCHEMA_VERSION,
         "headers": json.dumps(list(_cloudevents_headers(event, str(event_id)).items())),
     }

@@ -74,7 +74,7 @@ def earlier_release(recorder: RecordingService, *unknown: type[OrderCancelled]) 
 
 
 def processor(recorder: RecordingService, database: Database) -> EventProcessor:
-    return EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
+    return EventProcessor(recorder.service, database, Schemas())
 
 
 async def until(condition: Callable[[], Awaitable[object]], seconds: float = 30) -> None:

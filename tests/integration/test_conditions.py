@@ -86,7 +86,7 @@ async def test_the_consumer_waits_for_a_condition_of_the_database_and_parks_noth
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failed: list[str] = []
-    working = RecordsFailures(EventProcessor(recorder.service, quick, Schemas()), failed, monkeypatch)  # type: ignore[arg-type]
+    working = RecordsFailures(EventProcessor(recorder.service, quick, Schemas()), failed, monkeypatch)
     await working.process([confirmed("first", 0)], asyncio.Event())
     async with condition(database):
         process = asyncio.create_task(
@@ -127,7 +127,7 @@ async def test_two_transactions_that_deadlock_are_both_applied_and_none_is_parke
 
     monkeypatch.setattr("chassis.consumer.retry.LONGEST_OUTAGE_WAIT_SECONDS", 0.01)
     recorder.failures["deadlocked"] = [Deadlock()] * (2 * MAX_ATTEMPTS)
-    processor = EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
+    processor = EventProcessor(recorder.service, database, Schemas())
     await processor.process([confirmed("deadlocked", 0)], asyncio.Event())
     assert await rows(database, parked) == []
     assert await noted(recorder, database) == [("deadlocked", "confirmed")]

@@ -25,7 +25,7 @@ class Crash(BaseException):
 
 
 def a_process(recorder: RecordingService, database: Database) -> EventProcessor:
-    return EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
+    return EventProcessor(recorder.service, database, Schemas())
 
 
 def crashes_on(recorder: RecordingService, *order_ids: str) -> None:
@@ -293,7 +293,7 @@ async def test_a_record_that_waits_for_an_outage_when_its_worker_is_killed_is_no
 ) -> None:
     """The registry is down, and the worker is killed more often than a culprit would need."""
     for _ in range(3 * MAX_CRASHES):
-        process = EventProcessor(recorder.service, database, Schemas(away=10**6))  # type: ignore[arg-type]
+        process = EventProcessor(recorder.service, database, Schemas(away=10**6))
         stop = asyncio.Event()
         waiting = asyncio.create_task(process.process([confirmed("a", 0)], stop))
         await asyncio.sleep(0.3)

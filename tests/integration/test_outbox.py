@@ -1,13 +1,16 @@
 """The outbox on a real Postgres: a change and its event are one transaction, in the order of the aggregate."""
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from asyncpg import UniqueViolationError
 from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select, update
 
 from chassis.database import Database
+from chassis.events.validation import InvalidEvent
 from chassis.outbox.forward import Message, forward
 from chassis.outbox.publish import publish
 from chassis.outbox.relay import BATCH, BATCH_BYTES, NEXT_ROWS
@@ -36,6 +39,22 @@ async def bump(database: Database, key: str) -> None:
         change = update(accounts).where(accounts.c.id == key).values(version=accounts.c.version + 1)
         version = await db.scalar(change.returning(accounts.c.version))
         await publish(db, [fact(key, version or 0)])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"score": 2**31}, {"score": 0.5}, {"suspicious": "no"}, {"rules": "abc"}, {"order_id": "\ud800"}],
+)
+async def test_an_event_that_does_not_fit_its_contract_leaves_nothing_in_the_outbox(
+    new_database: NewDatabase, changes: dict[str, Any]
+) -> None:
+    """Even in a transaction that commits all the same."""
+    database = await new_database("fraud")
+    async with database.transaction() as db:
+        with pytest.raises(InvalidEvent):
+            await publish(db, [fact("a", 1), replace(fact("b", 1), **changes)])
+    async with database.transaction() as db:
+        assert (await db.execute(select(outbox))).all() == []
 
 
 async def test_ids_follow_versions_under_concurrent_writers(new_database: NewDatabase) -> None:

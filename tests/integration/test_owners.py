@@ -16,7 +16,7 @@ from tests.support.recording_service import RecordingService, Schemas, confirmed
 
 
 def an_owner(recorder: RecordingService, database: Database) -> EventProcessor:
-    return EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
+    return EventProcessor(recorder.service, database, Schemas())
 
 
 async def test_an_owner_that_was_told_to_stop_begins_no_other_transaction(

@@ -172,7 +172,7 @@ async def test_an_outage_of_any_length_is_waited_for_and_parks_nothing(
 async def test_a_batch_that_waits_for_an_outage_can_be_stopped(
     recorder: RecordingService, database: Database
 ) -> None:
-    processor, stop = EventProcessor(recorder.service, database, Schemas(away=10**6)), asyncio.Event()  # type: ignore[arg-type]
+    processor, stop = EventProcessor(recorder.service, database, Schemas(away=10**6)), asyncio.Event()
     working = asyncio.create_task(processor.process([confirmed("a", 0)], stop))
     stop.set()
     with pytest.raises(Stopped):

@@ -186,6 +186,46 @@ async def test_while_the_registry_is_away_nothing_is_decided(
     assert away.away == 0 and (await what_became(recorder, database)).startswith(outcome)
 
 
+class Counting(Registry):
+    """Counts what the registry is asked for."""
+
+    asked = 0
+
+    async def _subjects(self, schema_id: int) -> list[str]:
+        self.asked += 1
+        return await super()._subjects(schema_id)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "schema"), [("OrderConfirmed", "elsewhere"), ("OrderGifted", "unknown")]
+)
+async def test_what_refuses_one_record_of_a_batch_is_not_asked_for_each_of_them(
+    recorder: RecordingService, database: Database, stack: Stack, ids: Ids, type_name: str, schema: str
+) -> None:
+    counting = Counting(stack.addresses.registry_url)
+    records = [written(type_name, getattr(ids, schema), n) for n in range(50)]
+    await process(recorder, database, counting, *records)
+    await counting.aclose()
+    assert len(await rows(database, parked)) == 50
+    assert counting.asked == 1
+
+
+async def test_an_id_that_was_refused_in_one_batch_is_asked_for_in_the_next(
+    recorder: RecordingService, database: Database, stack: Stack, ids: Ids
+) -> None:
+    registry, subject = Registry(stack.addresses.registry_url), "orders-fanout.OrderReturned"
+    processor = EventProcessor(recorder.service, database, registry)
+    text = OF_CONFIRMED.replace('"OrderConfirmed"', '"OrderReturned"')
+    with registered(stack.addresses.registry_url, "elsewhere-fanout.OrderReturned", text) as [schema_id]:
+        await processor.process([written("OrderReturned", schema_id, 0)], asyncio.Event())
+        with registered(stack.addresses.registry_url, subject, text):
+            await processor.process([written("OrderReturned", schema_id, 1)], asyncio.Event())
+    await registry.aclose()
+    assert [row.kafka_offset for row in await rows(database, parked)] == [0]
+    [row] = await rows(database, ignored_events)
+    assert row.first_offset == 1
+
+
 def metric(outcome: str) -> float:
     labels = {"consumer": "fraud", "topic": "orders", "outcome": outcome}
     return REGISTRY.get_sample_value("fanout_events_total", labels) or 0.0
@@ -281,7 +321,7 @@ async def test_a_dead_letter_of_a_type_that_only_a_newer_release_knows_says_so(
     )
     assert dead_letter.event is None
     assert dead_letter.decode_error == (
-        "this release does not know the event type OrderGifted, but a newer one does"
+        "this release does not know the event type OrderGifted, but it is registered"
     )
 
 

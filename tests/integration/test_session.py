@@ -36,7 +36,7 @@ async def topic(
 
 @pytest.fixture
 def processor(recorder: RecordingService, database: Database) -> EventProcessor:
-    return EventProcessor(recorder.service, database, Schemas())  # type: ignore[arg-type]
+    return EventProcessor(recorder.service, database, Schemas())
 
 
 async def applied(recorder: RecordingService, database: Database, *order_ids: str) -> None:

@@ -34,7 +34,7 @@ def example(event_type: type[E], **changes: Any) -> E:
 
 async def handle(service: Service, database: Database, *events: Event) -> None:
     """One batch from Kafka. The same event again is a redelivery; fails if the service refuses one."""
-    processor = EventProcessor(service, database, KnownSchemas())  # type: ignore[arg-type]
+    processor = EventProcessor(service, database, KnownSchemas())
     records = [_record(event, offset) for offset, event in enumerate(events)]
     await processor.process(records, asyncio.Event())
     refused = await rows(database, parked)

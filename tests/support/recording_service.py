@@ -113,7 +113,7 @@ async def recorder_database(recorder: RecordingService, new_database: NewDatabas
 async def work(
     recorder: RecordingService, database: Database, *records: Record, schemas: Schemas | None = None
 ) -> None:
-    processor = EventProcessor(recorder.service, database, schemas or Schemas())  # type: ignore[arg-type]
+    processor = EventProcessor(recorder.service, database, schemas or Schemas())
     await processor.process(records, asyncio.Event())
 
 

@@ -31,7 +31,7 @@ class ServiceUnderTest:
 
     def __init__(self, service: Service, database: Database) -> None:
         self.service, self.database = service, database
-        self._processor = EventProcessor(service, database, KnownSchemas())  # type: ignore[arg-type]
+        self._processor = EventProcessor(service, database, KnownSchemas())
         self._offsets = Counter[str]()
         self._orders = 0
 
