@@ -21,6 +21,7 @@ from chassis.events.dead_letter import (
 from chassis.events.record import EVENT_TYPES, Record, UnreadableRecord, decode_record
 from chassis.events.registry import Registry
 from chassis.events.topics import dead_letter_topic
+from chassis.masking import work_on
 from schemas import Event
 
 
@@ -48,6 +49,7 @@ class DeadLetterConsumer:
 
         async def store() -> None:
             dead_letters = [await read_dead_letter(record, self._registry) for record in records]
+            work_on(lambda: [each.event.to_record() for each in dead_letters if each.event])
             counts = BatchCounts(received=len(records), applied=len(records))
             async with self._database.transaction() as db:
                 await self._store(dead_letters, db)

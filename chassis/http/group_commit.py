@@ -126,7 +126,7 @@ class GroupCommit(Generic[T, R]):
         if len(group) == 1 and classify(error) is FailureClass.PERMANENT:
             group[0].fail(error)
             return
-        log.info("group_failed", members=len(group), error=f"{type(error).__name__}: {error}"[:300])
+        log.info("group_failed", members=len(group), error=error)
         for member in group:
             try:
                 if concerns_everyone(error):
