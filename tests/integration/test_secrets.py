@@ -81,7 +81,7 @@ async def give_postgres_a_wrong_value(orders: Sequence[OrderPlaced], db: AsyncCo
 
 
 async def write_wrong_sql(orders: Sequence[OrderPlaced], db: AsyncConnection) -> None:
-    await db.execute(text("SELECT :card SELECT"), {"card": orders[0].card_token})
+    await db.execute(text("SELECT :card FROM WHERE"), {"card": orders[0].card_token})
 
 
 FAILURES = (
