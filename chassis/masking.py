@@ -19,6 +19,9 @@ Documents = Callable[[], Iterable[Mapping[str, Any]]]
 ERROR_FIELDS = frozenset(("error", "reason", "exception"))
 """Fields of log lines that may quote a value without its name."""
 
+LONGEST_MESSAGE = 10_000
+"""Characters; a message may contain a statement with all its rows."""
+
 _worked_on: ContextVar[Documents | None] = ContextVar("worked_on", default=None)
 
 
@@ -36,7 +39,12 @@ def without_secrets(text: str) -> str:
 
 def describe(error: BaseException) -> str:
     """Returns the error's type and message without secrets, cut to 300 characters, for logs and tables."""
-    return without_secrets(f"{type(error).__name__}: {error}")[:300]
+    return f"{type(error).__name__}: {message_of(error)}"[:300]
+
+
+def message_of(error: BaseException) -> str:
+    """Returns the error's message without secrets, and without what comes after LONGEST_MESSAGE characters."""
+    return without_secrets(str(error)[:LONGEST_MESSAGE])
 
 
 def noting_its_events(

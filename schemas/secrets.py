@@ -7,16 +7,18 @@ or `password`, or ends in one of these words after an underscore or a hyphen: `c
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 MASK = "***"
 SHORT = 6
 """A value of fewer characters is masked in a text only where it is a whole word."""
 
-_NAME = r"(?:[a-z0-9]+[_-])*(?:token|secret|password)"
-_IS_SECRET = re.compile(_NAME, re.IGNORECASE)
+_WORDS = ("token", "secret", "password")
+_WORD = f"(?:{'|'.join(_WORDS)})"
+_IS_SECRET = re.compile(rf"(?:[a-z0-9]+[_-])*{_WORD}", re.IGNORECASE)
 _NAMED_VALUE = re.compile(
-    rf"""(?<![a-z0-9])(?P<before>{_NAME}['")]?\s*(?:=\s*\(?|:\s*(?=['"])))"""
+    rf"""(?<![a-z0-9])(?P<before>{_WORD}['")]?\s*(?:=\s*\(?|:\s*(?=['"])))"""
     r"""(?P<value>'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?|[^\s,;&)}\]]+)""",
     re.IGNORECASE,
 )
@@ -24,9 +26,12 @@ _ECHOES = (
     re.compile(r"(input_value=).*?(, input_type=)", re.DOTALL),  # pydantic
     re.compile(r"(invalid input for query argument \$\d+: ).*( \(.*\))"),  # asyncpg
 )
+_SIGNS = (*_WORDS, "input_value=", "query argument")
+"""Most texts contain none of these, and looking for them costs less than the patterns."""
 _NO_VALUES = ("None", "null", MASK)
 
 
+@lru_cache(maxsize=1_000)
 def is_secret(name: str) -> bool:
     """Returns True if a field or header of this name holds a secret."""
     return bool(_IS_SECRET.fullmatch(name))
@@ -58,6 +63,11 @@ def masked_text(text: str, secrets: Iterable[str] = ()) -> str:
     """
     for secret in sorted(secrets, key=len, reverse=True):
         text = _without(text, secret)
+    if "=" not in text and ":" not in text:
+        return text
+    lowered = text.lower()
+    if not any(sign in lowered for sign in _SIGNS):
+        return text
     for echo in _ECHOES:
         text = echo.sub(rf"\1{MASK}\2", text)
     return _NAMED_VALUE.sub(_mask_value, text)

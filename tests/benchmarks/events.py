@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from statistics import median
+from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 from rich.console import Console
@@ -56,8 +57,8 @@ def main(orders: int, rate: float, as_json: bool) -> None:
         found: dict[str, list[Size]] = {}
         for message in messages(reader, starts, dict(ends(reader))):
             if (message.key() or b"").decode() in order_ids:
-                headers = dict(message.headers() or [])
-                found.setdefault((headers["ce_type"] or b"").decode(), []).append(size_of(message))
+                event_type = (dict(headers_of(message))["ce_type"] or b"").decode()
+                found.setdefault(event_type, []).append(size_of(message))
     finally:
         reader.close()
     rows = [summary(name, found[name], len(order_ids)) for name in sorted(found)]
@@ -118,10 +119,14 @@ def messages(
             left.discard(at)
 
 
+def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
+    headers: Any = message.headers() or []
+    return list(headers)
+
+
 def size_of(message: Message) -> Size:
     key, value = message.key() or b"", message.value() or b""
-    headers = message.headers() or []
-    named = [(name.encode(), content or b"") for name, content in headers]
+    named = [(name.encode(), content or b"") for name, content in headers_of(message)]
     own = len(key) + sum(len(name) + len(content) for name, content in named)
     lengths = [len(key), len(value), len(named), *(len(part) for header in named for part in header)]
     body = 1 + 2 + 1 + own + len(value) + sum(map(_varint, lengths))  # attributes, time and offset deltas

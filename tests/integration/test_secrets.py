@@ -2,13 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+import structlog
 from sqlalchemy import Column, MetaData, Table, Text, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
@@ -18,14 +20,18 @@ from chassis.consumer.parking import parked as parked_table
 from chassis.database import Database, driver
 from chassis.events.avro import encode, frame
 from chassis.events.record import Record
+from chassis.masking import mask_log_line
 from chassis.outbox.table import load_headers, outbox
 from chassis.service import Service
+from chassis.telemetry import JsonLine
 from schemas import Event, OrderPlaced
 from schemas.files import parsed_schema
 from services.dead_letters.tables import actions, dead_letters
+from services.orders.api import app as orders_api
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.dead_letter_service import WHY, parked, redriven_messages, served, store, stored
+from tests.support.order_bodies import ORDER
 
 TOKEN = "tok_recognizable_41"
 ANOTHER = "tok_another_42"
@@ -251,3 +257,53 @@ async def test_a_refused_correction_is_answered_without_its_token(
         refused = await correct(client, order().to_record() | change)
     assert refused.status_code == 422 and not contains(refused.text)
     assert not contains(lines)
+
+
+QUOTE_PAYLOADS = """
+    CREATE FUNCTION quote_payload() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'a rule that quotes %', encode(NEW.payload, 'escape');
+    END $$;
+    CREATE TRIGGER quoting BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION quote_payload();
+"""
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """What a process would write to its log, by our own loggers and by those of libraries."""
+    written: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.append(JsonLine().format(record))
+
+    def keep(_: object, __: str, line: Any) -> Any:
+        written.append(json.dumps(line, default=repr))
+        raise structlog.DropEvent
+
+    kept, before = Kept(), structlog.get_config()
+    logging.getLogger().addHandler(kept)
+    structlog.configure(processors=[structlog.processors.format_exc_info, mask_log_line, keep])
+    yield written
+    structlog.configure(**before)
+    logging.getLogger().removeHandler(kept)
+
+
+async def test_orders_that_cannot_be_stored_are_answered_and_logged_without_their_card_tokens(
+    new_database: NewDatabase, lines: list[str]
+) -> None:
+    """Both orders are in one group: the error of the first one is logged by the task of the group."""
+    database = await new_database("orders")
+    async with database.engine.begin() as db:
+        await db.exec_driver_sql(QUOTE_PAYLOADS)
+    orders_api.state.database = database
+    transport = httpx.ASGITransport(orders_api)
+    async with httpx.AsyncClient(transport=transport, base_url="http://orders") as client:
+        for tokens in ([TOKEN], [ANOTHER, TOKEN, TOKEN + "x", ANOTHER + "x"]):
+            bodies = [ORDER | {"card_token": token} for token in tokens]
+            answers = await asyncio.gather(*(client.post("/orders", json=body) for body in bodies))
+            assert {answer.status_code for answer in answers} == {500}
+            assert not any(contains(answer.text) for answer in answers)
+    assert any("group_failed" in line and "a rule that quotes" in line for line in lines)
+    assert any("POST /orders failed" in line and "a rule that quotes" in line for line in lines)
+    assert not [line for line in lines if contains(line) or contains(line, ANOTHER)]
