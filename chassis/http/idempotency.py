@@ -119,9 +119,7 @@ def share_transactions(app: FastAPI, work: GroupWork[T]) -> Group[T]:
 
 
 def _json(answer: Answer) -> bytes:
-    if isinstance(answer, BaseModel):
-        return answer.model_dump_json().encode()
-    return json.dumps(answer).encode()
+    return (answer.model_dump_json() if isinstance(answer, BaseModel) else json.dumps(answer)).encode()
 
 
 def _response(answer: KeyedAnswer, headers: dict[str, str] | None = None) -> Response:

@@ -294,8 +294,8 @@ async def test_orders_that_cannot_be_stored_are_answered_and_logged_without_thei
 ) -> None:
     """Both orders are in one group: the error of the first one is logged by the task of the group."""
     database = await new_database("orders")
-    async with database.engine.begin() as db:
-        await db.exec_driver_sql(QUOTE_PAYLOADS)
+    async with database.transaction() as db:
+        await driver(db).execute(QUOTE_PAYLOADS)
     orders_api.state.database = database
     transport = httpx.ASGITransport(orders_api)
     async with httpx.AsyncClient(transport=transport, base_url="http://orders") as client:
