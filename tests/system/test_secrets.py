@@ -230,7 +230,7 @@ async def read_everything(
     system: System, seen: Seen, dead_letter_ids: list[int], order_ids: list[str]
 ) -> None:
     apis = system.stack.addresses.apis
-    for url in urls(apis, dead_letter_ids, order_ids):
+    for url in [*urls(apis, dead_letter_ids, order_ids), *health_urls(system)]:
         seen.answer(await system.http.get(url))
     commands: list[tuple[str, ...]] = [("dlq", "ls"), ("dlq", "ls", "--json"), ("lag",), ("status",)]
     for dead_letter_id in map(str, dead_letter_ids):
@@ -251,6 +251,11 @@ def urls(apis: dict[str, str], dead_letter_ids: list[int], order_ids: list[str])
     yield f"{apis['dead_letters']}/dead-letters?limit=200"
     yield from (f"{apis['dead_letters']}/dead-letters/{dead_letter_id}" for dead_letter_id in dead_letter_ids)
     yield from (f"{api}/openapi.json" for api in apis.values())
+
+
+def health_urls(system: System) -> Iterator[str]:
+    for url in (*system.stack.addresses.apis.values(), *system.stack.addresses.workers.values()):
+        yield from (f"{url}/health/ready", f"{url}/metrics")
 
 
 def log_files(system: System) -> list[Path]:
