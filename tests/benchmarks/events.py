@@ -62,26 +62,14 @@ def main(orders: int, rate: float, as_json: bool) -> None:
     finally:
         reader.close()
     rows = [summary(name, found[name], len(order_ids)) for name in sorted(found)]
+    total = sum(size.record for sizes in found.values() for size in sizes) / orders
     if as_json:
-        print_json({"orders": len(order_ids), "events": [asdict(row) for row in rows]})
+        print_json({"orders": orders, "bytes_per_order": total, "events": [asdict(row) for row in rows]})
         return
     headings = ("event", ">count", ">an order", ">payload", ">largest", ">key and headers", ">record")
-    cells = [
-        (
-            r.type,
-            r.events,
-            f"{r.events_per_order:.2f}",
-            r.payload,
-            r.largest_payload,
-            r.key_and_headers,
-            r.record,
-        )
-        for r in rows
-    ]
+    cells = [tuple(asdict(row).values()) for row in rows]
     Console(highlight=False).print(table(headings, cells))
-    print(
-        f"bytes of records for an order: {sum(size.record for sizes in found.values() for size in sizes) / orders:,.0f}"
-    )
+    print(f"bytes of records for an order: {total:,.0f}")
 
 
 async def place(addresses: Addresses, orders: int, rate: float) -> set[str]:
