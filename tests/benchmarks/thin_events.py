@@ -17,6 +17,7 @@ Topics, database and process are removed at the end; the orders stay, as orders 
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -162,7 +163,7 @@ class Bench:
             admin.delete_topics([name])[name].result(10)
 
     def producer(self) -> Producer:
-        return Producer({"bootstrap.servers": self.addresses.kafka, "linger.ms": 1})
+        return Producer({"bootstrap.servers": self.addresses.kafka, "linger.ms": 1, "log_level": 3})
 
     @asynccontextmanager
     async def consumer(self, form: Form, topic: str) -> AsyncIterator[OrderConsumer]:
@@ -429,4 +430,6 @@ if __name__ == "__main__":
     parser.add_argument("--outage-seconds", type=float, default=5)
     parser.add_argument("--json", action="store_true")
     configure_logging("benchmark", "benchmark", "WARNING")
+    # The first reads of a new topic fail until its leaders are known, and are repeated.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     asyncio.run(main(parser.parse_args()))
