@@ -5,6 +5,7 @@ An error may quote a value without its name (`KeyError: 'tok_…'`), so the rule
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import asdict
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -54,7 +55,7 @@ def noting_its_events(
 
     @wraps(handler)
     async def handle(events: Sequence[E], db: AsyncConnection) -> None:
-        work_on(lambda: (event.to_record() for event in events))
+        work_on(lambda: map(asdict, events))
         await handler(events, db)
 
     return handle

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row, Select, bindparam, select, tuple_, update
@@ -79,7 +80,7 @@ def record_columns(dead_letter: DeadLetter) -> dict[str, Any]:
 
 def failure_columns(dead_letter: DeadLetter) -> dict[str, Any]:
     """Returns the columns of the latest failure; its message quotes no secret of the event."""
-    secrets = () if dead_letter.event is None else secrets_in(dead_letter.event.to_record())
+    secrets = () if dead_letter.event is None else secrets_in(asdict(dead_letter.event))
     return {
         "failure": dead_letter.failure,
         "error_type": dead_letter.error_type,
