@@ -5,7 +5,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -20,6 +20,12 @@ from tests.support import sample_events
 
 TOKEN = "tok_recognizable"
 NO_DB: Any = None
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_worked_on_afterwards() -> Iterator[None]:
+    yield
+    work_on(lambda: [])
 
 
 async def failing(error: Exception) -> str:
