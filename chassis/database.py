@@ -73,6 +73,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
+            hide_parameters=True,
             connect_args={
                 "timeout": 5,
                 "server_settings": {"application_name": application, "jit": "off", **(settings or {})},

@@ -32,7 +32,7 @@ async def run(database: Database, settings: Settings, stop: asyncio.Event) -> No
             for table, rows in (await purge(database, cutoff, stop)).items():
                 log.info("rows_purged", table=table, rows=rows)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("purge_failed", error=f"{type(error).__name__}: {error}"[:300])
+            log.warning("purge_failed", error=error)
         await is_set_within(EVERY_SECONDS, stop)
 
 

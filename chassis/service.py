@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.config import Settings
 from chassis.database import Database
 from chassis.events.topics import redrive_topic
+from chassis.masking import noting_its_events
 from schemas import Event
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Service:
         def register(handler: Handler[E]) -> Handler[E]:
             if event_type in self.handlers:
                 raise ValueError(f"{self.name} already handles {event_type.NAME}")
-            self.handlers[event_type] = handler
+            self.handlers[event_type] = noting_its_events(handler)
             return handler
 
         return register

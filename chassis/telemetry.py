@@ -7,16 +7,19 @@ import json
 import logging
 import re
 import secrets
+import sys
 import time
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
 import orjson
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+
+from chassis.masking import mask_log_line, without_secrets
 
 EVENTS = Counter(
     "fanout_events",
@@ -92,6 +95,7 @@ def configure_logging(service: str, process: str, level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            mask_log_line,
             structlog.processors.JSONRenderer(serializer=_to_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -103,6 +107,7 @@ def configure_logging(service: str, process: str, level: str) -> None:
     libraries.setFormatter(JsonLine())
     libraries.addFilter(RepeatFilter(REPEAT_SECONDS))
     logging.basicConfig(level=logging.WARNING, handlers=[libraries])
+    sys.excepthook = _log_uncaught
 
 
 def log_each(log: Any, event: str, items: Sequence[T], fields: Callable[[T], Mapping[str, object]]) -> None:
@@ -168,13 +173,22 @@ def _to_json(line: Mapping[str, Any], **_: Any) -> bytes:
         return json.dumps(line, default=repr).encode()
 
 
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Logs the error that ends the process; Python would print its message as it is."""
+    structlog.get_logger().critical("process_failed", exc_info=(kind, error, trace))
+
+
 class JsonLine(logging.Formatter):
     """Formats log records of libraries as JSON lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {"event": record.getMessage(), "logger": record.name, "level": record.levelname.lower()}
+        line = {
+            "event": without_secrets(record.getMessage()),
+            "logger": record.name,
+            "level": record.levelname.lower(),
+        }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = without_secrets(self.formatException(record.exc_info))
         return json.dumps(line)
 
 

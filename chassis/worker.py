@@ -18,12 +18,13 @@ from chassis.config import Settings
 from chassis.consumer.batch import EventProcessor
 from chassis.consumer.kafka import Consumer
 from chassis.consumer.positions import Positions
-from chassis.consumer.retry import Stopped, describe, pause
+from chassis.consumer.retry import Stopped, pause
 from chassis.database import Database
 from chassis.dead_letters.reader import DeadLetterConsumer
 from chassis.events.registry import Registry
 from chassis.events.topics import DEAD_LETTERS
 from chassis.http.health import health_routes
+from chassis.masking import describe
 from chassis.outbox.registration import RegistrationCheck
 from chassis.outbox.relay import Relay
 from chassis.service import BackgroundTask, Service

@@ -42,7 +42,7 @@ async def snapshot(service: str, url: str) -> AsyncIterator[AsyncConnection]:
 async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
     """Connects; the caller begins and ends transactions. Raises Unreachable, or FanoutError for other errors."""
     connect_args = {"server_settings": _SETTINGS, "timeout": 5}
-    engine = create_async_engine(url, poolclass=NullPool, connect_args=connect_args)
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=connect_args, hide_parameters=True)
     try:
         async with engine.connect() as db:
             yield db

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import telemetry
 from chassis.consumer.offsets import Partition
-from chassis.consumer.retry import describe
 from chassis.database import Database, driver, metadata
 from chassis.liveness import running_seconds
+from chassis.masking import describe
 
 RETRY_SECONDS = 30.0
 

@@ -12,9 +12,10 @@ from chassis.consumer import fetching
 from chassis.consumer.assignment import SessionFailed
 from chassis.consumer.partition_queue import RecordProcessor
 from chassis.consumer.positions import Positions
-from chassis.consumer.retry import MAX_POLL_INTERVAL_SECONDS, describe
+from chassis.consumer.retry import MAX_POLL_INTERVAL_SECONDS
 from chassis.consumer.session import ConsumerSession, Topics
 from chassis.liveness import running_seconds
+from chassis.masking import describe
 
 POLL_OVERDUE_SECONDS = 60.0
 QUEUE_SILENT_SECONDS = 120.0

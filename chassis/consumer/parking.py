@@ -26,13 +26,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.consumer.retry import describe
 from chassis.database import driver, metadata
 from chassis.errors import classify
 from chassis.events.dead_letter import DLQ_HEADERS, origin_of, to_headers, without_nul
 from chassis.events.dead_letter_size import limit_size
 from chassis.events.record import Record
 from chassis.events.topics import dead_letter_topic
+from chassis.masking import describe, message_of
 from chassis.outbox.forward import Message, forward
 from chassis.outbox.table import dump_headers
 
@@ -135,7 +135,7 @@ def _row(failed: Failed) -> dict[str, Any]:
         "record_at": record.at,
         "failure": classify(failed.error).value,
         "error_type": type(failed.error).__name__,
-        "error_message": without_nul(str(failed.error))[:ERROR_MESSAGE_CHARACTERS],
+        "error_message": without_nul(message_of(failed.error))[:ERROR_MESSAGE_CHARACTERS],
         "attempts": origin.attempts + failed.attempts,
         "first_failed_at": origin.first_failed_at or failed.since or now,
         "last_failed_at": now,

@@ -12,8 +12,8 @@ import structlog
 from chassis.consumer.catch_up import CatchUp
 from chassis.consumer.held import release_rows
 from chassis.consumer.offsets import Partition
-from chassis.consumer.retry import describe
 from chassis.database import Database, driver
+from chassis.masking import describe
 
 STORE_SECONDS = 2.0
 

@@ -19,11 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.consumer.crash_loop import MAX_CRASHES, CrashMarkers, SharedLock, WorkerCrashed
 from chassis.consumer.offsets import BatchCounts, Partition, advance
 from chassis.consumer.parking import Failed, park
-from chassis.consumer.retry import RetryBudget, Stopped, describe, pause, wait_out_outages
+from chassis.consumer.retry import RetryBudget, Stopped, pause, wait_out_outages
 from chassis.database import Database, driver
 from chassis.errors import FailureClass, classify
 from chassis.events.decoding import Decoded
 from chassis.events.record import Record
+from chassis.masking import describe
 
 CLEAR_SECONDS = 2.0
 

@@ -16,6 +16,7 @@ import structlog
 from chassis import liveness, telemetry
 from chassis.errors import FailureClass, classify
 from chassis.liveness import running_seconds
+from chassis.masking import describe
 from chassis.timestamps import is_set_within
 
 MAX_POLL_INTERVAL_SECONDS = 300
@@ -98,8 +99,3 @@ async def pause(seconds: float, stop: asyncio.Event) -> None:
     """Sleeps. Raises Stopped when told to stop meanwhile."""
     if await is_set_within(seconds, stop):
         raise Stopped
-
-
-def describe(error: BaseException) -> str:
-    """Returns the error's type and message, cut to 300 characters, for logs and tables."""
-    return f"{type(error).__name__}: {error}"[:300]

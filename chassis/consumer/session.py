@@ -18,7 +18,7 @@ from chassis.consumer.fetching import record_of
 from chassis.consumer.held import UnreadableBatch
 from chassis.consumer.partition_queue import PartitionQueue, RecordProcessor
 from chassis.consumer.positions import Positions
-from chassis.consumer.retry import describe
+from chassis.masking import describe
 from chassis.timestamps import is_set_within
 
 POLL_MS, SHORT_POLL_MS = 200, 20

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +22,7 @@ from chassis.events.decoding import decode_record
 from chassis.events.record import EVENT_TYPES, IgnoredRecord, Record, UnreadableRecord
 from chassis.events.registry import Registry
 from chassis.events.topics import dead_letter_topic
+from chassis.masking import work_on
 from schemas import Event
 
 
@@ -49,6 +50,7 @@ class DeadLetterConsumer:
 
         async def store() -> None:
             dead_letters = [await read_dead_letter(record, self._registry) for record in records]
+            work_on(lambda: [asdict(each.event) for each in dead_letters if each.event])
             counts = BatchCounts(received=len(records), applied=len(records))
             async with self._database.transaction() as db:
                 await self._store(dead_letters, db)

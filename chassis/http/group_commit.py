@@ -2,8 +2,7 @@
 
 A transaction costs Postgres and this process nearly the same for one request as for fifty, so the cost per request
 falls as more arrive. Up to two groups are in transactions at a time; requests that arrive meanwhile form the next one.
-If the transaction of a group fails, each member is retried in a transaction of its own, so that a failing member does
-not fail the others.
+If the transaction of a group fails, each member is retried in a transaction of its own, and fails alone.
 """
 
 import asyncio
@@ -81,9 +80,7 @@ class GroupCommit(Generic[T, R]):
         structlog.contextvars.unbind_contextvars("trace_id")
         try:
             while group := self._next_group():
-                try:
-                    await self._commit(database, group)
-                except Exception as error:
+                if error := await self._failure(database, group):
                     await self._commit_one_by_one(database, group, error)
         finally:
             # No await since the queue was found empty: a member that arrives later starts another task.
@@ -96,6 +93,14 @@ class GroupCommit(Generic[T, R]):
         for member, answer in zip(group, answers, strict=True):
             if not member.answer.done():  # cancelled: the client has disconnected
                 member.answer.set_result(answer)
+
+    async def _failure(self, database: Database, group: Sequence[_Member[T, R]]) -> Exception | None:
+        """Commits the group, or returns the error, which then is the `__context__` of no other member's error."""
+        try:
+            await self._commit(database, group)
+        except Exception as error:
+            return error
+        return None
 
     def _next_group(self) -> list[_Member[T, R]]:
         """Takes the members that waited longest. A member in conflict with one of them keeps its place in the queue."""
@@ -126,14 +131,12 @@ class GroupCommit(Generic[T, R]):
         if len(group) == 1 and classify(error) is FailureClass.PERMANENT:
             group[0].fail(error)
             return
-        log.info("group_failed", members=len(group), error=f"{type(error).__name__}: {error}"[:300])
+        log.info("group_failed", members=len(group), error=error)
         for member in group:
-            try:
-                if concerns_everyone(error):
-                    raise error
-                if member.is_late:
-                    raise Overloaded
-                await self._commit(database, [member])
-            except Exception as failure:
+            if concerns_everyone(error):
+                member.fail(error)
+            elif member.is_late:
+                member.fail(Overloaded())
+            elif failure := await self._failure(database, [member]):
                 member.fail(failure)
                 error = failure  # an outage that one member meets fails the rest

@@ -19,6 +19,7 @@ from chassis.database import Database
 from chassis.http.group_commit import GroupCommit
 from chassis.http.idempotency_keys import KeyedAnswer, claim_keys, store_answer
 from chassis.http.problems import Problem
+from chassis.masking import work_on
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class GroupedItem(Generic[T]):
     aggregate_id: str
     traceparent: str
     answer: KeyedAnswer
+    body: BaseModel | None
 
 
 Group = GroupCommit[GroupedItem[T], KeyedAnswer | None]
@@ -54,7 +56,7 @@ class IdempotentTransaction:
     ) -> Response:
         """Writes the item in a transaction shared with other requests (`share_transactions`), and returns `answer`."""
         stored = KeyedAnswer(self._key, self._fingerprint(body), self._status, _json(answer))
-        grouped = GroupedItem(item, aggregate_id, telemetry.current_traceparent(), stored)
+        grouped = GroupedItem(item, aggregate_id, telemetry.current_traceparent(), stored, body)
         earlier = await group.submit(self._database, grouped, conflict_key=self._key)
         return self._replay(earlier, stored) if earlier else _response(stored)
 
@@ -83,6 +85,7 @@ class IdempotentTransaction:
 
     def _fingerprint(self, body: BaseModel | None) -> bytes:
         """Returns a hash of method, path and body, which tells whether a key is used for the same request again."""
+        work_on(lambda: [body.model_dump()] if body else [])
         if self._key is None:
             return b""
         asked = f"{self._request.method} {self._request.url.path} {body.model_dump_json() if body else ''}"
@@ -102,6 +105,7 @@ def share_transactions(app: FastAPI, work: GroupWork[T]) -> Group[T]:
     """Returns a group for `run_in_group`: `work(items, db)` writes many items in one transaction."""
 
     async def write(db: AsyncConnection, grouped: Sequence[GroupedItem[T]]) -> Sequence[KeyedAnswer | None]:
+        work_on(lambda: [each.body.model_dump() for each in grouped if each.body])
         earlier = await claim_keys(db, [each.answer for each in grouped])
         new = [each for each in grouped if each.answer.key not in earlier]
         telemetry.set_parent_contexts({each.aggregate_id: each.traceparent for each in new})
@@ -115,9 +119,7 @@ def share_transactions(app: FastAPI, work: GroupWork[T]) -> Group[T]:
 
 
 def _json(answer: Answer) -> bytes:
-    if isinstance(answer, BaseModel):
-        return answer.model_dump_json().encode()
-    return json.dumps(answer).encode()
+    return (answer.model_dump_json() if isinstance(answer, BaseModel) else json.dumps(answer)).encode()
 
 
 def _response(answer: KeyedAnswer, headers: dict[str, str] | None = None) -> Response:

@@ -15,6 +15,7 @@ from fanout.console import Json, counted, print_json, printable, say, table
 from fanout.dead_letters_client import open_client
 from fanout.durations import timestamp
 from fanout.errors import BadUsage, Refusal
+from schemas.secrets import masked_text
 
 DeadLetter = dict[str, Any]
 
@@ -160,7 +161,10 @@ def _content(dead_letter: DeadLetter) -> Iterator[str]:
         yield "it has no value: a tombstone"
     else:
         text = dead_letter["value"]
-        yield f"{dead_letter['value_bytes']} bytes:"
+        withheld = (
+            ", the first 5 are shown: the others may contain a secret" if dead_letter["withheld"] else ""
+        )
+        yield f"{dead_letter['value_bytes']} bytes{withheld}:"
         yield from (text[start : start + HEX_A_LINE] for start in range(0, len(text), HEX_A_LINE))
 
 
@@ -238,7 +242,7 @@ def _text(given: str) -> str:
     try:
         return sys.stdin.read() if given == "-" else Path(given).read_text()
     except OSError as error:
-        raise BadUsage(f"--correct: {given} cannot be read: {error.strerror}") from error
+        raise BadUsage(f"--correct: {masked_text(given)} cannot be read: {error.strerror}") from error
 
 
 def _act(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from sqlalchemy import TextClause, text
+from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.outbox.table import REFUSED, load_headers
@@ -15,6 +15,7 @@ from fanout.console import Json, counted, print_json, printable, table
 from fanout.databases import Databases, read_each, session, snapshot
 from fanout.errors import BadUsage, FanoutError, UnknownService
 from fanout.running import running
+from schemas.secrets import MASK, is_secret, masked_text
 
 command = typer.Typer(
     no_args_is_help=True, help="List, show, send again or discard outbox rows that cannot be sent."
@@ -110,7 +111,7 @@ def _databases(service: str | None) -> Databases:
 
 async def _listed(databases: Databases) -> list[dict[str, Any]]:
     async def rows(service: str, db: AsyncConnection) -> list[dict[str, Any]]:
-        return [{"service": service, **row._mapping} for row in await db.execute(LIST)]
+        return [{"service": service, **_fields(row)} for row in await db.execute(LIST)]
 
     return [row for found in await read_each(databases, rows) for row in found]
 
@@ -121,7 +122,7 @@ async def _shown(service: str, row_id: int) -> dict[str, Any]:
         row = (await db.execute(SHOW, {"id": row_id})).one_or_none()
     if row is None:
         raise FanoutError(f"the outbox of {service} has no row {row_id}: fanout outbox ls {service}")
-    return {"service": service, **row._mapping, "headers": _headers(row.headers)}
+    return {"service": service, **_fields(row), "headers": _headers(row.headers)}
 
 
 async def _decide(
@@ -146,13 +147,18 @@ async def _decide(
     return done
 
 
+def _fields(row: Row[Any]) -> dict[str, Any]:
+    return {**row._mapping, "error_message": row.error_message and masked_text(row.error_message)}
+
+
 def _headers(stored: str) -> Any:
     try:
-        return {
-            name: (value or b"").decode("utf-8", "backslashreplace") for name, value in load_headers(stored)
-        }
+        headers = [
+            (name, (value or b"").decode("utf-8", "backslashreplace")) for name, value in load_headers(stored)
+        ]
+        return {name: MASK if is_secret(name) else masked_text(value) for name, value in headers}
     except (ValueError, TypeError):
-        return stored
+        return masked_text(stored)
 
 
 def _cells(row: Mapping[str, Any]) -> Iterable[object]:

@@ -56,6 +56,13 @@ async def lock(db: AsyncConnection, dead_letter_id: int) -> Row[Any] | None:
     return (await db.execute(select(dead_letters).where(by_id).with_for_update())).one_or_none()
 
 
+async def corrections(db: AsyncConnection, dead_letter_id: int) -> list[dict[str, Any]]:
+    """Returns the corrections that were sent in the place of a dead letter."""
+    row = actions.c
+    of_this = select(row.correction).where(row.dead_letter_id == dead_letter_id, row.correction.is_not(None))
+    return [json.loads(correction) for correction in (await db.execute(of_this)).scalars()]
+
+
 async def redrive_one(
     db: AsyncConnection, dead_letter: Row[Any], reason: Reason, correction: Event | None
 ) -> None:

@@ -104,7 +104,8 @@ async def redrive(db: AsyncConnection, dead_letter_id: int, body: RedriveRequest
     try:
         event = None
         if body.correction is not None and dead_letter.status != "discarded":
-            event = corrected(dead_letter, body.type, body.correction)
+            earlier = await actions.corrections(db, dead_letter_id)
+            event = corrected(dead_letter, earlier, body.type, body.correction)
         await actions.redrive_one(db, dead_letter, Reason(body.who, body.why), event)
     except ValidationError as invalid:
         raise invalid_correction(invalid) from invalid

@@ -1,7 +1,7 @@
-"""Validates a corrected payload: it must fit the event's schema and keep its aggregate id."""
+"""Validates a corrected payload: it must fit the event's schema, keep its aggregate id, and have no masked secret."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -9,14 +9,26 @@ from sqlalchemy import Row
 from chassis.events.avro import YEAR_10000_MS
 from chassis.events.record import EVENT_TYPES
 from schemas import Event
+from schemas.secrets import StillMasked, restored
 from schemas.validation import ValidationError, validate
 
 
-def corrected(dead_letter: Row[Any], type_name: str | None, document: Mapping[str, Any]) -> Event:
-    """Returns the event to send instead. Raises ValidationError, whose fields are those of the request."""
+def corrected(
+    dead_letter: Row[Any],
+    earlier: Sequence[Mapping[str, Any]],
+    type_name: str | None,
+    document: Mapping[str, Any],
+) -> Event:
+    """Returns the event to send instead. Raises ValidationError, whose fields are those of the request.
+
+    A secret that came back as it was shown, masked, is taken from the dead letter or from its `earlier` corrections.
+    """
     event_type = type_of(dead_letter, type_name)
+    originals = [json.loads(dead_letter.event), *earlier] if dead_letter.event else earlier
     try:
-        event = validate(event_type, document)
+        event = validate(event_type, restored(document, originals))
+    except StillMasked as unknown:
+        raise ValidationError([(f"correction.{unknown.path}", str(unknown))]) from unknown
     except ValidationError as invalid:
         errors = [(f"correction.{field}".rstrip("."), message) for field, message in invalid.errors]
         raise ValidationError(errors) from invalid

@@ -122,10 +122,14 @@ class ActionResponse(BaseModel):
 
 
 class DeadLetterResponse(DeadLetterSummaryResponse):
-    """`truncated` names those of key, value and headers that are longer than what is returned."""
+    """`truncated` names those of key, value and headers that are longer than what is returned.
+
+    `withheld` names the value if only its frame is returned, because it contains or may contain a secret.
+    """
 
     record_at: datetime
     event: dict[str, Any] | None
     headers: list[HeaderResponse]
     truncated: list[str]
+    withheld: list[str]
     actions: list[ActionResponse]

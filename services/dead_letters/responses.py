@@ -1,12 +1,21 @@
-"""Reads dead letters as the API returns them: a list has the beginning of each value, a single one up to 64 KiB."""
+"""Reads dead letters as the API returns them: a list has the beginning of each value, a single one up to 64 KiB.
+
+Secrets are masked. Of bytes that may contain one, only the frame is returned: where the secret is in them is not known.
+"""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.events.avro import FRAME
+from chassis.events.topics import event_topic
 from chassis.outbox.table import Headers, load_headers
+from schemas import EVENTS
+from schemas.files import versions_of
+from schemas.secrets import MASK, is_secret, masked, masked_text, secret_fields, secrets_in
 from services.dead_letters.models import (
     ActionResponse,
     DeadLetterResponse,
@@ -20,6 +29,12 @@ VALUE_BYTES = 64 * 1024
 HEADER_BYTES = 1024
 HEADERS = 100
 MESSAGE_CHARACTERS = 512
+
+WITH_SECRETS = [
+    each for each in EVENTS if any(secret_fields(json.loads(text)) for _, text in versions_of(each))
+]
+SECRET_TYPES = frozenset(each.NAME for each in WITH_SECRETS)
+SECRET_TOPICS = frozenset(each.TOPIC for each in WITH_SECRETS)
 
 
 def summaries(value_bytes: int = LIST_VALUE_BYTES) -> Select[Any]:
@@ -35,7 +50,7 @@ def summaries(value_bytes: int = LIST_VALUE_BYTES) -> Select[Any]:
 
 
 def summary(row: Row[Any]) -> DeadLetterSummaryResponse:
-    return DeadLetterSummaryResponse.model_validate(_summary_fields(row))
+    return DeadLetterSummaryResponse.model_validate(_summary_fields(row, _may_contain_secrets(row)))
 
 
 async def read(db: AsyncConnection, dead_letter_id: int) -> DeadLetterResponse | None:
@@ -48,23 +63,34 @@ async def read(db: AsyncConnection, dead_letter_id: int) -> DeadLetterResponse |
         return None
     done = select(actions).where(actions.c.dead_letter_id == dead_letter_id).order_by(actions.c.action_id)
     headers = load_headers(row.headers)
+    event = row.event and json.loads(row.event)
+    secrets = secrets_in(event)
+    withholds = bool(secrets) if event else _may_contain_secrets(row)
     return DeadLetterResponse.model_validate(
-        _summary_fields(row)
+        _summary_fields(row, withholds, secrets)
         | {
-            "event": row.event and json.loads(row.event),
-            "headers": [_header(name, value) for name, value in headers[:HEADERS]],
+            "event": masked(event),
+            "headers": [_header(name, value, secrets) for name, value in headers[:HEADERS]],
             "truncated": _truncated(row, headers),
+            "withheld": ["value"] if withholds and (row.value_bytes or 0) > FRAME.size else [],
             "actions": [_action(action) for action in await db.execute(done)],
         }
     )
 
 
-def _summary_fields(row: Row[Any]) -> dict[str, Any]:
+def _may_contain_secrets(row: Row[Any]) -> bool:
+    return event_topic(row.topic) in SECRET_TOPICS or row.type in SECRET_TYPES
+
+
+def _summary_fields(row: Row[Any], withholds: bool, secrets: Collection[str] = ()) -> dict[str, Any]:
+    """Returns only the frame of a value that is withheld, and messages without the given secrets."""
+    value = row.value and row.value[: FRAME.size if withholds else None]
     return {
         **row._mapping,
         "key": _text(row.key),
-        "value": None if row.value is None else row.value.hex(),
-        "error_message": row.error_message[:MESSAGE_CHARACTERS],
+        "value": None if value is None else value.hex(),
+        "error_message": masked_text(row.error_message, secrets)[:MESSAGE_CHARACTERS],
+        "decode_error": row.decode_error and masked_text(row.decode_error, secrets),
     }
 
 
@@ -77,13 +103,14 @@ def _truncated(row: Row[Any], headers: Headers) -> list[str]:
     return [name for name, too_long in is_too_long.items() if too_long]
 
 
-def _header(name: str, value: bytes | None) -> HeaderResponse:
-    return HeaderResponse(name=name, value=_text(value))
+def _header(name: str, value: bytes | None, secrets: Collection[str]) -> HeaderResponse:
+    text = _text(value)
+    return HeaderResponse(name=name, value=text and (MASK if is_secret(name) else masked_text(text, secrets)))
 
 
 def _action(row: Row[Any]) -> ActionResponse:
     return ActionResponse.model_validate(
-        {**row._mapping, "correction": row.correction and json.loads(row.correction)}
+        {**row._mapping, "correction": masked(row.correction and json.loads(row.correction))}
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row, Select, bindparam, select, tuple_, update
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.events.dead_letter import DeadLetter
 from chassis.outbox.table import dump_headers
 from chassis.service import Service
+from schemas.secrets import masked_text, secrets_in
 from services.dead_letters.domain import State, apply_arrival
 from services.dead_letters.tables import PLACE, dead_letters, metadata
 
@@ -77,10 +79,12 @@ def record_columns(dead_letter: DeadLetter) -> dict[str, Any]:
 
 
 def failure_columns(dead_letter: DeadLetter) -> dict[str, Any]:
+    """Returns the columns of the latest failure; its message quotes no secret of the event."""
+    secrets = () if dead_letter.event is None else secrets_in(asdict(dead_letter.event))
     return {
         "failure": dead_letter.failure,
         "error_type": dead_letter.error_type,
-        "error_message": dead_letter.error_message,
+        "error_message": masked_text(dead_letter.error_message, secrets),
         "attempts": dead_letter.origin.attempts,
         "last_failed_at": dead_letter.last_failed_at,
         "status": "parked",

@@ -3,12 +3,14 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from services.orders.domain import Payment, Reason, Status, Stock
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+SECRET: dict[str, JsonValue] = {"format": "password", "writeOnly": True}
+"""Makes a page of the API hide the value as it is typed, and says that no answer contains it."""
 
 
 class NewLine(BaseModel):
@@ -22,7 +24,7 @@ class NewOrder(BaseModel):
     customer_id: Name
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     payment_method: Literal["card", "invoice"]
-    card_token: Name | None = Field(default=None, validate_default=True)
+    card_token: Name | None = Field(default=None, validate_default=True, repr=False, json_schema_extra=SECRET)
     lines: list[NewLine] = Field(min_length=1, max_length=50)
 
     @field_validator("card_token")

@@ -97,7 +97,7 @@ async def test_a_dead_letter_that_is_too_long_to_show_names_what_is_truncated(
 ) -> None:
     long = parked(
         confirmed("order-1", 7).__class__(
-            "orders", 0, 7, 0, b"k" * 5000, bytes(1024 * 1024), [("h", b"x" * 5000)]
+            "payments", 0, 7, 0, b"k" * 5000, bytes(1024 * 1024), [("h", b"x" * 5000)]
         )
     )
     await store(database, long)

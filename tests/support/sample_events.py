@@ -142,7 +142,7 @@ async def deliver(database: Database, service: Service, *events: Event) -> None:
 async def published(database: Database, after: int = 0) -> list[Event]:
     """What a service published, oldest first, but for the first `after` events."""
     rows = await fetch(database, select(outbox.c.type, outbox.c.payload).order_by(outbox.c.id).offset(after))
-    return [_decoded(row["type"], row["payload"]) for row in rows]
+    return [decoded(row["type"], row["payload"]) for row in rows]
 
 
 async def fetch(database: Database, statement: Executable) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ async def broken_checks(service: str, database: Database) -> dict[str, list[str]
     return {title: [row["id"] for row in rows] for title, rows in answers.items() if rows}
 
 
-def _decoded(name: str, payload: bytes) -> Event:
+def decoded(name: str, payload: bytes) -> Event:
     event_type = EVENT_TYPES[name]
     record: Any = schemaless_reader(BytesIO(payload), parsed_schema(event_type), None)
     return event_type.from_record(record)

@@ -27,6 +27,7 @@ LETTER: dict[str, Any] = {
     "key": "o-1",
     "headers": [{"name": "ce_id", "value": "x\x1b[2J"}],
     "truncated": ["headers"],
+    "withheld": [],
     "actions": [
         {
             "at": "2026-03-01T12:01:00Z",

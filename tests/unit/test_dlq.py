@@ -57,6 +57,18 @@ def test_nothing_to_list_is_said(dead_letters_api: ScriptedApi) -> None:
     assert run("ls").stdout.strip() == "no parked dead letters"
 
 
+def test_show_says_that_bytes_are_withheld_which_may_contain_a_secret(dead_letters_api: ScriptedApi) -> None:
+    dead_letters_api.answers = [(200, LETTER | {"value": "0000000001", "withheld": ["value"]})]
+    said = run("show", "7").stdout
+    assert "80 bytes, the first 5 are shown: the others may contain a secret:\n0000000001\n" in said
+
+
+def test_a_correction_that_is_neither_json_nor_a_file_is_refused_without_its_secret() -> None:
+    done = run("redrive", "7", "--why", "x", "--correct", '[{"card_token": "tok_visa"}]')
+    assert done.exit_code != 0
+    assert "***" in str(done.exception) and "tok_visa" not in str(done.exception)
+
+
 def test_show_says_why_and_gives_the_bytes_when_there_is_no_event(
     dead_letters_api: ScriptedApi,
 ) -> None:
