@@ -60,7 +60,7 @@ class RegistryJudge:
             self._http.delete(f"/subjects/{subject}", params={"permanent": True})
 
     def _publish(self, subject: str, published: Sequence[Any], level: str) -> None:
-        """Registers versions, compatible or not, and then lets the level hold, which a subject must exist for."""
+        """Registers versions, compatible or not, and then lets the level hold."""
         for schema in published:
             self._register(subject, schema).raise_for_status()
             self._set_level(subject, "NONE" if schema is not published[-1] else level)
