@@ -25,7 +25,7 @@ NO_DB: Any = None
 @pytest.fixture(autouse=True)
 def nothing_is_worked_on_afterwards() -> Iterator[None]:
     yield
-    work_on(lambda: [])
+    work_on(list)
 
 
 async def failing(error: Exception) -> str:
