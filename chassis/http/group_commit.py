@@ -81,7 +81,7 @@ class GroupCommit(Generic[T, R]):
         try:
             while group := self._next_group():
                 if error := await self._failure(database, group):
-                    await self._commit_one_by_one(database, group, error)
+                    await self._retry_each(database, group, error)
         finally:
             # No await since the queue was found empty: a member that arrives later starts another task.
             self._running -= 1
@@ -124,9 +124,7 @@ class GroupCommit(Generic[T, R]):
         """The seconds for which the oldest member has waited for a transaction."""
         return monotonic() - self._waiting[0].arrived if self._waiting else 0.0
 
-    async def _commit_one_by_one(
-        self, database: Database, group: Sequence[_Member[T, R]], error: Exception
-    ) -> None:
+    async def _retry_each(self, database: Database, group: Sequence[_Member[T, R]], error: Exception) -> None:
         """Retries each member alone after `error`, unless the database is unavailable: then all of them fail."""
         if len(group) == 1 and classify(error) is FailureClass.PERMANENT:
             group[0].fail(error)
