@@ -114,14 +114,15 @@ def _read(value: bytes, event_type: type[E], writer: dict[str, Any]) -> E:
 
 
 _projections: dict[tuple[int, int], tuple[dict[str, Any], Convert | Unresolvable | None]] = {}
-"""By the identities of a writer's and a reader's schema; the registry keeps its schemas for ever."""
+"""By the identities of a writer's and a reader's schema. Each entry keeps its writer's schema, so that no other schema
+can ever have its identity; the registry keeps all of them anyway."""
 
 
 def _projection(writer: dict[str, Any], reader: dict[str, Any]) -> Convert | None:
     """Returns what `projection` returns or raises, computed once for each pair."""
     key = id(writer), id(reader)
     found = _projections.get(key)
-    if found is None or found[0] is not writer:
+    if found is None:
         found = _projections[key] = writer, _projection_or_reason(writer, reader)
     if isinstance(found[1], Unresolvable):
         raise Unresolvable(*found[1].args)

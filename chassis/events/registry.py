@@ -72,23 +72,21 @@ class Registry:
         Raises SchemaNotRegistered or RegistryUnavailable.
         """
         subject = subject_of(event_type)
-        if version and (subject, version) not in self._ids:
+        number = _number(subject, version)
+        if (subject, number) not in self._ids:
             texts = dict(versions_of(event_type))
-            if version in texts:
-                self._ids[subject, version] = await self._look_up(subject, version, texts[version], "id")
+            if number in texts:
+                self._ids[subject, number] = await self._look_up(subject, number, texts[number], "id")
             else:
                 await self._require_same_numbers(subject, texts)
-        return await self.schema_id_by_number(subject, version)
+        return await self.schema_id_by_number(subject, number)
 
     async def schema_id_by_number(self, subject: str, version: int | None) -> int:
         """Returns the id that the registry has under this number. Raises SchemaNotRegistered or RegistryUnavailable."""
-        if version is None or version < 1:
-            raise SchemaNotRegistered(
-                f"{subject} can have no version {version}"
-            )  # -1 would be the latest one
-        known = self._ids.get((subject, version))
+        number = _number(subject, version)
+        known = self._ids.get((subject, number))
         if known is None:
-            known = self._ids[subject, version] = await self._find_by_number(subject, version)
+            known = self._ids[subject, number] = await self._find_by_number(subject, number)
         return known
 
     async def aclose(self) -> None:
@@ -148,6 +146,13 @@ class Registry:
         if missing:
             raise _NotFound
         raise RegistryUnavailable(f"{method} {path}: status {response.status_code}")
+
+
+def _number(subject: str, version: int | None) -> int:
+    """Returns the version of an outbox row if there can be such a version; the registry's -1 means the latest one."""
+    if version is None or version < 1:
+        raise SchemaNotRegistered(f"{subject} can have no version {version}")
+    return version
 
 
 def _not_registered(subject: str, version: int) -> SchemaNotRegistered:

@@ -185,6 +185,9 @@ async def test_a_consumer_that_ends_before_its_first_batch_leaves_the_catch_up_t
     dead = Dead()
     async with running(topic.consumer(dead, HANDLED)):
         await asyncio.wait_for(dead.begun.wait(), 20)
+    assert [row.next_offset for row in await rows(database, consumer_offsets)] == [1, 1], (
+        "else they would seem lost"
+    )
     await catch_up(recorder, database, topic)
     await assert_each_applied_once(recorder, database)
 

@@ -277,7 +277,7 @@ def test_a_fields_own_name_comes_before_its_aliases_and_another_fields_name_is_n
     )
     b = {"name": "b", "type": "int", "aliases": ["a"]}
     c = {"name": "c", "type": "int", "aliases": ["b"], "default": 9}
-    project = projection(writer, parsed({"type": "record", "name": "E", "fields": [b, c]}))
+    project = projection(writer, parsed({"type": "record", "name": "E", "fields": [c, b]}))
     assert project and project({"a": 1, "b": 2}) == {"b": 2, "c": 9}
 
 

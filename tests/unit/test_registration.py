@@ -113,7 +113,7 @@ async def test_every_version_of_the_services_own_events_is_looked_up() -> None:
 
 
 async def test_a_registry_that_is_away_is_not_reported_as_a_missing_schema() -> None:
-    registry = Registering("StockReserved v1", away=3)
+    registry = Registering("StockReserved v1", away=30)
     check = RegistrationCheck("inventory", registry)  # type: ignore[arg-type]
     running = asyncio.create_task(check.run(stop := asyncio.Event()))
     while registry.away:

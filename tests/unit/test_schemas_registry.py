@@ -215,6 +215,20 @@ async def test_that_an_id_is_foreign_is_not_kept(server: Server) -> None:
     assert not await registry.is_registered(7, "orders-fanout.OrderPlaced")
     server.says(200, ["other-fanout.OrderPlaced", "orders-fanout.OrderPlaced"])
     assert await registry.is_registered(7, "orders-fanout.OrderPlaced")
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("version", [None, 0, -1])
+async def test_a_row_without_a_number_is_not_looked_up(server: Server, version: int | None) -> None:
+    """-1 would be the latest version, and another answer than "not found" would look like an outage."""
+    registry = Registry(server.url)
+    for asked in (
+        registry.schema_id(OrderShipped, version),
+        registry.schema_id_by_number("t-fanout.T", version),
+    ):
+        with pytest.raises(SchemaNotRegistered, match="can have no version"):
+            await asked
+    assert server.asked == []
 
 
 @pytest.mark.parametrize("answer", [{}, {"subjects": []}, [1], ["a", None], "orders"])
