@@ -1,6 +1,6 @@
-"""Avro's int and long, as types with bounds for validation and as checks before encoding.
+"""Avro's int and long, as types with bounds for validation, and as checks of what is written and read.
 
-fastavro itself would cut 1.5 to 1, and encode numbers that no other reader of the same schema accepts.
+fastavro itself would cut 1.5 to 1, and write and read numbers that no other reader of the same schema accepts.
 """
 
 from operator import index

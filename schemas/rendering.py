@@ -19,7 +19,7 @@ from schemas.model import (
 
 DOC_WIDTH = 100
 NUMBERS = {"int": "Int32", "long": "Int64"}
-"""Types of schemas/numbers.py; the function of the same name in lower case checks a value before encoding."""
+"""Types of schemas/numbers.py; the function of the same name in lower case checks a value that is written or read."""
 FROZEN = "@dataclass(frozen=True, kw_only=True, slots=True)"
 
 
@@ -184,6 +184,8 @@ def _from_item(field: Field) -> str:
 
 def _from(kind: Type, value: str) -> str:
     match kind:
+        case Primitive(name) if name in NUMBERS:
+            return f"{NUMBERS[name].lower()}({value})"
         case Record(name):
             return f"{name}.from_record({value})"
         case Array(items):

@@ -45,9 +45,9 @@ class FraudAssessed(Event):
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             order_id=record["order_id"],
-            assessment_version=record["assessment_version"],
-            score=record["score"],
+            assessment_version=int32(record["assessment_version"]),
+            score=int32(record["score"]),
             suspicious=record["suspicious"],
             rules=tuple(record["rules"]),
-            occurred_at=record["occurred_at"],
+            occurred_at=int64(record["occurred_at"]),
         )

@@ -45,8 +45,8 @@ class OrderCancelled(Event):
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             order_id=record["order_id"],
-            order_version=record["order_version"],
+            order_version=int32(record["order_version"]),
             customer_id=record["customer_id"],
             reason=record["reason"],
-            occurred_at=record["occurred_at"],
+            occurred_at=int64(record["occurred_at"]),
         )

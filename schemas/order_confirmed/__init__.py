@@ -45,9 +45,9 @@ class OrderConfirmed(Event):
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             order_id=record["order_id"],
-            order_version=record["order_version"],
+            order_version=int32(record["order_version"]),
             customer_id=record["customer_id"],
-            total_cents=record["total_cents"],
+            total_cents=int64(record["total_cents"]),
             currency=record["currency"],
-            occurred_at=record["occurred_at"],
+            occurred_at=int64(record["occurred_at"]),
         )

@@ -33,8 +33,8 @@ class OrderLine:
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             product_id=record["product_id"],
-            quantity=record["quantity"],
-            unit_price_cents=record["unit_price_cents"],
+            quantity=int32(record["quantity"]),
+            unit_price_cents=int64(record["unit_price_cents"]),
         )
 
 
@@ -84,12 +84,12 @@ class OrderPlaced(Event):
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             order_id=record["order_id"],
-            order_version=record["order_version"],
+            order_version=int32(record["order_version"]),
             customer_id=record["customer_id"],
             currency=record["currency"],
-            total_cents=record["total_cents"],
+            total_cents=int64(record["total_cents"]),
             payment_method=record["payment_method"],
             card_token=record["card_token"],
             lines=tuple([OrderLine.from_record(item) for item in record["lines"]]),
-            occurred_at=record["occurred_at"],
+            occurred_at=int64(record["occurred_at"]),
         )

@@ -45,9 +45,9 @@ class OrderShipped(Event):
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             order_id=record["order_id"],
-            shipment_version=record["shipment_version"],
+            shipment_version=int32(record["shipment_version"]),
             shipment_id=record["shipment_id"],
             customer_id=record["customer_id"],
             tracking_code=record["tracking_code"],
-            occurred_at=record["occurred_at"],
+            occurred_at=int64(record["occurred_at"]),
         )

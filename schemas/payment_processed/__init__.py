@@ -61,13 +61,13 @@ class PaymentProcessed(Event):
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             order_id=record["order_id"],
-            payment_version=record["payment_version"],
+            payment_version=int32(record["payment_version"]),
             payment_id=record["payment_id"],
             customer_id=record["customer_id"],
             outcome=record["outcome"],
             payment_method=record["payment_method"],
-            amount_cents=record["amount_cents"],
+            amount_cents=int64(record["amount_cents"]),
             currency=record["currency"],
             decline_reason=record["decline_reason"],
-            occurred_at=record["occurred_at"],
+            occurred_at=int64(record["occurred_at"]),
         )

@@ -48,10 +48,10 @@ class PaymentRefunded(Event):
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             order_id=record["order_id"],
-            payment_version=record["payment_version"],
+            payment_version=int32(record["payment_version"]),
             payment_id=record["payment_id"],
             customer_id=record["customer_id"],
-            amount_cents=record["amount_cents"],
+            amount_cents=int64(record["amount_cents"]),
             currency=record["currency"],
-            occurred_at=record["occurred_at"],
+            occurred_at=int64(record["occurred_at"]),
         )

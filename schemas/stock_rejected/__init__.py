@@ -30,8 +30,8 @@ class Shortage:
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             product_id=record["product_id"],
-            requested=record["requested"],
-            available=record["available"],
+            requested=int32(record["requested"]),
+            available=int32(record["available"]),
         )
 
 
@@ -66,7 +66,7 @@ class StockRejected(Event):
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             order_id=record["order_id"],
-            reservation_version=record["reservation_version"],
+            reservation_version=int32(record["reservation_version"]),
             shortages=tuple([Shortage.from_record(item) for item in record["shortages"]]),
-            occurred_at=record["occurred_at"],
+            occurred_at=int64(record["occurred_at"]),
         )

@@ -27,7 +27,7 @@ class ReservedLine:
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             product_id=record["product_id"],
-            quantity=record["quantity"],
+            quantity=int32(record["quantity"]),
         )
 
 
@@ -62,7 +62,7 @@ class StockReleased(Event):
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             order_id=record["order_id"],
-            reservation_version=record["reservation_version"],
+            reservation_version=int32(record["reservation_version"]),
             lines=tuple([ReservedLine.from_record(item) for item in record["lines"]]),
-            occurred_at=record["occurred_at"],
+            occurred_at=int64(record["occurred_at"]),
         )

@@ -40,7 +40,7 @@ class StockReserved(Event):
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(
             order_id=record["order_id"],
-            reservation_version=record["reservation_version"],
+            reservation_version=int32(record["reservation_version"]),
             lines=tuple([ReservedLine.from_record(item) for item in record["lines"]]),
-            occurred_at=record["occurred_at"],
+            occurred_at=int64(record["occurred_at"]),
         )

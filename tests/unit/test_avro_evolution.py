@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 
-from chassis.events.avro import decode, encode, frame
+from chassis.events.avro import Undecodable, decode, encode, frame
 from chassis.events.projection import Unresolvable
 from schemas import OrderLine, OrderPlaced
 from schemas.files import versions_of
@@ -70,3 +70,13 @@ def written(record: dict[str, Any], schema: dict[str, Any]) -> bytes:
     buffer = BytesIO()
     schemaless_writer(buffer, schema, record)
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("quantity", [2**31, -(2**31) - 1])
+async def test_a_number_that_does_not_fit_its_avro_type_is_not_read(quantity: int) -> None:
+    """Such bytes are no Avro, but fastavro reads them; a consumer could neither store nor show the event."""
+    record = PLACED.to_record()
+    record["lines"][0]["quantity"] = quantity
+    text = versions_of(OrderPlaced)[-1][1]
+    with pytest.raises(Undecodable, match=f"OverflowError: {quantity} does not fit"):
+        await decode(frame(9, written(record, json.loads(text))), OrderPlaced, Known(id_9=text))
