@@ -128,13 +128,13 @@ def _means_unreachable(error: BaseException) -> bool:
 
 
 def _means_stale(error: BaseException) -> bool:
-    """Returns True if the connection is closed or a cached plan is outdated: the next attempt gets a new one.
+    """Returns True if the connection is closed or broken, or a cached plan is outdated: the next attempt has others.
 
-    asyncpg reports the first without a SQLSTATE, and the second with the SQLSTATE of all unsupported features.
+    asyncpg reports the first two without a SQLSTATE, and the third with the SQLSTATE of all unsupported features.
     """
     cause = getattr(error, "orig", error)
     cause = getattr(cause, "__cause__", None) or cause
-    if isinstance(cause, asyncpg.InvalidCachedStatementError):
+    if isinstance(cause, asyncpg.InvalidCachedStatementError | asyncpg.InternalClientError):
         return True
     return type(cause) is asyncpg.InterfaceError and "closed" in str(cause)
 

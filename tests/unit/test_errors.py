@@ -56,6 +56,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
             FailureClass.INFRASTRUCTURE,
         ),
         (asyncpg.InterfaceError("connection is closed"), FailureClass.INFRASTRUCTURE),
+        (asyncpg.InternalClientError("cannot switch to state 12"), FailureClass.INFRASTRUCTURE),
         (asyncpg.DataError("invalid input for query argument $1: 'closed'"), FailureClass.PERMANENT),
         (InfrastructureFailure("registry away"), FailureClass.INFRASTRUCTURE),
         (from_database("08006"), FailureClass.INFRASTRUCTURE),
