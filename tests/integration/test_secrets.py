@@ -47,6 +47,9 @@ class PlacedSchemas:
     async def schema_by_id(self, schema_id: int) -> dict[str, Any]:
         return parsed_schema(OrderPlaced)
 
+    async def is_registered(self, schema_id: int, subject: str) -> bool:
+        return True
+
 
 def order(order_id: str = "o-1", card_token: str | None = TOKEN) -> OrderPlaced:
     return sample_events.order_placed(order_id, card_token=card_token)
