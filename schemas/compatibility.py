@@ -140,8 +140,7 @@ class _Wording:
         if not cause.by_old:
             removed = _list("symbol", _either(cause).names)
             return f"enum {removed} removed", "keep the symbol and stop using it"
-        only = f"only an enum that has a default in {self.old} can grow"
-        remedy = f"leave the enum as it is, and {BESIDE}; {only}"
+        remedy = f"leave the enum as it is, and {BESIDE}"
         if not cause.by_new:
             added = _list("symbol", cause.by_old.names)
             return f"enum {added} added, for which {self.old} has no default", remedy

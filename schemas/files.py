@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent
 def versions_of(event_type: type[Event]) -> list[tuple[int, str]]:
     """Returns every published version of the schema, oldest first, and its text as it is registered."""
     folder = ROOT / folder_of(event_type.NAME)
-    return [(n, (folder / f"v{n}.avsc").read_text()) for n in range(1, event_type.SCHEMA_VERSION + 1)]
+    return [(n, (folder / f"v{n}.avsc").read_text("utf-8")) for n in range(1, event_type.SCHEMA_VERSION + 1)]
 
 
 def subject_of(event_type: type[Event]) -> str:

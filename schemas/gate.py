@@ -8,32 +8,39 @@ must match the newest versions.
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from schemas import published, rules
+from schemas.avro_types import parse_avro
 from schemas.compatibility import SchemaError, breaks
-from schemas.generator import drift, folders, is_retired, versions
+from schemas.generator import contracts_of, drift, folders, is_retired, versions
 from schemas.model import ContractError
 from schemas.parsing import NAMESPACE, load, parse, read_text
 from schemas.problem import Problem
+from schemas.published import Sums
 
 FORMAT = "see the other contracts for what is supported"
 
 
-def problems(root: Path) -> list[Problem]:
+def problems(root: Path, published_sums: Sums) -> list[Problem]:
     """Returns all problems, in the order of files; an empty list if the contracts may be published."""
-    found = [problem for folder in folders(root) for problem in _of_event(folder)]
-    found += published.problems(root)
+    found = contract_problems(root)
+    found += published.problems(root, published_sums)
+    found += published.problems_of_retired(root, published_sums)
     if not found:
         found += _of_generated(root)
     return sorted(set(found), key=lambda problem: (problem.file, problem.path))
 
 
-def breaking(old: tuple[int, Any], new: tuple[int, Any], file: str) -> list[Problem]:
-    """Returns what breaks between two versions, given as a number and parsed JSON each. Raises SchemaError."""
-    (old_version, old_schema), (new_version, new_schema) = old, new
-    found = breaks(old_schema, new_schema, old_version, new_version)
-    return [Problem(file, each.path, each.reason, each.remedy) for each in found]
+def contract_problems(root: Path) -> list[Problem]:
+    """Returns the problems of the contracts themselves, whatever was published or generated of them."""
+    found = [problem for folder in folders(root) for problem in _of_event(folder)]
+    if not found:
+        try:
+            contracts_of(root)
+        except ContractError as error:
+            file, _, what = str(error).partition(": ")
+            found.append(Problem(file, "", what, "compare it with the other contracts"))
+    return found
 
 
 def retired_subjects(root: Path) -> set[str]:
@@ -41,14 +48,6 @@ def retired_subjects(root: Path) -> set[str]:
     newest = (versions(folder)[-1][1] for folder in folders(root) if is_retired(folder))
     schemas = (load(read_text(path), path.name) for path in newest)
     return {f"{schema['topic']}-{NAMESPACE}.{schema['name']}" for schema in schemas}
-
-
-def rule_problems(text: str, version: int, file: str) -> list[Problem]:
-    """Returns why one text is not a valid contract, or which rules it breaks."""
-    try:
-        return list(rules.problems(parse(text, version, file), file))
-    except ContractError as error:
-        return [_problem(file, error)]
 
 
 def _of_event(folder: Path) -> Iterator[Problem]:
@@ -60,32 +59,40 @@ def _of_event(folder: Path) -> Iterator[Problem]:
     readable = []
     for version, path in files:
         file = f"{folder.name}/{path.name}"
+        found = list(_of_version(path, version, file, is_retired(folder)))
+        yield from found
         try:
-            text = read_text(path)
-            readable.append((version, load(text, file), file))
-        except ContractError as error:
-            yield _problem(file, error)
-            continue
-        if not is_retired(folder):
-            yield from rule_problems(text, version, file)
-    for (old, old_schema, _), (new, new_schema, file) in combinations(readable, 2):
-        try:
-            yield from breaking((old, old_schema), (new, new_schema), file)
+            schema = load(read_text(path), file)
+            parse_avro(schema)
+            readable.append((version, schema, file))
+        except ContractError:
+            continue  # it was found above
         except SchemaError as error:
-            yield Problem(file, "", str(error), FORMAT)
+            if not found:
+                yield Problem(file, "", str(error), FORMAT)
+    for (old, old_schema, _), (new, new_schema, file) in combinations(readable, 2):
+        for each in breaks(old_schema, new_schema, old, new):
+            yield Problem(file, each.path, each.reason, each.remedy)
+
+
+def _of_version(path: Path, version: int, file: str, retired: bool) -> Iterator[Problem]:
+    """Yields why a version is no contract, or which rules it breaks; a retired one only has to be readable."""
+    try:
+        text = read_text(path)
+        if retired:
+            load(text, file)
+        else:
+            yield from rules.problems(parse(text, version, file), file)
+    except ContractError as error:
+        yield _problem(file, error)
+
+
+def _of_generated(root: Path) -> Iterator[Problem]:
+    for path in drift(root):
+        yield Problem(
+            path.relative_to(root).as_posix(), "", "it does not match its contract", "run `make schemas`"
+        )
 
 
 def _problem(file: str, error: ContractError, remedy: str = FORMAT) -> Problem:
     return Problem(file, "", str(error).removeprefix(f"{file}: "), remedy)
-
-
-def _of_generated(root: Path) -> Iterator[Problem]:
-    """Yields what several contracts together do wrong, or else which generated files are out of date."""
-    try:
-        for path in drift(root):
-            yield Problem(
-                path.relative_to(root).as_posix(), "", "it does not match its contract", "run `make schemas`"
-            )
-    except ContractError as error:
-        file, _, what = str(error).partition(": ")
-        yield Problem(file, "", what, "compare it with the other contracts")

@@ -49,6 +49,7 @@ class Field:
     doc: str
     type: "Type"
     default: Any = REQUIRED
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import json
 import keyword
 import re
 from collections.abc import Callable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,13 @@ TOPIC = re.compile(r"[a-z][a-z0-9_]*")
 TYPE_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 FIELD_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-IMPORTED = {"Any", "Event", "Int32", "Int64", "Literal", "Mapping", "Self"}
+IMPORTED = {"Any", "EVENTS", "Event", "Int32", "Int64", "Literal", "Mapping", "Self"}
 DEFAULTS: Mapping[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "int": lambda value: _is_integer(value) and -(2**31) <= value < 2**31,
     "long": lambda value: _is_integer(value) and -(2**63) <= value < 2**63,
     "boolean": lambda value: isinstance(value, bool),
-    "double": lambda value: isinstance(value, float) or _is_integer(value),
+    "double": lambda value: (isinstance(value, float) and isfinite(value)) or _is_exact(value),
 }
 """By primitive type, whether a value can be its default. JSON has no notation of bytes that is readable."""
 TAKEN = {*keyword.kwlist, *IMPORTED, *PRIMITIVES.values(), "tuple", "dict", "classmethod"}
@@ -51,7 +52,9 @@ def parse(text: str, version: int, where: str) -> Contract:
 def load(text: str, where: str) -> Any:
     """Returns the JSON document. Raises ContractError with line and column, or with the name that appears twice."""
     try:
-        return json.loads(text, object_pairs_hook=_without_repeats)
+        document = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+        _require_printable(document)
+        return document
     except RecursionError as error:
         raise ContractError(f"{where}: not JSON that can be read: nested too deeply") from error
     except ValueError as error:
@@ -59,7 +62,9 @@ def load(text: str, where: str) -> Any:
 
 
 def read_text(file: Path) -> str:
-    """Returns the text of a contract. Raises ContractError if it is not UTF-8 or cannot be read."""
+    """Returns the text of a contract. Raises ContractError if it is no regular file, not UTF-8, or cannot be read."""
+    if not file.is_file() or file.is_symlink() or file.parent.is_symlink():
+        raise ContractError(f"{file.parent.name}/{file.name}: not a regular file in a folder of its own")
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -73,9 +78,28 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _require_printable(document: Any) -> None:
+    """Raises ValueError for a text that is not UTF-8 or has control characters: Python could not be generated of it."""
+    match document:
+        case str():
+            if bad := next((letter for letter in document if not letter.isprintable()), None):
+                raise ValueError(f"the text {document[:40]!r} has the character {bad!r}")
+        case dict():
+            for name, value in document.items():
+                _require_printable(name)
+                _require_printable(value)
+        case list():
+            for value in document:
+                _require_printable(value)
+
+
 def _contract(spec: dict[str, Any], version: int, where: str) -> Contract:
     _known(spec, "type name namespace doc topic key version revision fields", where)
-    if spec.get("revision", 1) != version or isinstance(spec.get("revision"), bool):
+    if spec.get("revision", 1) != version or type(spec.get("revision", 1)) is not int:
         raise ContractError(
             f'{where}: add "revision": {version}, by which the registry knows it from a version that reads the same'
         )
@@ -85,6 +109,9 @@ def _contract(spec: dict[str, Any], version: int, where: str) -> Contract:
     if not TOPIC.fullmatch(topic):
         raise ContractError(f"{where}: {topic!r} cannot be a topic")
     record = _record(spec, where)
+    for name in (field.name for field in record.fields):
+        if name != "occurred_at" and hasattr(Event, name):
+            raise ContractError(f"{where}.{name}: {name} is an attribute of every event already")
     _require(record, key, "string", f"{where}: key")
     _require(record, version_field, "int", f"{where}: version")
     _require(record, "occurred_at", "long", f"{where}: event time")
@@ -113,18 +140,14 @@ def _field(spec: Any, where: str) -> Field:
         _text(spec, "doc", where),
         _type(spec.get("type"), where),
     )
-    if name != "occurred_at" and hasattr(Event, name):
-        raise ContractError(f"{where}: {name} is an attribute of every event already")
-    for alias in _aliases(spec, where):
-        _name({"name": alias}, FIELD_NAME, f"{where}: alias")
-    return Field(name, doc, kind, _default(spec, kind, where))
+    return Field(name, doc, kind, _default(spec, kind, where), _aliases(spec, where))
 
 
-def _aliases(spec: dict[str, Any], where: str) -> list[Any]:
+def _aliases(spec: dict[str, Any], where: str) -> tuple[str, ...]:
     aliases = spec.get("aliases", [])
     if not isinstance(aliases, list):
         raise ContractError(f"{where}: aliases must be a list of earlier names of the field")
-    return aliases
+    return tuple(_name({"name": alias}, FIELD_NAME, f"{where}: alias") for alias in aliases)
 
 
 def _default(spec: dict[str, Any], kind: Type, where: str) -> Any:
@@ -185,6 +208,11 @@ def _enum(spec: dict[str, Any], where: str) -> Enum:
             raise ContractError(f"{where}: {symbol!r} cannot be a symbol")
     _unique(symbols, where)
     return Enum(_name(spec, TYPE_NAME, where), _text(spec, "doc", where), tuple(symbols))
+
+
+def _is_exact(value: Any) -> bool:
+    """Returns True for an integer that a double holds exactly."""
+    return _is_integer(value) and abs(value) < 2**53
 
 
 def _is_integer(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """Masks secret fields of events and requests. Which fields are secret follows from their names.
 
 A published contract never changes, so no mark can be added to one. A field is secret if its name is `token`, `secret`
-or `password`, or ends in one of these words after an underscore or a hyphen: `card_token`.
+or `password`, or ends in one of these words after an underscore or a hyphen, also in the plural: `card_token`.
 """
 
 import json
@@ -15,7 +15,7 @@ SHORT = 6
 """A value of fewer characters is masked in a text only where it is a whole word."""
 
 _WORDS = ("token", "secret", "password")
-_WORD = f"(?:{'|'.join(_WORDS)})"
+_WORD = f"(?:{'|'.join(_WORDS)})s?"
 _IS_SECRET = re.compile(rf"(?:[a-z0-9]+[_-])*{_WORD}", re.IGNORECASE)
 _NAMED_VALUE = re.compile(
     rf"""(?<![a-z0-9])(?P<before>{_WORD}['")]?\s*(?:=\s*\(?|:\s*(?=['"])))"""

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from fanout.console import Json, counted, print_json, printable, say, table
-from fanout.contracts import base, owners
+from fanout.contracts import BROKEN, base, owners
 from fanout.errors import BadUsage, FanoutError, NotRunning
 from fanout.repository import REPOSITORY
 from fanout.running import running
@@ -54,18 +54,21 @@ def check(base_commit: Base = None, json_output: Json = False) -> None:
 
     Example: fanout schemas check --base origin/main
     """
-    commit = base.base_commit(REPOSITORY, base_commit)
-    found = [*gate.problems(ROOT), *owners.problems(REPOSITORY / "services")]
-    if commit:
-        found += base.problems(REPOSITORY, commit)
+    commits, sums = _published(base_commit)
+    found = [*gate.problems(ROOT, sums), *owners.problems(REPOSITORY / "services")]
+    if BROKEN:
+        what = f"it cannot be imported: {type(BROKEN).__name__}: {BROKEN}"
+        found.append(Problem("__init__.py", "", what, published.WRITE_IT))
     if json_output:
-        print_json({"base": commit, "problems": [asdict(each) for each in found]})
+        print_json({"base": commits, "problems": [asdict(each) for each in found]})
     else:
         _print_problems(found)
     if found:
         raise typer.Exit(1)
     if not json_output:
-        compared = f"unchanged since {commit[:12]}" if commit else "there is no commit to compare them with"
+        compared = (
+            f"unchanged since {commits[-1][:12]}" if commits else "there is no commit to compare them with"
+        )
         count = sum(len(versions_of(event)) for event in EVENTS)
         say(
             f"{counted(len(EVENTS), 'event')}, {counted(count, 'version')}, all compatible both ways; {compared}"
@@ -78,13 +81,14 @@ def generate() -> None:
 
     Example: fanout schemas generate
     """
+    _, sums = _published(None)
     try:
         generator.write(ROOT)
+        published.write_sums(ROOT, sums)
     except ContractError as error:
         raise FanoutError(f"schemas/{error}") from error
-    commit = base.base_commit(REPOSITORY, None)
-    fixed = base.published(REPOSITORY, commit) if commit else set(published.read_sums(ROOT))
-    published.write_sums(ROOT, fixed)
+    except OSError as error:
+        raise FanoutError(f"the generated code cannot be written: {error}") from error
 
 
 @command.command()
@@ -97,13 +101,13 @@ def propose(file: File, json_output: Json = False) -> None:
     """
     from fanout.contracts.proposal import judge
 
-    verdict = judge(file)
+    verdict = judge(file, _published(None)[1])
     if json_output:
         print_json(asdict(verdict))
     else:
         _print_problems(verdict.problems, folder="")
         registry = {True: "accepted", False: "refused", None: "not asked, it is not running"}
-        print(f"{verdict.event} version {verdict.version}")
+        print(printable(f"{verdict.event} version {verdict.version}"))
         print(f"  without a server: {'refused' if verdict.problems else 'accepted'}")
         print(f"  the registry:     {registry[verdict.registry_accepts]}")
     if not verdict.is_accepted:
@@ -157,7 +161,10 @@ def show_history(event: Name, json_output: Json = False) -> None:
     """
     found = _event(event)
     ids = {each.number: each.schema_id for each in _registered(found)}
-    texts = versions_of(found)
+    try:
+        texts = versions_of(found)
+    except FileNotFoundError as error:
+        raise FanoutError(f"{error.filename} is gone: run `make schemas`, or put it back") from error
     parsed: list[Any] = [json.loads(text) for _, text in texts]
     changed = [[], *(changes(old, new) for old, new in pairwise(parsed))]
     if json_output:
@@ -231,6 +238,15 @@ def register() -> None:
         print(f"new: {change}")
     if not new:
         say("nothing changed")
+
+
+def _published(given: str | None) -> tuple[list[str], published.Sums]:
+    """Returns the commits whose contracts are published, and the sums of these; without git, those of the file."""
+    try:
+        commits = base.base_commits(REPOSITORY, given)
+        return commits, base.published(REPOSITORY, commits) if commits else published.read_sums(ROOT)
+    except ContractError as error:
+        raise FanoutError(f"schemas/{published.FILE}: {error}: restore it") from error
 
 
 def _print_problems(problems: Iterable[Problem], folder: str = "schemas/") -> None:

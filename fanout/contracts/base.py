@@ -1,67 +1,93 @@
-"""Compares the contracts with an earlier commit, so that a contract and its published sum cannot change together."""
+"""Reads the sums of published contracts from earlier commits: a contract and its sum cannot change together."""
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-from fanout.errors import BadUsage
-from schemas.problem import Problem
-from schemas.published import ADD_ONE, FILE
+from fanout.errors import BadUsage, FanoutError
+from schemas.model import ContractError
+from schemas.published import FILE, Sums, parse_sums
 
 VARIABLE = "FANOUT_BASE"
-VERSIONS = ":(glob)schemas/*/v*.avsc"
+MAIN = ("refs/remotes/origin/main", "refs/heads/main")
+OF_ANOTHER_REPOSITORY = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_COMMON_DIR",
+)
+"""A hook runs with some of these set; they would lead away from the repository that is checked."""
 
 
-def base_commit(repository: Path, given: str | None) -> str | None:
-    """Returns the commit whose contracts are published; None if this is no checkout with an earlier commit.
+def base_commits(repository: Path, given: str | None) -> list[str]:
+    """Returns the commits whose contracts are published; none if this is no checkout of a commit.
 
-    It is the one that is given, by option or in $FANOUT_BASE; or where this branch left origin/main; or, on the
-    main branch itself, HEAD if a contract differs from it, else its parent. Raises BadUsage for an unknown commit.
+    That is where this branch left the commit that is given, by option or in $FANOUT_BASE, or else main; on the main
+    branch itself, HEAD and its parent. Raises BadUsage if the given one is unknown, FanoutError if git fails.
     """
+    if not _is_repository(repository):
+        return []
     given = given or os.environ.get(VARIABLE)
     if given and given.strip("0"):  # a CI server writes zeros for the commit before a branch
-        if commit := _commit(repository, given):
-            return commit
-        raise BadUsage(f"there is no commit {given} to compare the contracts with: fetch it, or name another")
+        commit = _commit(repository, given)
+        if commit is None:
+            raise BadUsage(
+                f"there is no commit {given} to compare the contracts with: fetch it, or name another"
+            )
+        return [_fork(repository, commit) or commit]
     head = _commit(repository, "HEAD")
     if head is None:
-        return None
-    fork = _git(repository, "merge-base", "HEAD", "origin/main").strip()
+        return []
+    main = next(filter(None, (_commit(repository, name) for name in MAIN)), None)
+    fork = main and _fork(repository, main)
     if fork and fork != head:
-        return fork
-    return head if _changed(repository, head) else _commit(repository, "HEAD^")
+        return [fork]
+    parent = _commit(repository, "HEAD^")
+    return [head, parent] if parent else [head]
 
 
-def problems(repository: Path, commit: str) -> Iterator[Problem]:
-    """Yields a problem for each version of the commit that was changed or deleted since."""
-    for status, name in _changed(repository, commit):
-        if status != "A":
-            what = "deleted" if status == "D" else "changed"
-            yield Problem(name, "", f"a version published in {commit[:12]} was {what}", ADD_ONE)
+def published(repository: Path, commits: list[str]) -> Sums:
+    """Returns the sums of the versions that were published in any of the commits."""
+    sums: dict[str, str] = {}
+    for commit in commits:
+        name = f"schemas/{FILE}"
+        if _git(repository, "ls-tree", "--name-only", commit, "--", name):
+            try:
+                sums.update(parse_sums(_git(repository, "show", f"{commit}:{name}")))
+            except ContractError as error:
+                raise FanoutError(f"{name} of commit {commit[:12]}: {error}") from error
+    return sums
 
 
-def published(repository: Path, commit: str | None) -> set[str]:
-    """Returns the versions that have a line in the commit's file of sums."""
-    lines = _git(repository, "show", f"{commit}:schemas/{FILE}").splitlines() if commit else []
-    return {line.split("  ", 1)[-1] for line in lines}
+def _is_repository(repository: Path) -> bool:
+    try:
+        done = _run(repository, "rev-parse", "--is-inside-work-tree")
+    except FileNotFoundError:  # git is not installed
+        return False
+    if done.returncode and "not a git repository" not in done.stderr:
+        raise FanoutError(f"git cannot read {repository}: {' '.join(done.stderr.split())}")
+    return done.returncode == 0
 
 
-def _changed(repository: Path, commit: str) -> list[tuple[str, str]]:
-    """Returns (A, M, D or T, path below schemas/) of the versions that differ from the commit's."""
-    lines = _git(repository, "diff", "--name-status", "--no-renames", commit, "--", VERSIONS).splitlines()
-    pairs = (line.split("\t", 1) for line in lines)
-    return [(status, name.removeprefix("schemas/")) for status, name in pairs]
+def _fork(repository: Path, commit: str) -> str | None:
+    """Returns where HEAD left the commit; None if they have nothing in common."""
+    return _run(repository, "merge-base", "HEAD", commit).stdout.strip() or None
 
 
 def _commit(repository: Path, name: str) -> str | None:
-    return _git(repository, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").strip() or None
+    return _run(repository, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").stdout.strip() or None
 
 
 def _git(repository: Path, *arguments: str) -> str:
-    """Returns what git prints; an empty text if it fails, is not installed, or this is no repository."""
-    try:
-        done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True)
-    except FileNotFoundError:
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+    done = _run(repository, *arguments)
+    if done.returncode:
+        raise FanoutError(f"git {arguments[0]} failed in {repository}: {' '.join(done.stderr.split())}")
+    return done.stdout
+
+
+def _run(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    ours = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_REPOSITORY}
+    environment = ours | {"LC_ALL": "C"}
+    command = ["git", "-C", str(repository), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)

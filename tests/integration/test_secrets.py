@@ -110,7 +110,7 @@ async def test_a_parked_order_has_a_reason_without_its_card_token_and_keeps_its_
     await sample_events.change(database, "CREATE TABLE cards (card text CHECK (card IS NULL))")
     service = Service("fraud", MetaData())
     service.on(OrderPlaced)(fail)
-    processor = EventProcessor(service, database, PlacedSchemas())  # type: ignore[arg-type]
+    processor = EventProcessor(service, database, PlacedSchemas())
     original = record(order())
     with capture_logs() as lines:
         await processor.process([original], asyncio.Event())
@@ -138,7 +138,7 @@ async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def keep(database: Database, original: Record, **added: Any) -> None:
-    await store(database, parked(original, **added), schemas=PlacedSchemas())  # type: ignore[arg-type]
+    await store(database, parked(original, **added), schemas=PlacedSchemas())
 
 
 async def everything(client: httpx.AsyncClient) -> dict[str, Any]:

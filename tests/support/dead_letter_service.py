@@ -12,6 +12,7 @@ from sqlalchemy import Row, Table, select
 
 from chassis.database import Database
 from chassis.dead_letters.reader import DeadLetterConsumer
+from chassis.events.avro import WriterSchemas
 from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, split_headers, to_headers
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
@@ -52,7 +53,7 @@ def many(count: int, consumer: str = "fraud") -> list[Record]:
     ]
 
 
-async def store(database: Database, *records: Record, schemas: Schemas | None = None) -> None:
+async def store(database: Database, *records: Record, schemas: WriterSchemas | None = None) -> None:
     processor = DeadLetterConsumer("dead_letters", service.store, database, schemas or Schemas())  # type: ignore[arg-type]
     await processor.process(records, asyncio.Event())
 

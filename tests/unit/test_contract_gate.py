@@ -27,8 +27,13 @@ def contracts(tmp_path: Path) -> Path:
     return folder
 
 
+def problems(root: Path) -> list[Problem]:
+    """Returns the problems if what has a line is published."""
+    return gate.problems(root, published.read_sums(root))
+
+
 def test_the_contracts_of_this_repository_pass(contracts: Path) -> None:
-    assert gate.problems(ROOT) == gate.problems(contracts) == []
+    assert problems(ROOT) == problems(contracts) == []
 
 
 def field(spec: Spec, name: str) -> Spec:
@@ -165,7 +170,7 @@ def next_version(contracts: Path, change: Callable[[Spec], Any]) -> list[Problem
     published.write_sums(contracts, published.read_sums(contracts))
     with suppress(ContractError):  # the gate reports it
         generator.write(contracts)
-    return gate.problems(contracts)
+    return problems(contracts)
 
 
 @pytest.mark.parametrize(("change", "path"), BREAKING.values(), ids=BREAKING.keys())
@@ -199,7 +204,7 @@ def test_a_version_is_compared_with_all_earlier_ones_not_only_with_the_last(cont
         (contracts / "order_placed" / f"v{version}.avsc").write_text(json.dumps(spec))
     generator.write(contracts)
     published.write_sums(contracts, published.read_sums(contracts))
-    [problem] = gate.problems(contracts)
+    [problem] = problems(contracts)
     assert (problem.file, problem.path) == ("order_placed/v4.avsc", "OrderPlaced.coupon")
     assert "readers of v2 would fail" in problem.what
 

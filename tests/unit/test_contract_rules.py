@@ -30,18 +30,33 @@ def test_every_event_of_this_repository_keeps_them(event: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ThingUpdated", "ThingChanged", "ThingModified", "ThingSaved", "ThingUpserted"]
+    "name", ["ThingUpdated", "ThingChanged", "ThingModified", "ThingSaved", "ThingStateRefreshed"]
 )
 def test_a_name_that_does_not_say_what_happened_is_refused(name: str) -> None:
     assert found(thing(name=name)) == [(name, "the name does not say what happened")]
 
 
-@pytest.mark.parametrize("name", ["MakeThing", "Thing", "ThingCreation", "ThingEvent"])
+@pytest.mark.parametrize(
+    "name",
+    ["MakeThing", "Thing", "Made", "ThingCreation", "ThingEvent", "ThingPayment", "ThingNeed", "ThingSpeed"],
+)
 def test_a_name_that_is_no_fact_is_refused(name: str) -> None:
     assert found(thing(name=name)) == [(name, "an event is a fact")]
 
 
-@pytest.mark.parametrize("name", ["ThingMade", "ThingShipped", "MailSent", "BillPaid", "ThingWithdrawn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ThingMade",
+        "ThingShipped",
+        "MailSent",
+        "BillPaid",
+        "ThingWithdrawn",
+        "ThingStolen",
+        "PriceRisen",
+        "PriceFallen",
+    ],
+)
 def test_a_fact_is_named_in_the_past_tense(name: str) -> None:
     assert found(thing(name=name)) == []
 
@@ -68,10 +83,15 @@ def test_the_whole_state_of_an_aggregate_is_refused(added: dict[str, Any], path:
         "first_name",
         "phone_number",
         "delivery_address",
+        "emails",
+        "surname",
+        "telephones",
+        "addresses",
         "birthday",
         "iban",
         "name",
         "zip",
+        "ip_address",
     ],
 )
 def test_a_field_for_personal_data_is_refused(name: str) -> None:
@@ -81,7 +101,7 @@ def test_a_field_for_personal_data_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "doc", ["The buyer's e-mail.", "Where it goes: a postal code.", "The address it is sent to."]
+    "doc", ["The buyer's e-mail.", "Phone number of the customer.", "The name of the recipient."]
 )
 def test_personal_data_under_another_name_is_found_by_its_doc(doc: str) -> None:
     inside = LINE | {"fields": [*LINE["fields"], field("goes_to", "string") | {"doc": doc}]}
@@ -92,10 +112,47 @@ def test_personal_data_under_another_name_is_found_by_its_doc(doc: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["customer_id", "product_id", "rename_count", "shipped_by", "tip_cents", "pants"]
+    "name",
+    [
+        "customer_id",
+        "product_name",
+        "warehouse_name",
+        "city_tax_cents",
+        "address_id",
+        "email_verified",
+        "is_mobile",
+        "rename_count",
+        "street_value",
+        "zip_file",
+        "pants",
+    ],
 )
 def test_an_opaque_id_and_a_harmless_word_are_accepted(name: str) -> None:
     assert found(thing(field(name, "string"))) == []
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        field("card_pin", "string"),
+        field("api_key", "string"),
+        field("accesstoken", "string"),
+        field("card_token_2", "string"),
+        field("card_ref", ["null", "string"], default=None, aliases=["card_token"]),
+    ],
+)
+def test_a_secret_whose_name_would_not_mask_it_is_refused(secret: dict[str, Any]) -> None:
+    assert found(thing(secret)) == [(f"ThingMade.{secret['name']}", "a secret would not be masked")]
+
+
+@pytest.mark.parametrize("name", ["card_token", "card_tokens", "shipping_count", "spin"])
+def test_a_masked_secret_and_a_harmless_word_are_accepted(name: str) -> None:
+    assert found(thing(field(name, "string"))) == []
+
+
+def test_a_secret_is_never_the_key() -> None:
+    spec = thing(field("access_token", "string"), key="access_token")
+    assert found(spec) == [("ThingMade.access_token", "a key is shown everywhere")]
 
 
 def service(folder: Path, name: str, topic: str, made: str) -> None:
@@ -131,6 +188,34 @@ def test_an_event_that_no_service_publishes_is_refused(services: Path) -> None:
 def test_an_event_of_a_stranger_is_refused(services: Path) -> None:
     (services / "payments" / "extra.py").write_text("FraudAssessed()")
     assert whats(services) == ["FraudAssessed: payments publishes it, and fraud owns the topic fraud"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import schemas\nschemas.FraudAssessed()",
+        "from schemas import FraudAssessed as Assessed\nAssessed()",
+    ],
+)
+def test_an_event_is_recognized_by_whatever_name_it_is_made(services: Path, code: str) -> None:
+    (services / "fraud" / "domain.py").write_text("")
+    (services / "fraud" / "parts").mkdir()
+    (services / "fraud" / "parts" / "made.py").write_text(code)
+    assert whats(services) == []
+    (services / "payments" / "made.py").write_text(code)
+    assert whats(services) == ["FraudAssessed: payments publishes it, and fraud owns the topic fraud"]
+
+
+def test_a_topic_may_be_a_constant_of_the_module(services: Path) -> None:
+    (services / "fraud" / "service.py").write_text('TOPIC = "fraud"\nservice = Service("fraud", topic=TOPIC)')
+    assert whats(services) == []
+
+
+@pytest.mark.parametrize("code", [b"def", b"\xff"])
+def test_a_source_that_cannot_be_read_is_a_problem_with_its_path(services: Path, code: bytes) -> None:
+    (services / "fraud" / "broken.py").write_bytes(code)
+    [problem] = owners.problems(services)
+    assert problem.file.endswith("fraud/broken.py") and "cannot be read" in problem.what
 
 
 def test_a_topic_without_owner_or_with_two_is_refused(services: Path) -> None:

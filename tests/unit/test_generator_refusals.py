@@ -124,6 +124,7 @@ def test_a_gap_between_versions_is_an_error(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_contract_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "thing_made").mkdir()
+    (tmp_path / "thing_made" / "notes.txt").touch()
     with pytest.raises(ContractError, match=r"thing_made: needs v1\.avsc"):
         generate(tmp_path)
 

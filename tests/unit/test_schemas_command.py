@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,10 @@ def fanout(root: Path, *arguments: str) -> Result:
     command = [sys.executable, "-m", "fanout", "schemas", *arguments]
     home = {"FANOUT_HOME": str(root / "none"), "PATH": "/usr/bin:/bin"}
     return subprocess.run(command, cwd=root, env=home, capture_output=True, text=True, timeout=60)
+
+
+def sha256_of(root: Path) -> str:
+    return sha256((root / "schemas" / "order_placed" / "v1.avsc").read_bytes()).hexdigest()
 
 
 def placed(root: Path, **changes: Any) -> dict[str, Any]:
@@ -102,9 +107,10 @@ def test_a_published_version_cannot_change_not_even_with_its_sum(repository: Pat
     before = sums.read_text()
     assert fanout(repository, "generate").returncode == 0
     assert sums.read_text() == before
-    sums.unlink()
-    fanout(repository, "generate")
-    assert "order_placed/v1.avsc: a version published in " in fanout(repository, "check").stdout
+    old = next(line for line in before.splitlines() if line.endswith("order_placed/v1.avsc"))
+    sums.write_text(before.replace(old[:64], sha256_of(repository)))
+    git(repository, "commit", "-q", "-a", "-m", "the version and its sum together")
+    assert "order_placed/v1.avsc: a published version was changed" in fanout(repository, "check").stdout
 
 
 @pytest.mark.parametrize(
@@ -166,6 +172,100 @@ def test_a_proposal_is_judged_and_nothing_is_written(repository: Path, tmp_path:
     assert refused.returncode == 1
     assert "OrderPlaced.channel: added without default" in refused.stdout and "refused" in refused.stdout
     assert fanout(repository, "check").returncode == 0
+
+
+BROKEN = ["<<<<<<< HEAD\n", "import schemas.gone\n"]
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=["a merge conflict", "a module that is gone"])
+def test_generate_repairs_generated_code_that_cannot_be_imported(repository: Path, text: str) -> None:
+    for file in ("__init__.py", "order_placed/__init__.py"):
+        (repository / "schemas" / file).write_text(text)
+    done = fanout(repository, "check")
+    assert done.returncode == 1
+    assert (
+        "schemas/__init__.py: it cannot be imported: " in done.stdout and "run `make schemas`" in done.stdout
+    )
+    assert fanout(repository, "generate").returncode == 0
+    assert fanout(repository, "check").returncode == 0
+
+
+def test_a_draft_of_an_event_can_be_deleted_again(repository: Path) -> None:
+    folder = repository / "schemas" / "order_wrapped"
+    folder.mkdir()
+    spec = placed(repository, name="OrderWrapped", revision=1)
+    spec["fields"] = [field for field in spec["fields"] if field["name"] != "lines"]
+    write(repository, spec, "schemas/order_wrapped/v1.avsc")
+    assert fanout(repository, "generate").returncode == 0
+    shutil.rmtree(folder)
+    assert fanout(repository, "generate").returncode == 0
+    assert fanout(repository, "check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"topic": "sales"}, "topic differs from v1.avsc"),
+        ({"revision": 3}, 'add "revision": 2'),
+        ({"name": "OrderUpdated", "revision": 1}, "the name does not say what happened"),
+    ],
+)
+def test_a_proposal_is_refused_for_whatever_check_would_refuse(
+    repository: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    file = write(repository, placed(repository, **changes), "proposal.avsc")
+    done = fanout(repository, "propose", str(file))
+    assert done.returncode == 1 and complaint in done.stdout
+
+
+def test_a_published_version_that_was_edited_is_no_good_proposal(repository: Path) -> None:
+    file = write(repository, placed(repository, doc="Other.", revision=1), "schemas/order_placed/v1.avsc")
+    done = fanout(repository, "propose", str(file))
+    assert done.returncode == 1 and "a published version was changed" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["", "/etc", "../order_placed", "Ord\ud800er", "A" * 5000, 5])
+def test_a_proposal_without_a_usable_name_is_one_sentence(repository: Path, name: Any) -> None:
+    done = fanout(
+        repository, "propose", str(write(repository, placed(repository, name=name), "proposal.avsc"))
+    )
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize("default", ["NaN", "Infinity", "1e999", "1" + "0" * 309])
+def test_a_default_that_is_no_finite_number_is_refused(repository: Path, default: str) -> None:
+    spec = json.dumps(added(placed(repository), name="weight", type="double", default="HERE"))
+    (repository / "schemas" / "order_placed" / "v2.avsc").write_text(spec.replace('"HERE"', default))
+    for command in ("check", "generate", "check"):
+        done = fanout(repository, command)
+        assert done.returncode == 1 and "unexpected" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("doc", ["a\u0000b", "a\ud800b", "a\u001bb"])
+def test_a_text_that_cannot_be_source_code_is_refused(repository: Path, doc: str) -> None:
+    write(repository, placed(repository, doc=doc))
+    done = fanout(repository, "check")
+    assert done.returncode == 1 and "order_placed/v2.avsc: not JSON: the text " in done.stdout
+
+
+@pytest.mark.parametrize("nested", ["OrderConfirmed", "EVENTS"])
+def test_a_part_never_has_the_name_of_an_event(repository: Path, nested: str) -> None:
+    part = {
+        "type": "record",
+        "name": nested,
+        "doc": "A part.",
+        "fields": [{"name": "a", "type": "int", "doc": "A."}],
+    }
+    write(repository, added(placed(repository), name="part", type=["null", part], default=None))
+    done = fanout(repository, "check")
+    assert done.returncode == 1 and nested in done.stdout
+
+
+def test_a_version_without_another_must_be_avro_too(repository: Path) -> None:
+    spec = added(placed(repository), name="note", type=["null", "string"], default=None, aliases=["order_id"])
+    write(repository, spec)
+    done = fanout(repository, "check")
+    assert done.returncode == 1 and "order_id" in done.stdout
 
 
 def test_unknown_events_commits_and_a_stack_that_does_not_run_are_sentences(repository: Path) -> None:
