@@ -2,19 +2,34 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 
 import typer
 
+LONGEST_SECONDS = 366 * 24 * 3600.0
+EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
+"""No event is older, and the APIs take no earlier time."""
+
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)", re.ASCII)
 
 
 def seconds(text: str) -> float:
-    """Parses a span for Typer; a bare number is seconds."""
+    """Parses a span of at most a year for Typer; a bare number is seconds."""
     found = _SPAN.fullmatch(text.strip().lower())
     if found is None:
-        raise typer.BadParameter(f"'{text}' is no span of time: write 60s, 2m or 1.5")
-    return float(found[1]) * _UNITS[found[2]]
+        raise typer.BadParameter(f"'{text[:40]}' is no span of time: write 60s, 2m or 1.5")
+    span = float(found[1]) * _UNITS[found[2]]
+    if span > LONGEST_SECONDS:
+        raise typer.BadParameter(f"'{text[:40]}' is longer than a year, which is the longest span: write 24h")
+    return span
+
+
+def finite(value: float) -> float:
+    """Returns the value of an option that Typer has parsed. Raises BadParameter for `nan`, which is in no range."""
+    if not isfinite(value):
+        raise typer.BadParameter(f"'{value}' is no number that can be counted with: write 30 or 0.5")
+    return value
 
 
 def timestamp(text: str) -> datetime:
@@ -25,9 +40,11 @@ def timestamp(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise typer.BadParameter(f"'{text}' is no time: write 2h, 30m or 2026-03-01T12:00:00Z") from None
+        raise typer.BadParameter(f"'{text[:40]}' is no time: write 2h, 30m or 2026-03-01T12:00:00Z") from None
     if at.tzinfo is None:
         raise typer.BadParameter(f"'{text}' lacks its zone: end it with Z for UTC")
     if at > now:
         raise typer.BadParameter(f"'{text}' is in the future")
+    if at < EARLIEST:
+        raise typer.BadParameter(f"'{text}' is before 1971, when there were no events")
     return at

@@ -7,13 +7,18 @@ import typer
 import uvloop
 
 from fanout.console import Json, print_json
-from fanout.durations import seconds
+from fanout.durations import finite, seconds
 from fanout.errors import BadUsage
 from fanout.load import PATIENCE, place_orders, purchases
 from fanout.running import running
 
-Orders = Annotated[int | None, typer.Option(min=1, help="How many orders; 300 unless --seconds is given.")]
-Rate = Annotated[float, typer.Option(min=0.1, max=2_000, help="Orders per second.")]
+MOST_ORDERS = 1_000_000
+"""They are all held in memory."""
+
+Orders = Annotated[
+    int | None, typer.Option(min=1, max=MOST_ORDERS, help="How many orders; 300 unless --seconds is given.")
+]
+Rate = Annotated[float, typer.Option(min=0.1, max=2_000, callback=finite, help="Orders per second.")]
 Span = Annotated[float | None, typer.Option("--seconds", parser=seconds, metavar="SPAN", help="How long.")]
 Patient = Annotated[bool, typer.Option("--patient", help=f"Repeat failed requests for {PATIENCE:.0f} s.")]
 Seed = Annotated[int, typer.Option(help="The same seed buys the same things.")]
@@ -39,6 +44,8 @@ def command(
     if orders is not None and span is not None:
         raise BadUsage("--orders and --seconds exclude each other: give one of them")
     count = orders or (300 if span is None else max(round(span * rate), 1))
+    if count > MOST_ORDERS:
+        raise BadUsage(f"that is {count:,} orders, and one run places at most {MOST_ORDERS:,}: write less")
     wanted = list(islice(purchases(seed), count))
     report = uvloop.run(place_orders(running().apis, wanted, rate, patient=patient))
     if json_output:

@@ -18,7 +18,9 @@ def command(
         str, typer.Argument(help="A process (fraud-worker) or a service (fraud); default: all.")
     ] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing new lines.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 20,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, max=1_000_000, help="How many of the last lines.")
+    ] = 20,
 ) -> None:
     """Print the last lines of the logs; logs are kept when the stack is stopped.
 

@@ -20,7 +20,7 @@ from fanout.local.stack_directory import StackDirectory, current, write_private
 
 Order = Annotated[str | None, typer.Option(metavar="ID", help="Only e-mails about this order.")]
 Customer = Annotated[str | None, typer.Option(metavar="CUSTOMER", help="Only e-mails to this customer.")]
-Limit = Annotated[int, typer.Option(min=1, help="Show the newest so many.")]
+Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="Show the newest so many.")]
 Delay = Annotated[float | None, typer.Option(parser=seconds, metavar="SPAN", help="How long each takes.")]
 
 # https://cr.yp.to/proto/maildir.html: seconds, microseconds, process and its counter name a file.

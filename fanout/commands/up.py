@@ -13,7 +13,8 @@ from fanout.local.topology import StackSpec
 
 def command(
     owner_pid: Annotated[
-        int | None, typer.Option(help="Take the stack down when the process with this pid ends.")
+        int | None,
+        typer.Option(min=1, max=2**31 - 1, help="Take the stack down when the process with this pid ends."),
     ] = None,
 ) -> None:
     """Fetch what is missing, start Postgres, Kafka, the registry and all services, and wait until they are ready.

@@ -25,6 +25,12 @@ CANCELLATIONS = {
     "out_of_stock": "we have run out of something you ordered",
     "customer_request": "you asked us to",
 }
+DECIMALS = {
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys(["CLF", "UYW"], 4),
+}
+"""The currencies whose smallest unit is not a hundredth (ISO 4217)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +115,9 @@ def shipped(order_id: str, tracking_code: str) -> str:
     return f"Your order {order_id} is on its way. Track it with {tracking_code}."
 
 
-def money(cents: int, currency: str) -> str:
-    return f"{cents // 100}.{cents % 100:02} {currency}"
+def money(minor_units: int, currency: str) -> str:
+    """Returns an amount with as many decimals as ISO 4217 gives the currency; one that it does not list has two."""
+    decimals = DECIMALS.get(currency, 2)
+    whole, part = divmod(abs(minor_units), 10**decimals)
+    amount = f"{whole}.{part:0{decimals}}" if decimals else str(whole)
+    return f"{'-' if minor_units < 0 else ''}{amount} {currency}"

@@ -17,7 +17,7 @@ from tests.support.dead_letter_service import WHY, many, parked, redriven_messag
 from tests.support.recording_service import confirmed
 
 EVENT = sample_events.order_confirmed("order-0").to_record()
-GARBAGE = Record("orders", 2, 5, 0, b"k", b"garbage", [])
+GARBAGE = Record("orders", 2, 5, 0, b"order-0", b"garbage", [])
 
 
 @pytest.fixture

@@ -52,6 +52,29 @@ def test_money_is_never_rounded(cents: int, text: str) -> None:
     assert money(cents, "EUR") == text
 
 
+@pytest.mark.parametrize(
+    ("minor_units", "currency", "text"),
+    [
+        (1490, "JPY", "1490 JPY"),
+        (0, "KRW", "0 KRW"),
+        (-7, "JPY", "-7 JPY"),
+        (1490, "KWD", "1.490 KWD"),
+        (5, "BHD", "0.005 BHD"),
+        (12_345, "CLF", "1.2345 CLF"),
+        (1490, "USD", "14.90 USD"),
+        (-5, "USD", "-0.05 USD"),
+        (1490, "XYZ", "14.90 XYZ"),
+    ],
+)
+def test_an_amount_has_the_decimals_of_its_currency(minor_units: int, currency: str, text: str) -> None:
+    assert money(minor_units, currency) == text
+
+
+def test_a_mail_names_an_amount_as_its_currency_writes_it() -> None:
+    assert "order o-1 over 1490 JPY." in placed("o-1", 1490, "JPY")
+    assert "Your payment of 1.490 KWD for" in authorized("o-1", 1490, "KWD")
+
+
 def read(message: Message) -> EmailMessage:
     """What the customer's mail reader makes of it."""
     mail = message_from_string(email(message, NOON).content, policy=default)
