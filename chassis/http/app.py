@@ -20,6 +20,7 @@ from chassis.database import Database
 from chassis.http import server
 from chassis.http.admission import AdmissionControl
 from chassis.http.health import health_routes
+from chassis.http.json_body import StrictJsonRoute
 from chassis.http.problems import Problem, answer_with_problems
 from chassis.service import Service
 from chassis.telemetry import log_each
@@ -37,7 +38,10 @@ def create_api(service: Service, limits_time: bool = True) -> FastAPI:
 
     `limits_time`: each POST is answered within a second. False for an API whose requests may change many rows.
     """
-    app = FastAPIOffline(title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan)
+    app = FastAPIOffline(
+        title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan, redirect_slashes=False
+    )
+    app.router.route_class = StrictJsonRoute
     answer_with_problems(app)
     app.router.routes.extend(health_routes(lambda: app.state.database))
     app.add_middleware(TraceEachRequest)
@@ -61,8 +65,11 @@ async def _read_only(request: Request) -> AsyncIterator[AsyncConnection]:
         yield db
 
 
-Db = Annotated[AsyncConnection, Depends(_read_only)]
-"""The connection of a route that only reads. Routes that write use `chassis.http.idempotency.Idempotent`."""
+Db = Annotated[AsyncConnection, Depends(_read_only, scope="function")]
+"""The connection of a route that only reads. Routes that write use `chassis.http.idempotency.Idempotent`.
+
+It is given back before the answer is sent, so that a client who reads slowly does not hold it.
+"""
 
 
 @asynccontextmanager
