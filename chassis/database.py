@@ -82,7 +82,7 @@ class Database:
                 "server_settings": {"application_name": application, "jit": "off", **(settings or {})},
             },
         )
-        event.listen(self.engine.sync_engine, "connect", _note_connected)
+        event.listen(self.engine.sync_engine, "connect", _store_connect_time)
         event.listen(self.engine.sync_engine, "checkout", self._refuse_unusable)
         self._migrated_at = 0.0
         self.wake_relay: Callable[[], bool] = lambda: False
@@ -167,7 +167,7 @@ async def _notify(postgres: asyncpg.Connection) -> None:
         await postgres.execute(f"NOTIFY {OUTBOX_CHANNEL}")
 
 
-def _note_connected(_: object, record: ConnectionPoolEntry) -> None:
+def _store_connect_time(_: object, record: ConnectionPoolEntry) -> None:
     record.info[CONNECTED_AT] = monotonic()
 
 

@@ -69,11 +69,21 @@ def problem(
     status: int, reason: str, detail: str, headers: Mapping[str, str] | None = None, **extra: Any
 ) -> JSONResponse:
     """Returns a response with problem details. The title of a status is always the same, as RFC 9457 asks."""
-    title = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": title, "status": status, "reason": reason, "detail": detail}
+    body = {
+        "type": "about:blank",
+        "title": title_of(status),
+        "status": status,
+        "reason": reason,
+        "detail": detail,
+    }
     return JSONResponse(
         body | extra, status, {**NOT_CACHED, **(headers or {})}, media_type="application/problem+json"
     )
+
+
+def title_of(status: int) -> str:
+    """Returns the name of the status in RFC 9110; Python before 3.13 has older names of some."""
+    return {413: "Content Too Large", 422: "Unprocessable Content"}.get(status) or HTTPStatus(status).phrase
 
 
 async def _problem(_: Request, error: Exception) -> JSONResponse:
@@ -97,7 +107,7 @@ def _field(location: Sequence[str | int]) -> str:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    reason, detail, headers = HTTPStatus(error.status_code).phrase.lower(), str(error.detail), error.headers
+    reason, detail, headers = title_of(error.status_code).lower(), str(error.detail), error.headers
     if error.status_code == 404:
         detail = "There is nothing at this path; /docs lists the paths."
     elif error.status_code == 405:

@@ -49,7 +49,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _held: ASGI3Application | None = None
     """What the request will be given to when its body is complete."""
-    _is_refused = False
+    _refusal: bytes | None = None
     _waits_since = 0.0
     """When it began to wait for a request, or for the rest of one."""
     _unread_since: float | None = None
@@ -64,12 +64,14 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_refused:
+        if self._refusal is not None:
             return
         super().data_received(data)
+        if self._refusal is not None:
+            return
         if self._held is not None:
             self._expect_the_rest()
-        elif self._is_in_head and not self._is_refused:
+        elif self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(HEAD_TOO_LARGE)
@@ -119,7 +121,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         elif self._waits_since < latest and not self._is_working():
             if self.transport.is_closing():
                 self.transport.abort()
-            elif self._is_in_head or self._held is not None:
+            elif self._refusal is None and (self._is_in_head or self._held is not None):
                 self._refuse(TOO_SLOW)
             else:
                 self.transport.close()
@@ -129,15 +131,19 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._refuse(INVALID)
 
     def _refuse(self, answer: bytes) -> None:
-        """Answers and closes. If an earlier request is not answered yet, that answer is the last one instead."""
-        if self._is_refused:
+        """Answers and closes, after the answers to earlier requests. What the client still sends is not read."""
+        if self._refusal is not None:
             return
-        self._is_refused = True
+        self._refusal = answer
         if self._is_working():
             self.cycle.keep_alive = False
-            return
+        else:
+            self._close_with_refusal()
+
+    def _close_with_refusal(self) -> None:
+        assert self._refusal is not None
         self._held = None
-        self.transport.write(answer)
+        self.transport.write(self._refusal)
         self.transport.close()
 
     def _is_working(self) -> bool:
@@ -145,10 +151,12 @@ class DeadlineProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete and self._held is None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if cycle.more_body:
-            self._held = app
-        else:
+        if not cycle.more_body:
             super()._start_asgi_task(cycle, app)
+        elif self._refusal is not None:  # of this request, which had to wait for earlier ones
+            self._close_with_refusal()
+        else:
+            self._held = app
 
     def _start_held(self) -> None:
         app, self._held = self._held, None
