@@ -21,9 +21,9 @@ from chassis.database import Database
 from chassis.http import server
 from chassis.http.admission import AdmissionControl
 from chassis.http.health import health_routes
-from chassis.http.json_body import StrictJsonRoute
 from chassis.http.openapi import complete, refusals
 from chassis.http.problems import Problem, answer_with_problems
+from chassis.http.routes import Paths, StrictRoute
 from chassis.service import Service
 from chassis.telemetry import log_each
 
@@ -43,7 +43,8 @@ def create_api(service: Service, limits_time: bool = True) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan, redirect_slashes=False
     )
-    app.router.route_class = StrictJsonRoute
+    app.router.route_class = StrictRoute
+    app.state.paths = Paths(app.router.routes)
     of_routes = app.openapi
     app.openapi = cache(lambda: complete(of_routes()))  # type: ignore[method-assign]
     answer_with_problems(app)

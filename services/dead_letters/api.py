@@ -14,6 +14,7 @@ from services.dead_letters.actions import NoConsumer, Reason
 from services.dead_letters.correction import corrected
 from services.dead_letters.domain import Refused, Status
 from services.dead_letters.models import (
+    LARGEST_ID,
     ActionRequest,
     BulkDiscardRequest,
     BulkRequest,
@@ -38,9 +39,9 @@ NOT_DISCARDED = UNKNOWN | {
     409: ("cannot be discarded", "Dead letter 7 cannot be discarded: its consumer may have applied it.")
 }
 
-DeadLetterId = Annotated[int, Path(ge=1, lt=2**63)]
+DeadLetterId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Limit = Annotated[int, Query(ge=1, le=200)]
-After = Annotated[int, Query(ge=0, lt=2**63)]
+After = Annotated[int, Query(ge=0, le=LARGEST_ID)]
 
 
 async def filter_from_query(
