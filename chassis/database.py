@@ -7,6 +7,7 @@ values (`IN (…)`, `VALUES (…), (…)`) makes another statement for each leng
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import Any
 
 import asyncpg
@@ -35,6 +36,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
 from chassis import liveness
+from chassis.errors import is_outdated
 from chassis.telemetry import log_each
 
 metadata = MetaData()
@@ -45,6 +47,7 @@ PARAMETER_PREFIX = "given_"
 
 OUTBOX_CHANNEL = "outbox"
 PUBLISHED = "published"
+CONNECTED_AT = "connected_at"
 
 log = structlog.get_logger()
 
@@ -79,7 +82,9 @@ class Database:
                 "server_settings": {"application_name": application, "jit": "off", **(settings or {})},
             },
         )
-        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        event.listen(self.engine.sync_engine, "connect", _store_connect_time)
+        event.listen(self.engine.sync_engine, "checkout", self._refuse_unusable)
+        self._migrated_at = 0.0
         self.wake_relay: Callable[[], bool] = lambda: False
         # `transaction` sends BEGIN and COMMIT itself: through SQLAlchemy each costs as much as a statement.
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -96,7 +101,9 @@ class Database:
                 yield db
                 if await postgres.execute("COMMIT") != "COMMIT":
                     raise TransactionLost("a statement had failed, and its error was swallowed")
-            except BaseException:
+            except BaseException as error:
+                if is_outdated(error):
+                    self._migrated_at = monotonic()
                 await _roll_back(db, postgres)
                 raise
             if published := db.info.pop(PUBLISHED, None):
@@ -114,6 +121,15 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+    def _refuse_unusable(self, _: object, record: ConnectionPoolEntry, __: object) -> None:
+        """Makes the pool replace a connection that Postgres closed, or whose statements a migration made outdated.
+
+        Unlike the pool's ping, this takes no round trip.
+        """
+        is_closed = record.driver_connection is None or record.driver_connection.is_closed()
+        if is_closed or record.info[CONNECTED_AT] <= self._migrated_at:
+            raise DisconnectionError
 
 
 def driver(db: AsyncConnection) -> asyncpg.Connection:
@@ -151,10 +167,8 @@ async def _notify(postgres: asyncpg.Connection) -> None:
         await postgres.execute(f"NOTIFY {OUTBOX_CHANNEL}")
 
 
-def _refuse_closed(_: object, record: ConnectionPoolEntry, __: object) -> None:
-    """Makes the pool replace a connection that Postgres closed; unlike the pool's ping, without a round trip."""
-    if record.driver_connection is None or record.driver_connection.is_closed():
-        raise DisconnectionError
+def _store_connect_time(_: object, record: ConnectionPoolEntry) -> None:
+    record.info[CONNECTED_AT] = monotonic()
 
 
 class Row(asyncpg.Record):  # type: ignore[misc]  # asyncpg is untyped

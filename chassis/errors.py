@@ -110,6 +110,11 @@ def concerns_everyone(error: BaseException) -> bool:
     return classify(error) is FailureClass.INFRASTRUCTURE and not conflict
 
 
+def is_outdated(error: BaseException) -> bool:
+    """Returns True if a prepared statement is older than a migration: its transaction had no effect, repeat it."""
+    return any(isinstance(_of_driver(link), asyncpg.InvalidCachedStatementError) for link in _chain(error))
+
+
 def _sqlstate(error: BaseException) -> str:
     """Returns the SQLSTATE of a database error or of its driver's error, or ""."""
     return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
@@ -132,11 +137,16 @@ def _means_stale(error: BaseException) -> bool:
 
     asyncpg reports the first two without a SQLSTATE, and the third with the SQLSTATE of all unsupported features.
     """
-    cause = getattr(error, "orig", error)
-    cause = getattr(cause, "__cause__", None) or cause
+    cause = _of_driver(error)
     if isinstance(cause, asyncpg.InvalidCachedStatementError | asyncpg.InternalClientError):
         return True
     return type(cause) is asyncpg.InterfaceError and "closed" in str(cause)
+
+
+def _of_driver(error: BaseException) -> BaseException:
+    """Returns asyncpg's own error, which SQLAlchemy wraps twice."""
+    wrapped: BaseException = getattr(error, "orig", None) or error
+    return wrapped.__cause__ or wrapped
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

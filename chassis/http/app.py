@@ -6,6 +6,7 @@ An API process has no connection to Kafka or the schema registry.
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Annotated
 
 import structlog
@@ -20,11 +21,13 @@ from chassis.database import Database
 from chassis.http import server
 from chassis.http.admission import AdmissionControl
 from chassis.http.health import health_routes
+from chassis.http.openapi import complete, refusals
 from chassis.http.problems import Problem, answer_with_problems
+from chassis.http.routes import Paths, StrictRoute
 from chassis.service import Service
 from chassis.telemetry import log_each
 
-__all__ = ["Db", "Problem", "create_api", "serve"]
+__all__ = ["Db", "Problem", "create_api", "refusals", "serve"]
 
 LOCK_TIMEOUT = "500ms"
 """A request that waits longer than this for a row lock is answered 503, within the second that a POST may take."""
@@ -37,7 +40,13 @@ def create_api(service: Service, limits_time: bool = True) -> FastAPI:
 
     `limits_time`: each POST is answered within a second. False for an API whose requests may change many rows.
     """
-    app = FastAPIOffline(title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan)
+    app: FastAPI = FastAPIOffline(
+        title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan, redirect_slashes=False
+    )
+    app.router.route_class = StrictRoute
+    app.state.paths = Paths(app.router.routes)
+    of_routes = app.openapi
+    app.openapi = cache(lambda: complete(of_routes()))  # type: ignore[method-assign]
     answer_with_problems(app)
     app.router.routes.extend(health_routes(lambda: app.state.database))
     app.add_middleware(TraceEachRequest)
@@ -61,8 +70,11 @@ async def _read_only(request: Request) -> AsyncIterator[AsyncConnection]:
         yield db
 
 
-Db = Annotated[AsyncConnection, Depends(_read_only)]
-"""The connection of a route that only reads. Routes that write use `chassis.http.idempotency.Idempotent`."""
+Db = Annotated[AsyncConnection, Depends(_read_only, scope="function")]
+"""The connection of a route that only reads. Routes that write use `chassis.http.idempotency.Idempotent`.
+
+It is given back before the answer is sent, so that a client who reads slowly does not hold it.
+"""
 
 
 @asynccontextmanager

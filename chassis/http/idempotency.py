@@ -88,12 +88,21 @@ class IdempotentTransaction:
         work_on(lambda: [body.model_dump()] if body else [])
         if self._key is None:
             return b""
-        asked = f"{self._request.method} {self._request.url.path} {body.model_dump_json() if body else ''}"
+        path = self._request.url.path.lower()  # an id in upper case is the same
+        asked = f"{self._request.method} {path} {body.model_dump_json() if body else ''}"
         return hashlib.sha256(asked.encode()).digest()
 
 
+KEY = Header(
+    min_length=1,
+    max_length=255,
+    description="Names the request: repeated with the same key it has one effect, and the first answer again.",
+    examples=["2f1c6f0e-order-of-ada"],
+)
+
+
 async def _idempotent(
-    request: Request, idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None
+    request: Request, idempotency_key: Annotated[str | None, KEY] = None
 ) -> IdempotentTransaction:
     return IdempotentTransaction(request, idempotency_key)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.http.app import Db, Problem, create_api
+from chassis.http.app import Db, Problem, create_api, refusals
 from chassis.http.idempotency import Idempotent
 from chassis.timestamps import Timestamp
 from schemas.validation import ValidationError
@@ -14,6 +14,7 @@ from services.dead_letters.actions import NoConsumer, Reason
 from services.dead_letters.correction import corrected
 from services.dead_letters.domain import Refused, Status
 from services.dead_letters.models import (
+    LARGEST_ID,
     ActionRequest,
     BulkDiscardRequest,
     BulkRequest,
@@ -32,9 +33,15 @@ app = create_api(service, limits_time=False)
 
 MOST_ERRORS = 20
 
-DeadLetterId = Annotated[int, Path(ge=1, lt=2**63)]
+UNKNOWN = {404: ("unknown dead letter", "There is no dead letter 7.")}
+NOT_REDRIVEN = UNKNOWN | {409: ("cannot be redriven", "Dead letter 7 cannot be redriven: it was discarded.")}
+NOT_DISCARDED = UNKNOWN | {
+    409: ("cannot be discarded", "Dead letter 7 cannot be discarded: its consumer may have applied it.")
+}
+
+DeadLetterId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Limit = Annotated[int, Query(ge=1, le=200)]
-After = Annotated[int, Query(ge=0, lt=2**63)]
+After = Annotated[int, Query(ge=0, le=LARGEST_ID)]
 
 
 async def filter_from_query(
@@ -66,19 +73,27 @@ async def list_dead_letters(
     )
 
 
-@app.get("/dead-letters/{dead_letter_id}")
+@app.get("/dead-letters/{dead_letter_id}", responses=refusals(UNKNOWN))
 async def show_dead_letter(dead_letter_id: DeadLetterId, db: Db) -> DeadLetterResponse:
     return await show(db, dead_letter_id)
 
 
-@app.post("/dead-letters/{dead_letter_id}/redrive", response_model=DeadLetterResponse)
+@app.post(
+    "/dead-letters/{dead_letter_id}/redrive",
+    response_model=DeadLetterResponse,
+    responses=refusals(NOT_REDRIVEN),
+)
 async def redrive_dead_letter(
     dead_letter_id: DeadLetterId, body: RedriveRequest, request: Idempotent
 ) -> Response:
     return await request.run(body, redrive, dead_letter_id, body)
 
 
-@app.post("/dead-letters/{dead_letter_id}/discard", response_model=DeadLetterResponse)
+@app.post(
+    "/dead-letters/{dead_letter_id}/discard",
+    response_model=DeadLetterResponse,
+    responses=refusals(NOT_DISCARDED),
+)
 async def discard_dead_letter(
     dead_letter_id: DeadLetterId, body: ActionRequest, request: Idempotent
 ) -> Response:

@@ -14,11 +14,13 @@ from services.dead_letters.search import Filter
 Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\x00]*$")
 ]
+LARGEST_ID = 2**53 - 1
+"""The largest integer that every reader of JSON has (RFC 7493)."""
 Name = Annotated[str, Field(pattern=r"^[^\x00]{1,249}$")]
 
 
 class ActionRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     who: Text
     why: Text
 
@@ -45,7 +47,7 @@ class BulkRequest(ActionRequest):
     since: Timestamp | None = None
     until: Timestamp | None = None
     all: bool = False
-    after: int = Field(default=0, ge=0, lt=2**63)
+    after: int = Field(default=0, ge=0, le=LARGEST_ID)
     limit: int | None = Field(default=None, ge=1, le=1_000_000)
 
     @property

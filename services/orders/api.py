@@ -8,7 +8,7 @@ from fastapi import Depends, Query, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.http.app import Db, Problem, create_api
+from chassis.http.app import Db, Problem, create_api, refusals
 from chassis.http.idempotency import Idempotent, share_transactions
 from chassis.outbox.publish import publish
 from chassis.timestamps import now
@@ -21,6 +21,9 @@ from services.orders.service import UnknownOrder, lock, save, service
 from services.orders.tables import INSERT_LINES, INSERT_ORDERS, orders, products
 
 app = create_api(service)
+
+UNKNOWN = {404: ("unknown order", "There is no order 0197a3c2-5d1e-7b44-9c1a-2f6e8d0b7a31.")}
+NOT_CANCELLED = UNKNOWN | {409: ("too late to cancel", "It is confirmed already.")}
 
 Prices = Annotated[PriceList, Depends(price_list)]
 
@@ -41,7 +44,11 @@ async def store(placed: Sequence[PlacedOrder], db: AsyncConnection) -> None:
 placing_group = share_transactions(app, store)
 
 
-@app.post("/orders/{order_id}/cancel", response_model=OrderResponse)
+@app.post(
+    "/orders/{order_id}/cancel",
+    response_model=OrderResponse,
+    responses=refusals(NOT_CANCELLED),
+)
 async def cancel_order(order_id: UUID, request: Idempotent) -> Response:
     return await request.run(None, cancel, str(order_id))
 
@@ -57,7 +64,7 @@ async def cancel(db: AsyncConnection, order_id: str) -> OrderResponse:
     return await show(db, order_id)
 
 
-@app.get("/orders/{order_id}")
+@app.get("/orders/{order_id}", responses=refusals(UNKNOWN))
 async def show_order(order_id: UUID, db: Db) -> OrderResponse:
     return await show(db, str(order_id))
 

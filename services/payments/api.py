@@ -6,7 +6,7 @@ from fastapi import Response
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.http.app import Db, Problem, create_api
+from chassis.http.app import Db, Problem, create_api, refusals
 from chassis.http.idempotency import Idempotent
 from chassis.timestamps import now
 from services.payments.domain import NotPayable, pay
@@ -16,8 +16,19 @@ from services.payments.tables import payments
 
 app = create_api(service)
 
+UNKNOWN = {404: ("unknown payment", "There is no payment 0197a3c2-5d1e-7b44-9c1a-2f6e8d0b7a31, …")}
+NOT_PAID = {
+    404: ("unknown order", "There is no payment for an order 0197a3c2-5d1e-7b44-9c1a-2f6e8d0b7a31."),
+    409: ("nothing to pay", "The payment is authorized already."),
+}
 
-@app.post("/payments", status_code=201, response_model=PaymentResponse)
+
+@app.post(
+    "/payments",
+    status_code=201,
+    response_model=PaymentResponse,
+    responses=refusals(NOT_PAID),
+)
 async def pay_invoice(new: NewPayment, request: Idempotent) -> Response:
     return await request.run(new, settle_invoice, new)
 
@@ -41,7 +52,7 @@ async def settle_invoice(db: AsyncConnection, new: NewPayment) -> PaymentRespons
     return PaymentResponse.model_validate(paid, from_attributes=True)
 
 
-@app.get("/payments/{payment_or_order_id}")
+@app.get("/payments/{payment_or_order_id}", responses=refusals(UNKNOWN))
 async def show_payment(payment_or_order_id: UUID, db: Db) -> PaymentResponse:
     """Finds a payment by its own id or by its order's; there is one payment per order."""
     id, row = str(payment_or_order_id), payments.c

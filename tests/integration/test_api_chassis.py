@@ -96,7 +96,7 @@ async def test_the_same_key_with_another_body_is_refused(
     await client.post("/sales", json={"amount": 5}, headers={"Idempotency-Key": "k"})
     answer = await client.post("/sales", json={"amount": 6}, headers={"Idempotency-Key": "k"})
     assert answer.status_code == 422
-    assert answer.json()["title"] == "key used before"
+    assert answer.json()["reason"] == "key used before"
     assert await count(database, sales) == 1
 
 
@@ -154,7 +154,7 @@ async def test_a_body_over_64_kib_of_unannounced_length_is_refused(client: httpx
 
 async def test_an_unknown_path_is_a_problem_too(client: httpx.AsyncClient) -> None:
     answer = await client.get("/nowhere")
-    assert (answer.status_code, answer.json()["title"]) == (404, "not found")
+    assert (answer.status_code, answer.json()["title"]) == (404, "Not Found")
 
 
 async def test_a_bug_shows_no_internals(client: httpx.AsyncClient) -> None:

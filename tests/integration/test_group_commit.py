@@ -136,7 +136,7 @@ async def test_a_member_with_a_value_that_postgres_refuses_fails_alone(
     answers = await asyncio.gather(
         post(client, "good"), post(client, "nul\x00"), post(client, "large", 2**40), post(client, "also-good")
     )
-    assert [answer.status_code for answer in answers] == [201, 500, 500, 201]
+    assert [answer.status_code for answer in answers] == [201, 422, 500, 201]
     assert await count(database, notes) == 2
 
 

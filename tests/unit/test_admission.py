@@ -49,7 +49,7 @@ async def test_requests_over_the_limit_are_refused_at_once_and_the_others_answer
     refused = [await each for each in asked[ADMITTED_AT_ONCE:]]
     assert {(answer.status_code, answer.headers["Retry-After"]) for answer in refused} == {(503, "1")}
     assert refused[0].headers["content-type"] == "application/problem+json"
-    assert refused[0].json()["title"] == "overloaded"
+    assert refused[0].json()["reason"] == "overloaded"
     server.go.set()
     assert {(await each).status_code for each in asked[:ADMITTED_AT_ONCE]} == {200}
     assert server.taken == ADMITTED_AT_ONCE

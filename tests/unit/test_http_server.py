@@ -3,15 +3,15 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 import uvloop
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from chassis.http import server
 from chassis.http.admission import AdmissionControl
+from tests.support.http_server import read_answer, serving
 
 BODY = b'{"a": 1}'
 POST = b"POST /orders HTTP/1.1\r\nHost: here\r\nContent-Length: 8\r\n\r\n" + BODY
@@ -49,27 +49,6 @@ class Api:
         received = [await read_answer(reader) for _ in range(answers)]
         writer.close()
         return received
-
-
-async def read_answer(reader: asyncio.StreamReader) -> bytes:
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-    return head + await asyncio.wait_for(reader.readexactly(length), 5)
-
-
-@asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncIterator[int]:
-    """Yields the port at which `app` is served."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    served = server.AcceptingServer(server.configuration(app, "127.0.0.1", port))
-    task = asyncio.create_task(served.serve())
-    while not served.started:
-        assert not task.done()
-        await asyncio.sleep(0.01)
-    yield port
-    served.should_exit = True
-    await task
 
 
 @pytest.fixture
