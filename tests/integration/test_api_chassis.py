@@ -16,6 +16,7 @@ from chassis.http.idempotency import Idempotent
 from chassis.http.idempotency_keys import idempotency_keys
 from chassis.service import Service
 from tests.integration.conftest import NewDatabase
+from tests.support.principals import client_of
 
 shop = Service("fraud", MetaData())
 sales = Table(
@@ -56,8 +57,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with client_of(app) as client:
         yield client
 
 

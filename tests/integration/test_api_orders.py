@@ -15,6 +15,7 @@ from services.orders.service import service as orders
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.order_bodies import ORDER
+from tests.support.principals import client_of
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://orders") as client:
+    async with client_of(app) as client:
         yield client
 
 

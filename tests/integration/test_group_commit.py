@@ -20,6 +20,7 @@ from chassis.outbox.table import outbox
 from chassis.service import Service
 from schemas import OrderConfirmed
 from tests.integration.conftest import NewDatabase
+from tests.support.principals import client_of
 
 service = Service("fraud", MetaData())
 notes = Table(
@@ -77,8 +78,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with client_of(app) as client:
         yield client
 
 
