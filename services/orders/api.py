@@ -65,18 +65,22 @@ async def show_order(principal: Authenticated, order_id: UUID, db: Db) -> OrderR
     return await show(db, str(order_id), principal)
 
 
+async def flagged_of_query(principal: Authenticated, flagged: bool | None = None) -> bool | None:
+    if flagged is not None and not principal.is_operator:
+        raise Problem(403, "forbidden", "Only operators may ask which orders are flagged.")
+    return flagged
+
+
 @app.get("/orders")
 async def list_orders(
     principal: Authenticated,
+    flagged: Annotated[bool | None, Depends(flagged_of_query)],
     db: Db,
-    flagged: bool | None = None,
     status: Status | None = None,
     before: UUID | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> OrderPageResponse:
     """Newest first: a customer's own, an operator's of all. The next page: `before` = `next_before` of this one."""
-    if flagged is not None and not principal.is_operator:
-        raise Problem(403, "forbidden", "Only operators may ask which orders are flagged.")
     filters = {orders.c.flagged: flagged, orders.c.status: status}
     wanted = visible_to(principal).where(
         *(column == value for column, value in filters.items() if value is not None)
