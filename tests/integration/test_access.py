@@ -134,6 +134,13 @@ def test_every_route_has_a_decision_and_every_decision_a_route() -> None:
     assert operations().keys() == DECISIONS.keys()
 
 
+@pytest.mark.parametrize("app", APPS.values(), ids=APPS)
+def test_no_route_is_hidden_from_openapi_but_those_that_are_open(app: FastAPI) -> None:
+    paths = {getattr(route, "path", "") for route in app.routes}
+    beside = {name.split(" ")[1] for name in BESIDE_THE_ROUTES}
+    assert paths - app.openapi()["paths"].keys() - beside == {"/docs/oauth2-redirect", "/static-offline-docs"}
+
+
 async def test_nobody_can_do_what_is_not_theirs_and_everybody_what_is(objects: Objects) -> None:
     found: dict[str, dict[str, str]] = {}
     for name, (service, method, path) in operations().items():
