@@ -47,7 +47,7 @@ def command(
     if count > MOST_ORDERS:
         raise BadUsage(f"that is {count:,} orders, and one run places at most {MOST_ORDERS:,}: write less")
     wanted = list(islice(purchases(seed), count))
-    report = uvloop.run(place_orders(running().apis, wanted, rate, patient=patient))
+    report = uvloop.run(place_orders(running(), wanted, rate, patient=patient))
     if json_output:
         print_json(report.as_json())
     else:
