@@ -20,7 +20,6 @@ from chassis.config import Settings, read_settings
 from chassis.database import Database
 from chassis.http import server
 from chassis.http.admission import AdmissionControl
-from chassis.http.auth import answer_unauthenticated
 from chassis.http.health import health_routes
 from chassis.http.openapi import complete, refusals
 from chassis.http.problems import Problem, answer_with_problems
@@ -50,7 +49,6 @@ def create_api(service: Service, limits_time: bool = True) -> FastAPI:
     of_routes = app.openapi
     app.openapi = cache(lambda: complete(of_routes()))  # type: ignore[method-assign]
     answer_with_problems(app)
-    answer_unauthenticated(app)
     app.router.routes.extend(health_routes(lambda: app.state.database))
     app.add_middleware(TraceEachRequest)
     app.state.groups = []

@@ -6,11 +6,10 @@ object is the caller's own only the route can tell: `Principal.may_act_for`. Wha
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from chassis.http.problems import Problem, problem
+from chassis.http.problems import Problem
 from chassis.http.tokens import InvalidToken, Principal, TokenVerifier
 
 __all__ = ["Authenticated", "Customer", "Operator", "Principal"]
@@ -27,8 +26,8 @@ class Unauthenticated(Problem):
     """Answers 401 with the challenge of RFC 6750; `error` is its code if a token came and is not valid."""
 
     def __init__(self, detail: str, error: str = "") -> None:
-        super().__init__(401, "unauthorized", detail)
-        self.challenge = 'Bearer realm="fanout"' + (f', error="{error}"' if error else "")
+        challenge = 'Bearer realm="fanout"' + (f', error="{error}"' if error else "")
+        super().__init__(401, "unauthorized", detail, {"WWW-Authenticate": challenge})
 
 
 async def authenticated(
@@ -64,13 +63,3 @@ async def _operator(principal: Authenticated) -> Principal:
 
 Customer = Annotated[Principal, Depends(_customer)]
 Operator = Annotated[Principal, Depends(_operator)]
-
-
-def answer_unauthenticated(app: FastAPI) -> None:
-    """Makes the app send the challenge with each 401."""
-    app.add_exception_handler(Unauthenticated, _unauthenticated)
-
-
-async def _unauthenticated(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Unauthenticated)
-    return problem(error.status, error.title, error.detail, {"WWW-Authenticate": error.challenge})
