@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from fanout import environment
 from fanout.errors import BadUsage, FanoutError
 from fanout.running import in_container
 
@@ -63,6 +64,7 @@ WITH_CONTAINERS = {
 def main() -> NoReturn:
     """Runs one command; an error is one sentence on standard error and an exit code, never a traceback."""
     signal.signal(signal.SIGTERM, _end)
+    environment.drop_foreign()
     code = _run(sys.argv[1:])
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()

@@ -1,6 +1,5 @@
 """`fanout dlq`: list and show dead letters, redrive them to their consumer, corrected if need be, or discard them."""
 
-import getpass
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from chassis.events.dead_letter_size import VALUE_OMITTED
 from fanout.console import Json, counted, print_json, printable, say, table
 from fanout.dead_letters_client import open_client
 from fanout.durations import timestamp
+from fanout.environment import user_name
 from fanout.errors import BadUsage, Refusal
 from schemas.secrets import masked_text
 
@@ -219,7 +219,7 @@ def discard(
 
 
 def _reason(who: str | None, why: str) -> dict[str, Any]:
-    return {"who": who or getpass.getuser(), "why": why}
+    return {"who": who or user_name(), "why": why}
 
 
 def _correction(ids: Sequence[int] | None, given: str | None, event_type: str | None) -> dict[str, Any]:
