@@ -35,6 +35,7 @@ check: $(READY) ## style, types, contracts, generated pages, import rules, migra
 	@$(RUN) fanout schemas check
 	@$(RUN) docs.commands --check
 	@$(RUN) docs.contracts --check
+	@$(RUN) docs.dependencies --check
 	@$(RUN) pytest -q tests/unit/test_imports.py
 	@$(RUN) fanout check
 
@@ -54,9 +55,10 @@ compose-test: $(READY) ## all tests of docker-compose.yml, in containers of thei
 schemas: $(READY) ## write the Python types from the .avsc files, and the sums of new versions
 	@$(RUN) fanout schemas generate
 
-docs: $(READY) ## write what docs/ says of commands, events and HTTP APIs from the code
+docs: $(READY) ## write what docs/ says of commands, events, HTTP APIs and licences from the code and the locks
 	@$(RUN) docs.commands
 	@$(RUN) docs.contracts
+	@$(RUN) docs.dependencies
 
 pictures: $(READY) ## draw the pictures of the README from a demo
 	@$(RUN) docs.pictures
@@ -65,6 +67,12 @@ lock: $(READY) ## pin the dependencies anew (needs uv): all of them, a service's
 	@$(LOCK) --all-extras --group dev -o requirements.lock
 	@$(LOCK) -c requirements.lock -o deploy/service.lock
 	@$(LOCK) -c requirements.lock --extra tool -o deploy/tool.lock
+
+audit: $(READY) ## known vulnerabilities of everything that is pinned (asks osv.dev)
+	@$(RUN) docs.dependencies --audit
+
+sbom: $(READY) ## print everything that is pinned as CycloneDX JSON
+	@$(RUN) docs.dependencies --sbom
 
 images: ## build the images of docker-compose.yml, and say how large they are
 	@docker compose build -q
@@ -86,4 +94,4 @@ $(READY): requirements.lock pyproject.toml
 	@cp deploy/fanout $(VENV)/bin/fanout && chmod 755 $(VENV)/bin/fanout
 	@touch $@
 
-.PHONY: help demo up down status install check test docs-test test-slow compose-test schemas docs pictures lock images clean
+.PHONY: help demo up down status install check test docs-test test-slow compose-test schemas docs pictures lock audit sbom images clean
