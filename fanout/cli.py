@@ -74,7 +74,7 @@ def main() -> NoReturn:
 
 def _run(arguments: list[str]) -> int:
     try:
-        _app(_named(arguments))()
+        _app(_named(arguments))(prog_name="fanout")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
     except KeyboardInterrupt:
