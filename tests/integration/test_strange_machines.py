@@ -56,14 +56,14 @@ def home() -> Iterator[Path]:
         yield Path(folder)
 
 
-def launched(path: Path, told: Path) -> StackDirectory:
+def launched(path: Path, report: Path) -> StackDirectory:
     """Starts supervisor and one process, from a program that has the environment of a hostile machine."""
     directory = StackDirectory(path)
     folder = path / "its folder ü"
     folder.mkdir(parents=True)
     directory.logs.mkdir()
     directory.place_socket()
-    command = [sys.executable, "-c", TELL, str(told), *ARGUMENTS]
+    command = [sys.executable, "-c", TELL, str(report), *ARGUMENTS]
     thing = Process("thing", command, {"OWN": 'a "b" %c #d ;e ü'}, folder=folder)
     write_private(directory.processes, json.dumps(descriptions([thing])))
     secret = directory.passwords([SECRET])[SECRET]
@@ -80,12 +80,12 @@ def launched(path: Path, told: Path) -> StackDirectory:
     return directory
 
 
-def what_it_told(told: Path) -> dict[str, Any]:
+def what_it_reported(report: Path) -> dict[str, Any]:
     deadline = monotonic() + 20
-    while not told.exists():
+    while not report.exists():
         assert monotonic() < deadline
         sleep(0.05)
-    return dict(json.loads(told.read_text()))
+    return dict(json.loads(report.read_text()))
 
 
 def alive(directory: StackDirectory) -> list[psutil.Process]:
@@ -97,16 +97,16 @@ def test_a_process_gets_its_arguments_folder_and_variables_whole_and_no_foreign_
     home: Path, depth: str
 ) -> None:
     path = home / ODD_NAME / ("deep" * 30 if depth == "deep" else "h")
-    directory = launched(path, home / "told")
+    directory = launched(path, home / "report")
     try:
-        told = what_it_told(home / "told")
-        assert told["argv"] == [str(home / "told"), *ARGUMENTS]
-        assert told["cwd"] == str(path / "its folder ü")
-        assert told["environment"]["OWN"] == 'a "b" %c #d ;e ü'
-        assert not {name for name in HOSTILE if name in told["environment"]} - {"LC_ALL", "TMPDIR"}
-        assert told["environment"]["LC_ALL"] == "C.UTF-8"
-        assert not {"FANOUT_PYTHON", "FANOUT_LAUNCH", "FANOUT_HOME"} & told["environment"].keys()
-        assert told["umask"] == 0o077
+        report = what_it_reported(home / "report")
+        assert report["argv"] == [str(home / "report"), *ARGUMENTS]
+        assert report["cwd"] == str(path / "its folder ü")
+        assert report["environment"]["OWN"] == 'a "b" %c #d ;e ü'
+        assert not {name for name in HOSTILE if name in report["environment"]} - {"LC_ALL", "TMPDIR"}
+        assert report["environment"]["LC_ALL"] == "C.UTF-8"
+        assert not {"FANOUT_PYTHON", "FANOUT_LAUNCH", "FANOUT_HOME"} & report["environment"].keys()
+        assert report["umask"] == 0o077
         assert Supervisor(StackDirectory(path)).state("thing").is_alive
         assert not stat.S_IMODE((directory.logs / "thing.log").stat().st_mode) & 0o077
         assert (directory.socket.parent == path) == (depth == "near")
@@ -120,9 +120,9 @@ def test_a_process_gets_its_arguments_folder_and_variables_whole_and_no_foreign_
 def test_a_stack_whose_supervisor_does_not_answer_is_not_taken_down_by_up(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = launched(home / ODD_NAME, home / "told")
+    directory = launched(home / ODD_NAME, home / "report")
     try:
-        what_it_told(home / "told")
+        what_it_reported(home / "report")
         before = {process.pid for process in alive(directory)}
         monkeypatch.setattr(stop, "SHUTDOWN_SECONDS", 0.2)
         directory.socket.unlink()
@@ -137,8 +137,8 @@ def test_a_stack_whose_supervisor_does_not_answer_is_not_taken_down_by_up(
 def test_a_stack_whose_folder_was_deleted_is_found_and_ended_by_down(home: Path) -> None:
     """Also by another name of the folder."""
     path = home / ODD_NAME
-    launched(path, home / "told")
-    what_it_told(home / "told")
+    launched(path, home / "report")
+    what_it_reported(home / "report")
     (home / "alias").symlink_to(home)
     subprocess.run(["rm", "-rf", str(path)], check=True)
     down = [sys.executable, "-m", "fanout", "--home", str(home / "alias" / ODD_NAME), "down"]
@@ -156,8 +156,8 @@ def test_a_stack_whose_folder_was_deleted_is_found_and_ended_by_down(home: Path)
 def test_a_process_that_cannot_be_ended_is_named_with_how_to_end_it(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = launched(home / ODD_NAME, home / "told")
-    what_it_told(home / "told")
+    directory = launched(home / ODD_NAME, home / "report")
+    what_it_reported(home / "report")
     pids = [process.pid for process in alive(directory)]
     with monkeypatch.context() as of_another_user:
 

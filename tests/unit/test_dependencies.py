@@ -46,8 +46,8 @@ def test_everything_that_is_pinned_is_listed(found: list[Component]) -> None:
 def test_a_licence_that_is_not_allowed_is_named(
     found: list[Component], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    foreign = replace(found[0], name="newcomer", licence="MIT AND AGPL-3.0-only")
-    monkeypatch.setattr(command, "components", lambda: [*found, foreign])
+    newcomer = replace(found[0], name="newcomer", licence="MIT AND AGPL-3.0-only")
+    monkeypatch.setattr(command, "components", lambda: [*found, newcomer])
     assert "newcomer (MIT AND AGPL-3.0-only)" in str(command.main(["--check"]))
 
 
