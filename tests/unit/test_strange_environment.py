@@ -97,8 +97,8 @@ def test_a_process_of_the_stack_hears_nothing_of_a_hostile_environment(
 
     given = environment.for_process({"OWN": "1"})
 
-    heard = {name for name in HOSTILE if given.get(name) == HOSTILE[name]} - {"TMPDIR"}
-    assert heard == set()
+    kept = {name for name in HOSTILE if given.get(name) == HOSTILE[name]} - {"TMPDIR"}
+    assert kept == set()
     assert not {"PYTHONPATH", "PYTHONHOME"} & given.keys()
     assert (given["OWN"], given["LC_ALL"], given["LD_LIBRARY_PATH"]) == ("1", "C.UTF-8", "/lib")
 
