@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
-# A process that has to compile what it imports takes three times as long to start.
-unexport PYTHONDONTWRITEBYTECODE
+RUN := $(VENV)/bin/python -m
+# A process that has to compile what it imports takes three times as long to start. The others change what Python
+# imports, or where pip installs.
+unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONWARNINGS PIP_PREFIX PIP_TARGET PIP_USER
 LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 
 help: ## this list
@@ -11,58 +13,66 @@ help: ## this list
 
 ##@ Run it
 demo: $(READY) ## start everything, place 1,000 orders, kill a consumer, and verify that nothing is lost
-	@$(VENV)/bin/fanout demo
+	@$(RUN) fanout demo
 
 up: $(READY) ## start Kafka, Postgres, the schema registry and all services
-	@$(VENV)/bin/fanout up
+	@$(RUN) fanout up
 
 down: $(READY) ## stop everything; the data stays
-	@$(VENV)/bin/fanout down
+	@$(RUN) fanout down
 
 status: $(READY) ## what runs, and the memory it takes
-	@$(VENV)/bin/fanout status
+	@$(RUN) fanout status
 
 ##@ Work on it
 install: $(READY) ## only make the Python environment, with the fanout command in .venv/bin
 
 ##@ Test it
 check: $(READY) ## style, types, contracts, generated pages, import rules, migrations
-	@$(VENV)/bin/ruff check
-	@$(VENV)/bin/ruff format --check
-	@$(VENV)/bin/mypy
-	@$(VENV)/bin/fanout schemas check
-	@$(VENV)/bin/python -m docs.commands --check
-	@$(VENV)/bin/python -m docs.contracts --check
-	@$(VENV)/bin/pytest -q tests/unit/test_imports.py
-	@$(VENV)/bin/fanout check
+	@$(RUN) ruff check
+	@$(RUN) ruff format --check
+	@$(RUN) mypy
+	@$(RUN) fanout schemas check
+	@$(RUN) docs.commands --check
+	@$(RUN) docs.contracts --check
+	@$(RUN) docs.dependencies --check
+	@$(RUN) pytest -q tests/unit/test_imports.py
+	@$(RUN) fanout check
 
 test: $(READY) ## all tests, on the real servers
-	@$(VENV)/bin/pytest
+	@$(RUN) pytest
 
 test-slow: $(READY) ## tests that are slow by design: freezes, long locks, a hundred thousand events
-	@$(VENV)/bin/pytest tests/slow
+	@$(RUN) pytest tests/slow
 
 docs-test: $(READY) ## every command of docs/ and examples/, in stacks of their own
-	@$(VENV)/bin/pytest -q -rs tests/pages
+	@$(RUN) pytest -q -rs tests/pages
 
 compose-test: $(READY) ## all tests of docker-compose.yml, in containers of their own
-	@$(VENV)/bin/pytest -q --timeout=900 -rs tests/compose
+	@$(RUN) pytest -q --timeout=900 -rs tests/compose
 
 ##@ Generate
 schemas: $(READY) ## write the Python types from the .avsc files, and the sums of new versions
-	@$(VENV)/bin/fanout schemas generate
+	@$(RUN) fanout schemas generate
 
-docs: $(READY) ## write what docs/ says of commands, events and HTTP APIs from the code
-	@$(VENV)/bin/python -m docs.commands
-	@$(VENV)/bin/python -m docs.contracts
+docs: $(READY) ## write what docs/ says of commands, events, HTTP APIs and licences from the code and the locks
+	@$(RUN) docs.commands
+	@$(RUN) docs.contracts
+	@$(RUN) docs.dependencies
 
 pictures: $(READY) ## draw the pictures of the README from a demo
-	@$(VENV)/bin/python -m docs.pictures
+	@$(RUN) docs.pictures
 
 lock: $(READY) ## pin the dependencies anew (needs uv): all of them, a service's, the tool's in a container
 	@$(LOCK) --all-extras --group dev -o requirements.lock
 	@$(LOCK) -c requirements.lock -o deploy/service.lock
 	@$(LOCK) -c requirements.lock --extra tool -o deploy/tool.lock
+
+audit: $(READY) ## known vulnerabilities of everything that is pinned (asks osv.dev)
+	@$(RUN) docs.dependencies --audit
+
+sbom: $(READY) ## print everything that is pinned as CycloneDX JSON
+	@$(RUN) docs.dependencies --sbom
 
 images: ## build the images of docker-compose.yml, and say how large they are
 	@docker compose build -q
@@ -70,7 +80,7 @@ images: ## build the images of docker-compose.yml, and say how large they are
 
 ##@ Clean up
 clean: ## stop everything, delete its data and the environment
-	@if [ -x $(VENV)/bin/fanout ]; then $(VENV)/bin/fanout down --wipe; fi
+	@if [ -x $(VENV)/bin/python ]; then $(RUN) fanout down --wipe; fi
 	@rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml
@@ -78,9 +88,10 @@ $(READY): requirements.lock pyproject.toml
 		|| { echo "fanout needs Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "making the Python environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/pip install -q --no-compile --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null
+	@$(RUN) pip install -q --no-compile --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(RUN) pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(RUN) compileall -q -j 0 $(VENV)/lib >/dev/null
+	@cp deploy/fanout $(VENV)/bin/fanout && chmod 755 $(VENV)/bin/fanout
 	@touch $@
 
-.PHONY: help demo up down status install check test docs-test test-slow compose-test schemas docs pictures lock images clean
+.PHONY: help demo up down status install check test docs-test test-slow compose-test schemas docs pictures lock audit sbom images clean

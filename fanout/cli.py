@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from fanout import environment
 from fanout.errors import BadUsage, FanoutError
 from fanout.running import in_container
 
@@ -64,6 +65,7 @@ WITH_CONTAINERS = {
 def main() -> NoReturn:
     """Runs one command; an error is one sentence on standard error and an exit code, never a traceback."""
     signal.signal(signal.SIGTERM, _end)
+    environment.drop_foreign()
     code = _run(sys.argv[1:])
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
@@ -73,7 +75,7 @@ def main() -> NoReturn:
 
 def _run(arguments: list[str]) -> int:
     try:
-        _app(_named(arguments))()
+        _app(_named(arguments))(prog_name="fanout")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ FanoutError               exit 1
 │   └── RefusedInput      exit 2: the request was invalid
 ├── Unreachable           exit 2: a database, Kafka or an API does not answer
 └── BadUsage              exit 2
+    ├── UnusableFolder    a folder cannot be written
     ├── UnknownProcess    no process of that name
     ├── UnknownService    no service of that name
     └── NoNetwork         a file is missing from the cache and cannot be downloaded
@@ -69,6 +70,13 @@ class Unreachable(FanoutError):
 
 class BadUsage(FanoutError):
     exit_code = 2
+
+
+class UnusableFolder(BadUsage):
+    def __init__(self, folder: str, reason: str, variable: str) -> None:
+        super().__init__(
+            f"{folder} cannot be used ({reason}): make room and rights there, or set {variable} to another folder"
+        )
 
 
 class UnknownProcess(BadUsage):

@@ -13,12 +13,13 @@ import asyncpg
 import typer
 
 from fanout.console import say
+from fanout.environment import for_process
 from fanout.errors import ProcessFailed
 from fanout.local import postgres, stop
 from fanout.local.ports import HOST, Ports
 from fanout.local.stack_directory import StackDirectory
 from fanout.provision.databases import superuser
-from fanout.repository import services
+from fanout.repository import REPOSITORY, services
 
 PASSWORD = "temporary"
 PATIENCE_SECONDS = 30
@@ -64,7 +65,13 @@ def temporary_postgres() -> Iterator[Ports]:
         directory.logs.mkdir()
         postgres.prepare(directory, PASSWORD)
         with (directory.logs / "postgres.log").open("w") as log:
-            server = subprocess.Popen(postgres.process(directory, ports).command, stdout=log, stderr=log)
+            server = subprocess.Popen(
+                postgres.process(directory, ports).command,
+                cwd=REPOSITORY,
+                env=for_process({}),
+                stdout=log,
+                stderr=log,
+            )
         try:
             yield ports
         finally:

@@ -1,5 +1,6 @@
 """`fanout down`: stops every process of the stack."""
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -15,11 +16,8 @@ def command(wipe: Annotated[bool, typer.Option("--wipe", help="Delete all data a
     Example: fanout down --wipe
     """
     directory = current()
-    if not directory.path.exists():
-        say("nothing was running")
-        return
-    with directory.locked():
+    with directory.locked() if directory.path.exists() else nullcontext():
         say("everything is stopped" if stop.take_down(directory) else "nothing was running")
-        if wipe:
+        if wipe and directory.path.exists():
             stop.wipe(directory)
             say(f"deleted the data in {directory.path}")

@@ -1,7 +1,6 @@
 """`fanout outbox`: list and show outbox rows that cannot be sent, send them again, or discard them."""
 
 import asyncio
-import getpass
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.outbox.table import REFUSED, load_headers
 from fanout.console import Json, counted, print_json, printable, table
 from fanout.databases import Databases, read_each, session, snapshot
+from fanout.environment import user_name
 from fanout.errors import BadUsage, FanoutError, UnknownService
 from fanout.running import running
 from schemas.secrets import MASK, is_secret, masked_text
@@ -21,8 +21,13 @@ command = typer.Typer(
     no_args_is_help=True, help="List, show, send again or discard outbox rows that cannot be sent."
 )
 
+LARGEST_ID = 2**63 - 1
+
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Whose outbox.", show_default=False)]
-Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="As ls shows.", show_default=False)]
+Ids = Annotated[
+    list[int] | None,
+    typer.Argument(metavar="[ID]...", max=LARGEST_ID, help="As ls shows.", show_default=False),
+]
 All = Annotated[bool, typer.Option("--all", help="Every row of this outbox that cannot be sent.")]
 Why = Annotated[str, typer.Option(help="The reason; it is kept.", show_default=False)]
 Who = Annotated[str | None, typer.Option(help="Who decides that; default: you.")]
@@ -64,7 +69,7 @@ def ls(
 @command.command()
 def show(
     service: Service,
-    row_id: Annotated[int, typer.Argument(metavar="ID", show_default=False)],
+    row_id: Annotated[int, typer.Argument(metavar="ID", max=LARGEST_ID, show_default=False)],
     json_output: Json = False,
 ) -> None:
     """Show an outbox row, why it cannot be sent, and what was decided about it.
@@ -95,7 +100,7 @@ def discard(service: Service, ids: Ids = None, *, why: Why, who: Who = None, eve
 
     Example: fanout outbox discard orders 1042 --why "a test order of 3 MB"
     """
-    reason = {"who": who or getpass.getuser(), "why": why}
+    reason = {"who": who or user_name(), "why": why}
     done = asyncio.run(_decide(service, DISCARD, ids, everything, reason))
     print(f"discarded: {counted(len(done), 'row')}")
 

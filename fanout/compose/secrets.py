@@ -1,7 +1,8 @@
 """`python -m fanout.compose.secrets`: writes a folder for each container with the secrets it needs, and no others.
 
 Passwords and the key that signs tokens are random, made once, and kept in setup's folder. Each file can be read by one
-account only; the folders belong to the owner of the repository, who can delete them.
+account only; the folders belong to the owner of the repository, who can delete them. The servers' settings are copied
+from deploy/, because a checkout under umask 077 cannot be read by the accounts of the servers.
 """
 
 import base64
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from fanout.compose.logins import BROKER, OPERATOR, SETUP, apis, processes, workers
 from fanout.repository import services
 
-SECRETS, OWNER = Path("/secrets"), Path("/app/services")
+SECRETS, OWNER, DEPLOY = Path("/secrets"), Path("/app/services"), Path("/app/deploy")
 SERVICES_UID, POSTGRES_UID, KAFKA_UID, REGISTRY_UID = 10001, 999, 1000, 1001
 NEEDED_MB = 2_200
 PASSWORDS = "passwords.json"
@@ -46,7 +47,7 @@ class TokenKeys(NamedTuple):
 def main() -> None:
     _require_memory()
     owner = OWNER.stat()
-    wanted = list(files(_passwords(), _token_keys(), owner.st_uid))
+    wanted = [*files(_passwords(), _token_keys(), owner.st_uid), *settings(DEPLOY)]
     for folder in {SECRETS, *(SECRETS / Path(path).parent for path, _, _ in wanted)}:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
@@ -80,6 +81,14 @@ def files(passwords: dict[str, str], keys: TokenKeys, owner: int) -> Iterator[Fi
     for worker in workers():
         yield f"{worker.name}/fanout_kafka_user", SERVICES_UID, worker.login
         yield f"{worker.name}/fanout_kafka_password", SERVICES_UID, passwords[worker.login]
+
+
+def settings(deploy: Path) -> Iterator[File]:
+    """Yields the files of deploy/ that a server reads."""
+    readers = {"kafka/compose": KAFKA_UID, "postgres": POSTGRES_UID, "registry": REGISTRY_UID}
+    for folder, uid in readers.items():
+        for file in sorted((deploy / folder).iterdir()):
+            yield f"{folder.split('/')[0]}-settings/{file.name}", uid, file.read_text()
 
 
 def _addresses(password: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from chassis.config import Broker
 from chassis.service import load
+from fanout import environment
 from fanout.compose.logins import OPERATOR, SETUP, processes, workers
 from fanout.compose.permissions import ensure_rights, grant, rights, set_passwords
 from fanout.errors import FanoutError, SetupFailed
@@ -30,6 +31,7 @@ REGISTRY_URL = "http://registry:8080/apis/ccompat/v7"
 
 
 def main() -> None:
+    environment.drop_foreign()
     try:
         changes = list(_provision(_passwords()))
     except KafkaException as error:

@@ -1,5 +1,6 @@
 """The pinned Java software: fetched from Maven through jgo, and kept in a cache only once its sha256 is right."""
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -17,13 +18,16 @@ from pathlib import Path
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from fanout.console import console
-from fanout.errors import NoNetwork, WrongSum
+from fanout.environment import while_downloading
+from fanout.errors import BadUsage, NoNetwork, UnusableFolder, WrongSum
 
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Is told a file's name and size; what it yields is told how many bytes were received."""
 
 PINNED = Path(__file__).with_name("maven.sha256")
+CACHE = "XDG_CACHE_HOME"
 THREADS = 8
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ATTEMPTS = 3
 
 
@@ -60,13 +64,31 @@ def pinned(file: Path = PINNED) -> list[Artifact]:
 
 
 def cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fanout"
+    """Returns the folder of the cache. Raises BadUsage if nothing says where it is to be."""
+    if given := os.environ.get(CACHE):
+        return Path(given).absolute() / "fanout"
+    try:
+        return Path.home() / ".cache" / "fanout"
+    except RuntimeError as error:
+        raise BadUsage(
+            f"this user has no home folder to keep downloads in: set {CACHE} to a folder"
+        ) from error
 
 
 def fetch(artifacts: list[Artifact]) -> None:
-    """Afterwards every artifact is in the cache; raises NoNetwork or WrongSum with the name of one that is not."""
-    if not _missing(artifacts):
-        return
+    """Afterwards every artifact is in the cache; raises NoNetwork or WrongSum with the name of one that is not.
+
+    Raises UnusableFolder if the cache is full or cannot be written. The user's proxies are used.
+    """
+    try:
+        if _missing(artifacts):
+            with while_downloading():
+                _fetch(artifacts)
+    except OSError as error:
+        raise UnusableFolder(str(cache()), error.strerror or str(error), CACHE) from error
+
+
+def _fetch(artifacts: list[Artifact]) -> None:
     with _workspace() as workspace, _progress() as progress:
         missing = _missing(artifacts)
         download, pool = _Download(workspace, progress, len(missing)), ThreadPoolExecutor(THREADS)
@@ -123,6 +145,8 @@ class _Download:
             try:
                 return from_maven(artifact, self._workspace / f"{artifact.sha256}.{attempt}", self._watch)
             except (OSError, RuntimeError) as error:
+                if (cause := _folder_error(error)) is not None:
+                    raise cause from error
                 if attempt == ATTEMPTS:
                     raise NoNetwork(artifact.filename, str(cache()), type(error).__name__) from error
         raise AssertionError("unreachable")
@@ -136,6 +160,17 @@ class _Download:
         if self.stop.is_set():
             raise _Stopped
         self._progress.advance(self._task, received)
+
+
+def _folder_error(error: BaseException | None) -> OSError | None:
+    """Returns what is wrong with the cache's disk, if that is why a download failed, and not the network."""
+    while error is not None:
+        # A firewall's refusal is a PermissionError, too, but names no file.
+        is_of_file = isinstance(error, PermissionError) and error.filename is not None
+        if isinstance(error, OSError) and (is_of_file or error.errno in DISK_ERRORS):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def from_maven(artifact: Artifact, folder: Path, watch: Watch) -> Path:

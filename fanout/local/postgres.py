@@ -19,10 +19,11 @@ from pathlib import Path
 
 import psutil
 
-from fanout.errors import ProcessFailed
+from fanout.environment import for_process
+from fanout.errors import BadUsage, ProcessFailed
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
-from fanout.local.stack_directory import StackDirectory
+from fanout.local.stack_directory import StackDirectory, write_private
 
 SUPERUSER = "postgres"
 FAST_SHUTDOWN = signal.SIGINT
@@ -41,7 +42,7 @@ SETTINGS = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "recovery_init_sync_method": "syncfs",
+    **({"recovery_init_sync_method": "syncfs"} if sys.platform == "linux" else {}),
 }
 
 
@@ -55,8 +56,11 @@ class Account:
 
 @functools.cache
 def account() -> Account:
-    """Postgres refuses root, so root uses a user namespace, and where those are forbidden, uid 65534."""
-    if os.geteuid() != 0:
+    """Postgres refuses root, so root uses a user namespace, and where those are forbidden, uid 65534.
+
+    A user without an entry in /etc/passwd, whom initdb refuses, uses one as well. Raises BadUsage if he cannot.
+    """
+    if os.geteuid() != 0 and _has_name(os.geteuid()):
         return Account()
     unshare = shutil.which("unshare")
     # initdb looks its user up in /etc/passwd, so the mapped uid must exist there.
@@ -65,7 +69,20 @@ def account() -> Account:
         prefix = (unshare, "--user", f"--map-user={users[0]}", f"--map-group={users[0]}")
         if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
             return Account(prefix=prefix)
+    if os.geteuid() != 0:
+        raise BadUsage(
+            f"the user id {os.geteuid()} has no entry in /etc/passwd, and Postgres' initdb needs one: add it, or "
+            "allow user namespaces"
+        )
     return Account(uid=NOBODY)
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def prepare(directory: StackDirectory, password: str) -> None:
@@ -76,14 +93,15 @@ def prepare(directory: StackDirectory, password: str) -> None:
     fresh = data.with_name("postgres.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True, mode=0o700)
+    if account().uid is not None:
+        fresh.parent.chmod(0o755)
     _init(fresh, password)
     os.replace(fresh, data)
 
 
 def _init(data: Path, password: str) -> None:
     user, secret = account(), data.with_name("postgres.password")
-    secret.write_text(password)
-    secret.chmod(0o600)
+    write_private(secret, password)
     if user.uid is not None:
         os.chown(data, user.uid, user.uid)
         os.chown(secret, user.uid, user.uid)
@@ -94,6 +112,7 @@ def _init(data: Path, password: str) -> None:
         capture_output=True,
         text=True,
         cwd="/",
+        env=for_process({}),
         preexec_fn=functools.partial(_change_to, user.uid),
     )
     secret.unlink()
@@ -143,9 +162,17 @@ def _readable_copy(package: Path) -> Path:
         fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
         shutil.copytree(package / "pginstall18", fresh / PACKAGE / "pginstall18")
         shutil.copytree(package.with_name(f"{PACKAGE}.libs"), fresh / f"{PACKAGE}.libs")
-        fresh.chmod(0o755)
+        _make_readable(fresh)
         os.replace(fresh, copy)
     return copy / PACKAGE
+
+
+def _make_readable(folder: Path) -> None:
+    """Undoes a umask that hid the package from other users when it was installed."""
+    for path in [folder, *folder.rglob("*")]:
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | 0o444 | (0o111 if path.is_dir() or mode & 0o100 else 0))
 
 
 def main() -> None:

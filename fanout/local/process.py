@@ -1,6 +1,5 @@
-"""What supervisor is told about one process of the local stack."""
+"""One process of the local stack, as it is described to supervisor and to the launcher."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +14,3 @@ class Process:
     stop_signal: str = "TERM"
     stop_seconds: int = 20
     priority: int = 500  # supervisor starts low numbers first and stops them last
-
-
-def environment(more: dict[str, str]) -> dict[str, str]:
-    """Returns what a process inherits: our environment without the FANOUT_ settings, and `more`."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("FANOUT_")} | more

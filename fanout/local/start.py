@@ -1,6 +1,7 @@
 """Brings a stack up: fetches, prepares, starts what can start, and sets each server up as soon as it is ready."""
 
 import asyncio
+import json
 import signal
 import smtplib
 from collections.abc import Callable
@@ -19,8 +20,8 @@ from fanout.local import downloads, kafka, ports, postgres, registry
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
 from fanout.local.stack_directory import write_private
-from fanout.local.stop import PARENT_WATCH, parent_watch, take_down
-from fanout.local.supervisor import SECRET, Probe, Supervisor, configuration
+from fanout.local.stop import PARENT_WATCH, parent_watch, require_no_silent_supervisor, take_down
+from fanout.local.supervisor import SECRET, Probe, Supervisor, configuration, descriptions
 from fanout.local.topology import MAILBOX, StackSpec
 from fanout.provision import steps
 from fanout.provision.databases import superuser
@@ -39,6 +40,7 @@ def bring_up(spec: StackSpec, owner_pid: int | None) -> None:
         with ThreadPoolExecutor() as pool:
             _start_all(supervisor, spec, pool)
         return
+    require_no_silent_supervisor(spec.directory)
     if take_down(spec.directory):
         say("stopped what an earlier run left behind")
     processes = [*spec.infrastructure(), *spec.service_processes()]
@@ -69,6 +71,7 @@ def _launch(supervisor: Supervisor, spec: StackSpec, processes: list[Process]) -
     spec.directory.logs.mkdir(parents=True, exist_ok=True)
     for log in spec.directory.supervisor_logs:
         log.unlink(missing_ok=True)
+    spec.directory.place_socket()
     _configure(spec, processes)
     supervisor.launch()
     if any(process.name == PARENT_WATCH for process in processes):
@@ -76,6 +79,7 @@ def _launch(supervisor: Supervisor, spec: StackSpec, processes: list[Process]) -
 
 
 def _configure(spec: StackSpec, processes: list[Process]) -> None:
+    write_private(spec.directory.processes, json.dumps(descriptions(processes), indent=2) + "\n")
     text = configuration(spec.directory, processes, spec.passwords[SECRET])
     write_private(spec.directory.supervisor_config, text)
     spec.write_addresses()

@@ -5,36 +5,54 @@ when the process PID is gone, however that ended.
 """
 
 import contextlib
+import os
 import shutil
 import sys
 
 import psutil
 
+from fanout.errors import FanoutError
 from fanout.local import postgres
 from fanout.local.process import Process
-from fanout.local.stack_directory import StackDirectory, current
+from fanout.local.stack_directory import StackDirectory, current, mark_of
 from fanout.local.supervisor import Supervisor
 
 SERVERS = {"postgres", "kafka", "registry", "mailbox"}
 DEADLINE_SECONDS = 60
+WITHOUT_DATA_SECONDS = 10
+SHUTDOWN_SECONDS = 5
 PARENT_WATCH = "parent-watch"
 WATCH_INTERVAL_SECONDS = 1
 
 
 def take_down(directory: StackDirectory) -> bool:
-    """Returns False when nothing was running; afterwards nothing is."""
+    """Returns False when nothing was running; afterwards nothing is. Raises FanoutError if a process cannot be ended.
+
+    Processes of a deleted directory are found and ended, too; they have nothing left to store, so they get less time.
+    """
     supervisor = Supervisor(directory)
-    if supervisor.answers():
+    if is_answering := supervisor.answers():
         left = _processes(directory) + _with_children(supervisor.pid())
         stop_in_order(supervisor)
-        _wait_gone(left)
-        return True
-    left = _processes(directory)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _wait_gone(left)
-    return bool(left)
+    else:
+        left = _processes(directory)
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+    _wait_gone(left, DEADLINE_SECONDS if directory.supervisor_config.exists() else WITHOUT_DATA_SECONDS)
+    directory.remove_socket()
+    return is_answering or bool(left)
+
+
+def require_no_silent_supervisor(directory: StackDirectory) -> None:
+    """Raises FanoutError if the stack's supervisord runs and does not answer: what runs is not taken down unasked."""
+    silent = [each for each in _processes(directory) if _is_supervisor(each)]
+    _, alive = psutil.wait_procs(silent, timeout=SHUTDOWN_SECONDS)  # it may be just ending
+    if alive:
+        raise FanoutError(
+            f"a stack of {directory.path} runs already, but its supervisord (pid {alive[0].pid}) does not answer at "
+            f"{directory.socket}: fanout down ends it, then fanout up"
+        )
 
 
 def wipe(directory: StackDirectory) -> None:
@@ -63,24 +81,43 @@ def _with_children(pid: int) -> list[psutil.Process]:
 
 
 def _processes(directory: StackDirectory) -> list[psutil.Process]:
-    """Finds also processes that outlived their supervisor: its socket's address is in their environment."""
-    mark, config = f"unix://{directory.socket}", str(directory.supervisor_config)
-    data = str(postgres.data_folder(directory))
+    """Finds also processes that outlived their supervisor, by the stack's mark in their environment.
+
+    Postgres overwrites its environment, but works in its data folder.
+    """
+    mark = mark_of(directory).items()
+    data = os.path.realpath(postgres.data_folder(directory))
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            is_ours = process.environ().get("SUPERVISOR_SERVER_URL") == mark or config in process.cmdline()
-            if is_ours or (process.name() == "postgres" and process.cwd() == data):
+            is_postgres = process.name() == "postgres" and process.cwd() == data
+            if is_postgres or mark <= process.environ().items():
                 found.append(process)
-    return found
+    return [process for process in found if process.pid != os.getpid()]
 
 
-def _wait_gone(processes: list[psutil.Process]) -> None:
-    _, stuck = psutil.wait_procs(processes, timeout=DEADLINE_SECONDS)
+def _is_supervisor(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "supervisor.supervisord" in process.cmdline()
+    return False
+
+
+def _wait_gone(processes: list[psutil.Process], seconds: float) -> None:
+    _, stuck = psutil.wait_procs(processes, timeout=seconds)
     for process in stuck:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(stuck, timeout=DEADLINE_SECONDS)
+    _, alive = psutil.wait_procs(stuck, timeout=seconds)
+    if alive:
+        names = ", ".join(f"{_name(process)} (pid {process.pid})" for process in alive)
+        pids = " ".join(str(process.pid) for process in alive)
+        raise FanoutError(f"still alive, and not to be ended by this user: {names}: sudo kill -KILL {pids}")
+
+
+def _name(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return str(process.name())
+    return "a process"
 
 
 def parent_watch(owner_pid: int) -> Process:

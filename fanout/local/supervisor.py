@@ -1,9 +1,10 @@
 """The supervisord of one stack: its configuration, its processes and their states, and the lines they logged."""
 
 import contextlib
+import hashlib
+import json
 import os
 import pwd
-import shlex
 import subprocess
 import sys
 import time
@@ -11,13 +12,16 @@ import xmlrpc.client
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
+from fanout.environment import for_process
 from fanout.errors import BadUsage, NotRunning, ProcessFailed, UnknownProcess
-from fanout.local.process import Process, environment
-from fanout.local.stack_directory import StackDirectory
+from fanout.local import launch
+from fanout.local.process import Process
+from fanout.local.stack_directory import StackDirectory, mark_of
 from fanout.repository import REPOSITORY
 
 Probe = Callable[[], bool]
@@ -33,6 +37,7 @@ DAEMON = """\
 logfile = {log}
 logfile_backups = 1
 pidfile = {pid}
+umask = 077
 {user}
 [unix_http_server]
 file = {socket}
@@ -47,9 +52,8 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 PROGRAM = """\
 
 [program:{process.name}]
-command = {command}
-directory = {folder}
-environment = {environment}
+command = /bin/sh -c '{launch}{process.name}'
+environment = FANOUT_DESCRIBED="{sum}"
 priority = {process.priority}
 autostart = false
 autorestart = true
@@ -59,7 +63,7 @@ stopwaitsecs = {process.stop_seconds}
 stopasgroup = {group}
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = {log}
+stdout_logfile = logs/{process.name}.log
 stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 2
 """
@@ -91,10 +95,17 @@ class Supervisor:
     def launch(self) -> None:
         """Starts the daemon; none of its processes starts by itself."""
         done = subprocess.run(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.directory.supervisor_config)],
+            [sys.executable, "-m", "supervisor.supervisord", "-c", self.directory.supervisor_config.name],
+            cwd=self.directory.path,
             capture_output=True,
             text=True,
-            env=environment({}),
+            env=for_process(
+                {
+                    **mark_of(self.directory),
+                    "FANOUT_PYTHON": sys.executable,
+                    "FANOUT_LAUNCH": str(Path(launch.__file__)),
+                }
+            ),
             start_new_session=True,
         )
         if done.returncode != 0:
@@ -208,32 +219,41 @@ def last_lines(directory: StackDirectory, name: str, count: int = 15) -> str:
 
 
 def configuration(directory: StackDirectory, processes: list[Process], password: str) -> str:
-    """Returns the text of supervisord.conf."""
-    return _daemon(directory, password) + "".join(_program(directory, process) for process in processes)
+    """Returns the text of supervisord.conf, whose paths are relative to its folder; supervisord runs there.
+
+    The sum of a process' description makes supervisor notice that it changed.
+    """
+    described = descriptions(processes)
+    return _daemon(directory, password) + "".join(
+        PROGRAM.format(
+            process=process,
+            launch=launch.COMMAND,
+            sum=hashlib.sha256(json.dumps(described[process.name]).encode()).hexdigest()[:16],
+            group="true" if process.stop_signal == "TERM" else "false",
+        )
+        for process in processes
+    )
+
+
+def descriptions(processes: list[Process]) -> dict[str, dict[str, Any]]:
+    """Returns what `launch` reads, by process."""
+    return {
+        process.name: {
+            "command": process.command,
+            "folder": str(process.folder or REPOSITORY),
+            "environment": process.environment,
+        }
+        for process in processes
+    }
 
 
 def _daemon(directory: StackDirectory, password: str) -> str:
     root = f"user = {pwd.getpwuid(0).pw_name}\n" if os.geteuid() == 0 else ""
+    socket = directory.socket
     return DAEMON.format(
-        log=_escaped(str(directory.supervisor_log)),
-        pid=_escaped(str(directory.supervisor_pid)),
-        socket=_escaped(str(directory.socket)),
+        log=directory.supervisor_log.name,
+        pid=directory.supervisor_pid.name,
+        socket=socket.name if socket.parent == directory.path else socket,
         user=root,
         password=password,
     )
-
-
-def _program(directory: StackDirectory, process: Process) -> str:
-    return PROGRAM.format(
-        process=process,
-        command=_escaped(shlex.join(process.command)),
-        folder=_escaped(str(process.folder or REPOSITORY)),
-        environment=_escaped(",".join(f'{name}="{value}"' for name, value in process.environment.items())),
-        group="true" if process.stop_signal == "TERM" else "false",
-        log=_escaped(_escaped(str(directory.logs / f"{process.name}.log"))),  # expanded twice
-    )
-
-
-def _escaped(value: str) -> str:
-    """Supervisor expands % as Python does."""
-    return value.replace("%", "%%")

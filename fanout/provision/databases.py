@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from fanout.environment import for_process
 from fanout.errors import SetupFailed
 from fanout.local.ports import HOST
-from fanout.local.process import environment
 from fanout.repository import REPOSITORY
 
 REGISTRY = "registry"
@@ -63,7 +63,7 @@ def migrate(urls: dict[str, str]) -> list[str]:
         [sys.executable, "-m", __name__],
         input=json.dumps(urls),
         cwd=REPOSITORY,
-        env=environment({}),
+        env=for_process({}),
         capture_output=True,
         text=True,
         start_new_session=True,

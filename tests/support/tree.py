@@ -17,10 +17,7 @@ def copied_tree(folder: Path, without: str = " ") -> Iterator[Stack]:
     Files whose path begins with `without` are left out. The stack is not started; it is wiped in the end.
     """
     tree, home = folder / "tree", folder / "home"
-    for file in git(REPOSITORY, "ls-files", "-co", "--exclude-standard").splitlines():
-        if (REPOSITORY / file).is_file() and not file.startswith(without):
-            (tree / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / file, tree / file)
+    copy_of_the_tree(tree, without)
     git(tree, "init", "-q", "-b", "main")
     for _ in ("all", "a later one, since contracts are compared with the commit before"):
         commit(tree)
@@ -30,6 +27,14 @@ def copied_tree(folder: Path, without: str = " ") -> Iterator[Stack]:
         yield stack
     finally:
         stack.fanout("down", "--wipe")
+
+
+def copy_of_the_tree(tree: Path, without: str = " ") -> None:
+    """Copies the files that would be committed now, but for those whose path begins with `without`."""
+    for file in git(REPOSITORY, "ls-files", "-co", "--exclude-standard").splitlines():
+        if (REPOSITORY / file).is_file() and not file.startswith(without):
+            (tree / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / file, tree / file)
 
 
 def git(folder: Path, *arguments: str) -> str:

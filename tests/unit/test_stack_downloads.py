@@ -1,12 +1,15 @@
 """The cache holds whole, verified files or nothing."""
 
+import errno
 import hashlib
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from fanout.errors import NoNetwork, WrongSum
+from fanout import environment
+from fanout.errors import BadUsage, NoNetwork, UnusableFolder, WrongSum
 from fanout.local import downloads
 from fanout.local.downloads import Artifact, cache, pinned
 
@@ -95,6 +98,80 @@ def test_no_network_and_an_empty_cache_is_one_sentence_and_exit_2(monkeypatch: p
 
     assert "thing-1.0.jar" in str(raised.value)
     assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_full_or_forbidden_cache_is_said_and_not_taken_for_a_missing_network(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> Path:
+        try:
+            raise OSError(number, os.strerror(number), "/some/file")
+        except OSError as error:
+            raise RuntimeError("download failed") from error
+
+    monkeypatch.setattr(downloads, "from_maven", full)
+
+    with pytest.raises(UnusableFolder) as raised:
+        downloads.fetch([artifact_of(GOOD)])
+
+    for part in (str(cache()), os.strerror(number), "XDG_CACHE_HOME"):
+        assert part in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+def test_a_refusal_of_a_firewall_is_no_refusal_of_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> Path:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(downloads, "from_maven", refused)
+
+    with pytest.raises(NoNetwork):
+        downloads.fetch([artifact_of(GOOD)])
+
+
+def test_a_cache_that_cannot_be_made_is_named_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+
+    with pytest.raises(UnusableFolder, match=r"Not a directory.*XDG_CACHE_HOME"):
+        downloads.fetch([artifact_of(GOOD)])
+
+
+def test_a_user_without_a_home_is_told_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+
+    with pytest.raises(BadUsage, match="XDG_CACHE_HOME"):
+        cache()
+
+
+def test_downloads_and_nothing_else_use_the_proxy_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "ALL_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, "given")
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setattr(environment, "_dropped", {})
+    seen: list[dict[str, str]] = []
+
+    def look(artifact: Artifact, folder: Path, watch: downloads.Watch) -> Path:
+        seen.append(dict(os.environ))
+        return unreachable()
+
+    monkeypatch.setattr(downloads, "from_maven", look)
+    environment.drop_foreign()
+    before = dict(os.environ)
+    with pytest.raises(NoNetwork):
+        downloads.fetch([artifact_of(GOOD)])
+
+    assert {seen[0][name] for name in ("https_proxy", "ALL_PROXY", "SSL_CERT_FILE")} == {"given"}
+    assert "PGSSLMODE" not in seen[0]
+    assert dict(os.environ) == before
+    assert not {"https_proxy", "ALL_PROXY", "SSL_CERT_FILE", "PGSSLMODE"} & before.keys()
 
 
 def test_an_archive_is_kept_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,20 @@
 """What supervisor is told, and what is read back from its log."""
 
-from configparser import RawConfigParser
+import sys
 from pathlib import Path
 
 import pytest
 
 from fanout.commands.logs import read_from
+from fanout.environment import for_process
+from fanout.errors import BadUsage
+from fanout.local import kafka
 from fanout.local.ports import Ports
-from fanout.local.process import Process, environment
+from fanout.local.process import Process
 from fanout.local.stack_directory import StackDirectory
 from fanout.local.supervisor import configuration, last_lines, starts
 from fanout.local.topology import StackSpec
+from fanout.repository import REPOSITORY
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def test_an_api_process_is_told_of_neither_kafka_nor_registry(spec: StackSpec) -
 def test_our_own_settings_are_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FANOUT_KAFKA", "127.0.0.1:9")
 
-    assert "FANOUT_KAFKA" not in environment({})
+    assert "FANOUT_KAFKA" not in for_process({})
 
 
 def test_no_two_processes_share_a_port(spec: StackSpec) -> None:
@@ -45,13 +49,53 @@ def test_orders_and_payments_keep_their_ports_whatever_services_come(spec: Stack
     assert (apis["orders"], apis["payments"]) == ("http://127.0.0.1:9001", "http://127.0.0.1:9002")
 
 
-def test_a_directory_with_a_percent_sign_and_a_space_is_passed_on_whole(tmp_path: Path) -> None:
-    command = ["/odd place/100%/run", "-D", "a b"]
+def test_no_path_is_in_the_configuration_of_supervisor(tmp_path: Path, spec: StackSpec) -> None:
+    processes = [
+        *spec.infrastructure(),
+        *spec.service_processes(),
+        Process("thing", ["/odd #place/100%/run"]),
+    ]
 
-    config = RawConfigParser(strict=False)
-    config.read_string(configuration(StackDirectory(tmp_path), [Process("thing", command)], "secret"))
+    text = configuration(StackDirectory(tmp_path), processes, "secret")
 
-    assert config["program:thing"]["command"] == "'/odd place/100%%/run' -D 'a b'"
+    for path in (str(tmp_path), str(REPOSITORY), sys.executable, "/odd"):
+        assert path not in text
+    assert text.isascii() and "%" not in text and ";" not in text and "#" not in text
+
+
+def test_a_changed_command_folder_or_variable_changes_the_configuration(tmp_path: Path) -> None:
+    """Supervisor restarts what its own configuration says has changed, and the description is in another file."""
+    plain = Process("thing", ["run"])
+    others = [
+        Process("thing", ["run", "faster"]),
+        Process("thing", ["run"], {"A": "1"}),
+        Process("thing", ["run"], folder=tmp_path),
+    ]
+
+    texts = {configuration(StackDirectory(tmp_path), [each], "secret") for each in [plain, *others]}
+
+    assert len(texts) == 4
+
+
+def test_the_settings_of_kafka_name_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read as Latin-1, and a comma divides folders."""
+    monkeypatch.setattr(kafka, "_format", lambda *_: None)
+    directory = StackDirectory(tmp_path / "münchen, #1")
+
+    kafka.prepare(directory, Ports(9000), [])
+
+    assert "log.dirs=data\n" in (directory.kafka / "server.properties").read_text()
+    assert (directory.kafka / "log4j2.properties").exists()
+    [process] = [kafka.process(directory, Ports(9000), [])]
+    assert process.folder == directory.kafka
+    assert [part for part in process.command if "münchen" in part] == [f"-Djava.io.tmpdir={directory.kafka}"]
+
+
+def test_a_cache_whose_path_divides_a_class_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/a:b")
+
+    with pytest.raises(BadUsage, match="XDG_CACHE_HOME"):
+        kafka.process(StackDirectory(Path("/tmp/x")), Ports(9000), [])
 
 
 def test_starts_are_counted_across_a_rotated_log(tmp_path: Path) -> None:

@@ -1,0 +1,219 @@
+"""The tool asks the addresses of the stack and nobody else, whatever proxies, certificates and variables say."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from fanout import environment
+from fanout.compose.secrets import settings
+from fanout.errors import BadUsage
+from fanout.local import postgres
+from fanout.repository import services
+from tests.support.stack import REPOSITORY
+from tests.support.strange_machine import HOSTILE, ODD_NAME
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers everything with a 404 that each client of ours can read."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = json.dumps({"error_code": 40401, "message": "none", "detail": "none"}).encode()
+        self.send_response(404)
+        self.send_header("Content-Type", "application/problem+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Logs nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    Answering.asked = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("schemas show OrderPlaced", "/subjects/orders-fanout.OrderPlaced/versions"),
+        ("dlq show 7", "/dead-letters/7"),
+        ("load --orders 1", "/orders"),
+    ],
+)
+def test_the_tool_asks_the_stack_itself_whatever_the_environment_says(
+    line: str, asked: str, server: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    url = f"http://127.0.0.1:{server.server_port}"
+    names = services()
+    addresses = {
+        "kafka": "127.0.0.1:9",
+        "registry_url": url,
+        "databases": {},
+        "apis": dict.fromkeys(names, url),
+        "workers": dict.fromkeys(names, url),
+    }
+    (tmp_path / "addresses.json").write_text(json.dumps(addresses))
+    done = subprocess.run(
+        [sys.executable, "-m", "fanout", *line.split()],
+        cwd=REPOSITORY,
+        env=os.environ | HOSTILE | {"FANOUT_ADDRESSES": str(tmp_path / "addresses.json")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "unexpected" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert any(path.startswith(asked) for path in Answering.asked), (Answering.asked, done)
+
+
+def test_a_process_of_the_stack_hears_nothing_of_a_hostile_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (
+        HOSTILE | {"PYTHONPATH": "/x", "PYTHONHOME": "/x", "LD_LIBRARY_PATH": "/lib"}
+    ).items():
+        monkeypatch.setenv(name, value)
+
+    given = environment.for_process({"OWN": "1"})
+
+    kept = {name for name in HOSTILE if given.get(name) == HOSTILE[name]} - {"TMPDIR"}
+    assert kept == set()
+    assert not {"PYTHONPATH", "PYTHONHOME"} & given.keys()
+    assert (given["OWN"], given["LC_ALL"], given["LD_LIBRARY_PATH"]) == ("1", "C.UTF-8", "/lib")
+
+
+def test_a_user_without_a_name_is_called_by_his_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+
+    assert environment.user_name() == f"uid {os.getuid()}"
+
+
+def test_every_text_file_is_checked_out_with_line_feeds() -> None:
+    """Also where git is told to write carriage returns: scripts and settings are run or mounted inside Linux."""
+    listed = subprocess.run(["git", "ls-files", "--eol"], cwd=REPOSITORY, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("this tree is no git repository")
+    files = [line.partition("\t")[::2] for line in listed.stdout.splitlines()]
+    texts = {name: how for how, name in files if not how.startswith("i/-text")}
+    assert len(texts) > 400
+    assert [name for name, how in texts.items() if "i/crlf" in how or "i/mixed" in how] == []
+    assert [name for name, how in texts.items() if "eol=lf" not in how] == []
+
+
+def test_the_command_hears_no_variable_of_python_and_stands_in_any_folder(tmp_path: Path) -> None:
+    """pip's own command names Python in its first line, in quotes, and imports from $PYTHONPATH first."""
+    folder = tmp_path / ODD_NAME / "bin"
+    folder.mkdir(parents=True)
+    (tmp_path / "fanout.py").write_text("raise SystemExit('the wrong one')")
+    shutil.copy2(REPOSITORY / "deploy" / "fanout", folder / "fanout")
+    (folder / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    (folder / "python").chmod(0o755)
+    (tmp_path / "link").symlink_to(folder / "fanout")
+
+    done = subprocess.run(
+        [tmp_path / "link", "--help"],
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONHOME": "/no/such/folder", "PYTHONPATH": str(tmp_path), "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0 and "Usage: fanout" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("uid", "has_name", "namespaces"), [(1000, True, False), (0, True, True), (4711, False, True)]
+)
+def test_postgres_runs_under_an_account_that_it_accepts(
+    uid: int, has_name: bool, namespaces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = account_of(uid, has_name, namespaces, monkeypatch)
+
+    assert found.uid is None
+    assert bool(found.prefix) == namespaces
+
+
+def test_root_without_user_namespaces_becomes_nobody_and_a_nameless_user_is_told_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert account_of(0, True, False, monkeypatch) == postgres.Account(uid=postgres.NOBODY)
+    with pytest.raises(BadUsage, match=r"4711.*/etc/passwd"):
+        account_of(4711, False, False, monkeypatch)
+
+
+def account_of(
+    uid: int, has_name: bool, namespaces: bool, monkeypatch: pytest.MonkeyPatch
+) -> postgres.Account:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(postgres, "_has_name", lambda _: has_name)
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/unshare" if namespaces else None)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    return postgres.account.__wrapped__()
+
+
+def test_a_package_of_a_umask_077_is_made_readable_for_the_account_of_postgres(tmp_path: Path) -> None:
+    program, library = tmp_path / "bin" / "postgres", tmp_path / "lib" / "libpq.so"
+    for file, mode in ((program, 0o700), (library, 0o600)):
+        file.parent.mkdir(mode=0o700)
+        file.touch()
+        file.chmod(mode)
+
+    postgres._make_readable(tmp_path)
+
+    modes = [path.stat().st_mode & 0o777 for path in (program.parent, program, library)]
+    assert modes == [0o755, 0o755, 0o644]
+
+
+def test_settings_of_the_servers_are_copied_for_the_accounts_that_read_them() -> None:
+    """A checkout under umask 077 is closed to them, and so would be what is mounted from it."""
+    copied = {path: uid for path, uid, _ in settings(REPOSITORY / "deploy")}
+    assert copied == {
+        "kafka-settings/server.properties": 1000,
+        "postgres-settings/registry.sql": 999,
+        "registry-settings/application.properties": 1001,
+        "registry-settings/is-ready": 1001,
+    }
+    compose = (REPOSITORY / "docker-compose.yml").read_text()
+    mounted = set(re.findall(r"^      - \./([^:]+):", compose, re.MULTILINE))
+    read_by_root = {"fanout", "services", "deploy", ".secrets"}
+    assert {source for source in mounted if not source.startswith(".secrets/")} == read_by_root
+    assert {f".secrets/{Path(path).parent}" for path in copied} <= mounted
+
+
+def test_images_built_under_a_umask_077_can_be_read_by_their_user() -> None:
+    dockerfile = (REPOSITORY / "deploy" / "Dockerfile").read_text()
+    for stage in re.split(r"^FROM ", dockerfile, flags=re.MULTILINE)[-2:]:
+        copied = [
+            line.split()[-1].rstrip("/")
+            for line in stage.splitlines()
+            if line.startswith("COPY") and "lock" not in line
+        ]
+        assert copied
+        opened = re.findall(r"chmod -R a\+rX (\S+)", stage)
+        assert stage.rindex("chmod -R") > stage.rindex("\nCOPY")
+        assert "." in opened or set(copied) <= set(opened)
