@@ -282,8 +282,8 @@ async def test_an_order_is_its_senders_whatever_the_body_says(objects: Objects) 
 async def test_a_401_says_why(principal: str, reason: str) -> None:
     answer = await call(orders, NoDatabase(), "GET", "/orders", PRINCIPALS[principal])
     assert (answer.status_code, reason in answer.json()["detail"]) == (401, True), answer.text
-    told = 'error="invalid_token"' in answer.headers["www-authenticate"]
-    assert told is (principal not in ("nobody", "another scheme"))
+    is_named = 'error="invalid_token"' in answer.headers["www-authenticate"]
+    assert is_named is (principal not in ("nobody", "another scheme"))
 
 
 @pytest.mark.parametrize("app", APPS.values(), ids=APPS)
