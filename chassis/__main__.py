@@ -61,13 +61,17 @@ def _tune_garbage_collection() -> None:
 
 async def _api(service: Service, settings: Settings) -> int:
     from chassis.http.app import serve
+    from chassis.http.tokens import UnusableKey
 
     module = f"services.{service.name}.api"
     if find_spec(module) is None:
         return _fail(f"{service.name} has no api.py")
     app = importlib.import_module(module).app
     _tune_garbage_collection()
-    await serve(app, settings)
+    try:
+        await serve(app, settings)
+    except UnusableKey as error:
+        return _fail(str(error))
     return 0
 
 

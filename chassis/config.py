@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = 0
     log_level: str = "INFO"
+    token_public_key: str = ""
+    """The Ed25519 key by which tokens are verified, DER in base64: the middle line of its PEM file. For APIs only."""
     instance: str = ""
     """The name of this worker among those of its service; Kafka lists it beside its partitions."""
 

@@ -73,7 +73,8 @@ OLD_ROWS = {
     "outbox": """SELECT id FROM outbox
         WHERE coalesce(published_at, discarded_at) < :cutoff AND id < :at_once + (
             SELECT min(id) FROM outbox WHERE coalesce(published_at, discarded_at) IS NOT NULL)""",
-    "idempotency_keys": "SELECT key FROM idempotency_keys WHERE created_at < :cutoff LIMIT :at_once",
+    "idempotency_keys": """SELECT principal, key FROM idempotency_keys
+        WHERE created_at < :cutoff LIMIT :at_once""",
 }
 """By table, the keys of the rows to delete. Kept for ever are inbox rows of events that were parked, as their dead
 letters may be redriven at any time; and outbox rows that were not sent. The relay sends in the order of ids, so the
@@ -91,5 +92,5 @@ PURGE = """
 SAME_ROW = {
     "inbox": "(inbox.consumer, inbox.event_id) = (old.consumer, old.event_id)",
     "outbox": "outbox.id = old.id",
-    "idempotency_keys": "idempotency_keys.key = old.key",
+    "idempotency_keys": "(idempotency_keys.principal, idempotency_keys.key) = (old.principal, old.key)",
 }

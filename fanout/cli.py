@@ -34,6 +34,7 @@ COMMANDS = {
     "scale": "fanout.commands.scale:command",
     "replay": "fanout.commands.replay:command",
     "order": "fanout.commands.order:command",
+    "token": "fanout.commands.token:command",
     "mailbox": "fanout.commands.mailbox:command",
     "poison": "fanout.commands.poison:command",
     "outbox": "fanout.commands.outbox:command",

@@ -9,7 +9,8 @@ from uuid import uuid4
 import httpx
 
 from fanout.errors import FanoutError, Refusal, RefusedInput, Unreachable
-from fanout.running import running
+from fanout.running import Addresses, running
+from fanout.tokens import bearer, signer
 
 SERVICE = "dead_letters"
 ANSWER_SECONDS = 30
@@ -58,11 +59,15 @@ class DeadLettersClient:
 
 
 @contextmanager
-def open_client(url: str | None = None, patience: float = PATIENCE_SECONDS) -> Iterator[DeadLettersClient]:
-    """Connects to the running system's API, or to `url`."""
-    if url is None and (url := running().apis.get(SERVICE)) is None:
+def open_client(
+    who: str | None = None, addresses: Addresses | None = None, patience: float = PATIENCE_SECONDS
+) -> Iterator[DeadLettersClient]:
+    """Connects to the API of the running system, or to that at `addresses`, as the operator `who`; default: you."""
+    system = addresses or running()
+    if (url := system.apis.get(SERVICE)) is None:
         raise FanoutError(f"this stack was started without {SERVICE}: fanout down, then fanout up")
-    with httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False) as http:
+    headers = bearer(signer(system).operator(who))
+    with httpx.Client(base_url=url, headers=headers, timeout=ANSWER_SECONDS, trust_env=False) as http:
         yield DeadLettersClient(http, patience)
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar, get_args
 from uuid import uuid4
 
 from fanout.http_client import Client, NoAnswer, NotConnected, Response
+from fanout.running import Addresses
+from fanout.tokens import bearer, signer
 
 Kind = Literal["card", "declined_card", "invoice", "scarce"]
 Outcome = Literal["ok", "refused", "failed", "unknown"]
@@ -54,7 +56,7 @@ class Placement:
 
 
 async def place_orders(
-    apis: Mapping[str, str],
+    addresses: Addresses,
     purchases: Sequence[Purchase],
     rate: float,
     *,
@@ -62,33 +64,36 @@ async def place_orders(
     patience: float = PATIENCE,
     watch: Callable[[Placement], None] = lambda placement: None,
 ) -> "LoadReport":
-    """Places the purchases at `rate` per second on `apis["orders"]` and pays invoices on `apis["payments"]`.
+    """Places the purchases at `rate` per second and pays their invoices, each with its customer's token.
 
     An order is sent when it is due, whatever became of earlier ones; paying never holds one back. With `patient`
     requests that are refused or fail are repeated for `patience` seconds. `watch` is called for each answered order.
     """
+    token_of = signer(addresses).customer
     start = perf_counter()
     paying: list[tuple[int, asyncio.Task[Answer]]] = []
     async with (
-        Client(apis["orders"]) as orders,
-        Client(apis["payments"], at_once=PAYMENTS_AT_ONCE) as payments,
+        Client(addresses.apis["orders"]) as orders,
+        Client(addresses.apis["payments"], at_once=PAYMENTS_AT_ONCE) as payments,
         asyncio.TaskGroup() as group,
     ):
 
-        async def pay(order: Mapping[str, Any]) -> Answer:
+        async def pay(order: Mapping[str, Any], token: str) -> Answer:
             # 404 means that payments has not received the order's event yet.
-            return await post(payments, "/payments", payment_body(order), patience, patient, not_yet=(404,))
+            body = payment_body(order)
+            return await post(payments, "/payments", body, token, patience, patient, not_yet=(404,))
 
         async def place(numbered: tuple[int, Purchase], due: float) -> Placement:
             number, purchase = numbered
-            answer = await post(orders, "/orders", order_body(purchase), patience, patient)
+            token = token_of(purchase.customer_id)
+            answer = await post(orders, "/orders", order_body(purchase), token, patience, patient)
             order_id = answer.body.get("order_id")
             placement = Placement(
                 purchase, answer.state, perf_counter() - due, order_id, problem=answer.problem
             )
             watch(placement)
             if purchase.kind == "invoice" and answer.state == "ok":
-                paying.append((number, group.create_task(pay(answer.body))))
+                paying.append((number, group.create_task(pay(answer.body, token))))
             return placement
 
         placements = await at_rate(rate, list(enumerate(purchases)), place)
@@ -119,7 +124,6 @@ async def at_rate(
 
 def order_body(purchase: Purchase) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "customer_id": purchase.customer_id,
         "currency": "EUR",
         "lines": [{"product_id": product, "quantity": quantity} for product, quantity in purchase.lines],
     }
@@ -153,6 +157,7 @@ async def post(
     client: Client,
     path: str,
     body: Mapping[str, Any],
+    token: str,
     patience: float,
     patient: bool,
     not_yet: Collection[int] = (),
@@ -162,7 +167,7 @@ async def post(
     Repeats always after a status in `not_yet`, and if `patient` also after a refusal, a 5xx, a time-out or a broken
     connection. A time-out is unknown, not failed: the server may have committed.
     """
-    sent, headers = json.dumps(body).encode(), {"Idempotency-Key": str(uuid4())}
+    sent, headers = json.dumps(body).encode(), bearer(token) | {"Idempotency-Key": str(uuid4())}
     deadline, doubtful, pause = perf_counter() + patience, False, 0.1
     while True:
         try:

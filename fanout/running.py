@@ -22,6 +22,8 @@ class Addresses:
     databases: dict[str, str]
     apis: dict[str, str]
     workers: dict[str, str]
+    token_key: str = ""
+    """The file of the private key that signs tokens."""
     kafka_user: str = ""
     kafka_password: str = ""
 

@@ -23,6 +23,7 @@ from fanout.dead_letters_client import open_client
 from fanout.errors import FanoutError
 from fanout.load import LoadReport, Placement, place_orders, purchases
 from fanout.running import Addresses
+from fanout.tokens import bearer, signer
 from fanout.verify.invariants import Query, discover
 from fanout.verify.records import Facts
 from fanout.verify.snapshot import read_facts
@@ -67,7 +68,7 @@ async def play(addresses: Addresses, orders: int, rate: float, tell: Callable[[s
     wanted = list(islice(purchases(SEED), orders))
     try:
         load = await place_orders(
-            addresses.apis, wanted, rate, patient=True, patience=PATIENCE_SECONDS, watch=watch
+            addresses, wanted, rate, patient=True, patience=PATIENCE_SECONDS, watch=watch
         )
         return Played(load, await killing)
     finally:
@@ -170,7 +171,7 @@ async def correct_one(addresses: Addresses) -> list[str]:
     whole = await poison(addresses)
     order_id = whole["order_id"]
     parked = {"consumer": "orders", "status": "parked", "since": since}
-    with open_client() as client:
+    with open_client("fanout demo", addresses) as client:
 
         def parked_message() -> dict[str, Any] | None:
             found = client.get("/dead-letters", parked)["dead_letters"]
@@ -178,14 +179,15 @@ async def correct_one(addresses: Addresses) -> list[str]:
 
         dead_letter = await _until(parked_message, f"orders has parked nothing of order {order_id}")
         began = monotonic()
-        correction = {"who": "fanout demo", "why": WHY, "correction": whole}
+        correction = {"why": WHY, "correction": whole}
         number = dead_letter["dead_letter_id"]
         await asyncio.to_thread(client.post, f"/dead-letters/{number}/redrive", correction)
     url = f"{addresses.apis['orders']}/orders/{order_id}"
+    token = bearer(signer(addresses).operator())
 
     def final_status() -> str | None:
         """An order whose stock is no longer available is cancelled."""
-        status = str(httpx.get(url, trust_env=False).raise_for_status().json()["status"])
+        status = str(httpx.get(url, headers=token, trust_env=False).raise_for_status().json()["status"])
         return status if status in ("shipped", "cancelled") else None
 
     status = await _until(final_status, f"order {order_id} does not go on")

@@ -20,10 +20,12 @@ from chassis.config import Settings, read_settings
 from chassis.database import Database
 from chassis.http import server
 from chassis.http.admission import AdmissionControl
+from chassis.http.auth import answer_unauthenticated
 from chassis.http.health import health_routes
 from chassis.http.openapi import complete, refusals
 from chassis.http.problems import Problem, answer_with_problems
 from chassis.http.routes import Paths, StrictRoute
+from chassis.http.tokens import TokenVerifier
 from chassis.service import Service
 from chassis.telemetry import log_each
 
@@ -48,6 +50,7 @@ def create_api(service: Service, limits_time: bool = True) -> FastAPI:
     of_routes = app.openapi
     app.openapi = cache(lambda: complete(of_routes()))  # type: ignore[method-assign]
     answer_with_problems(app)
+    answer_unauthenticated(app)
     app.router.routes.extend(health_routes(lambda: app.state.database))
     app.add_middleware(TraceEachRequest)
     app.state.groups = []
@@ -60,7 +63,11 @@ def _longest_wait(app: FastAPI) -> float:
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:
-    """Serves the app over HTTP until SIGTERM or SIGINT; admission control may refuse a request before it sees it."""
+    """Serves the app over HTTP until SIGTERM or SIGINT; admission control may refuse a request before it sees it.
+
+    Raises UnusableKey, before it listens, if tokens cannot be verified.
+    """
+    app.state.verifier = TokenVerifier(settings.token_public_key)
     admitting = AdmissionControl(app, lambda: _longest_wait(app)) if app.state.limits_time else app
     await server.serve(admitting, settings.http_host, settings.http_port)
 

@@ -1,4 +1,4 @@
-"""Makes POSTs idempotent: a repeated Idempotency-Key gets the first answer again, and the effect happens once.
+"""Makes POSTs idempotent: a principal's repeated Idempotency-Key gets the first answer again, for one effect.
 
 Follows the IETF draft "The Idempotency-Key HTTP Header Field". The key is claimed in the transaction of the effect, so
 a concurrent repeat waits for the first request's commit and then reads its answer.
@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import telemetry
 from chassis.database import Database
+from chassis.http.auth import Authenticated
 from chassis.http.group_commit import GroupCommit
-from chassis.http.idempotency_keys import KeyedAnswer, claim_keys, store_answer
+from chassis.http.idempotency_keys import KeyedAnswer, OwnKey, claim_keys, store_answer
 from chassis.http.problems import Problem
 from chassis.masking import work_on
 
@@ -45,7 +46,7 @@ Group = GroupCommit[GroupedItem[T], KeyedAnswer | None]
 class IdempotentTransaction:
     """Runs a route's work in a transaction, once per key. A refused request stores no key: it changed nothing."""
 
-    def __init__(self, request: Request, key: str | None) -> None:
+    def __init__(self, request: Request, key: OwnKey | None) -> None:
         self._request = request
         self._key = key
         self._status: int = request.scope["route"].status_code or 200
@@ -102,9 +103,12 @@ KEY = Header(
 
 
 async def _idempotent(
-    request: Request, idempotency_key: Annotated[str | None, KEY] = None
+    request: Request,
+    principal: Authenticated,
+    idempotency_key: Annotated[str | None, KEY] = None,
 ) -> IdempotentTransaction:
-    return IdempotentTransaction(request, idempotency_key)
+    key = None if idempotency_key is None else OwnKey(principal.name, idempotency_key)
+    return IdempotentTransaction(request, key)
 
 
 Idempotent = Annotated[IdempotentTransaction, Depends(_idempotent)]

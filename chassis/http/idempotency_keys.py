@@ -1,7 +1,8 @@
-"""The table `idempotency_keys`: the answer to the first request with each Idempotency-Key."""
+"""The table `idempotency_keys`: the answer to the first request with each Idempotency-Key of each principal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Column, DateTime, Index, Integer, LargeBinary, Table, Text, func
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +13,7 @@ from chassis.errors import TransientFailure
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
+    Column("principal", Text, primary_key=True, server_default=""),
     Column("key", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("status", Integer),
@@ -21,44 +23,56 @@ idempotency_keys = Table(
 )
 
 
+class OwnKey(NamedTuple):
+    """An Idempotency-Key and who sent it: the same key of two principals is two keys."""
+
+    principal: str
+    key: str
+
+
 @dataclass(frozen=True, slots=True)
 class KeyedAnswer:
     """The answer to the first request with this key, and that request's fingerprint; `body` is None until known."""
 
-    key: str | None
+    key: OwnKey | None
     fingerprint: bytes
     status: int
     body: bytes | None
 
 
-async def claim_keys(db: AsyncConnection, answers: Sequence[KeyedAnswer]) -> dict[str | None, KeyedAnswer]:
+async def claim_keys(db: AsyncConnection, answers: Sequence[KeyedAnswer]) -> dict[OwnKey | None, KeyedAnswer]:
     """Stores answers under their keys, if they have one. Returns, by key, the answers that an earlier request stored.
 
     Inserts in the order of keys, so that two transactions with the same keys cannot wait for each other.
     """
-    claims = sorted((each for each in answers if each.key), key=lambda each: each.key or "")
+    claims = sorted((each.key, each.fingerprint, each.status, each.body) for each in answers if each.key)
     if not claims:
         return {}
-    columns = zip(*((each.key, each.fingerprint, each.status, each.body) for each in claims), strict=True)
-    new = {row["key"] for row in await driver(db).fetch(CLAIM, *columns)}
-    used = [each.key for each in claims if each.key not in new]
+    columns = zip(*((*key, *answer) for key, *answer in claims), strict=True)
+    new = {OwnKey(*row) for row in await driver(db).fetch(CLAIM, *columns)}
+    used = [key for key, *_ in claims if key not in new]
     if not used:
         return {}
-    first = {row["key"]: KeyedAnswer(**row) for row in await driver(db).fetch(FIRST_ANSWERS, used)}
+    rows = await driver(db).fetch(FIRST_ANSWERS, *zip(*used, strict=True))
+    found = [KeyedAnswer(OwnKey(principal, key), *answer) for principal, key, *answer in rows]
+    first: dict[OwnKey | None, KeyedAnswer] = {each.key: each for each in found}
     if len(first) < len(used):
         raise TransientFailure("an Idempotency-Key was deleted for its age while it was used: ask again")
     return first
 
 
-async def store_answer(db: AsyncConnection, key: str, body: bytes) -> None:
+async def store_answer(db: AsyncConnection, key: OwnKey, body: bytes) -> None:
     """Stores the answer of a request that claimed its key before the answer was known."""
-    await driver(db).execute(STORE_ANSWER, key, body)
+    await driver(db).execute(STORE_ANSWER, *key, body)
 
 
 CLAIM = """
-    INSERT INTO idempotency_keys (key, fingerprint, status, body)
-    SELECT * FROM unnest($1::text[], $2::bytea[], $3::int[], $4::bytea[])
-    ON CONFLICT DO NOTHING RETURNING key
+    INSERT INTO idempotency_keys (principal, key, fingerprint, status, body)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::int[], $5::bytea[])
+    ON CONFLICT DO NOTHING RETURNING principal, key
 """
-FIRST_ANSWERS = "SELECT key, fingerprint, status, body FROM idempotency_keys WHERE key = ANY($1)"
-STORE_ANSWER = "UPDATE idempotency_keys SET body = $2 WHERE key = $1"
+FIRST_ANSWERS = """
+    SELECT principal, key, fingerprint, status, body FROM idempotency_keys
+    WHERE (principal, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+"""
+STORE_ANSWER = "UPDATE idempotency_keys SET body = $3 WHERE principal = $1 AND key = $2"

@@ -1,6 +1,5 @@
 """`fanout dlq`: list and show dead letters, redrive them to their consumer, corrected if need be, or discard them."""
 
-import getpass
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -194,7 +193,8 @@ def redrive(
     Example: fanout dlq redrive 7 --correct fixed.json --why "the amount was negative"
     """
     wanted = {"consumer": consumer, "topic": topic, "reason": reason, "since": since, "until": until}
-    _act("redrive", ids, wanted, everything, _reason(who, why) | _correction(ids, correct, event_type))
+    body = {"why": why} | _correction(ids, correct, event_type)
+    _act("redrive", ids, wanted, everything, who, body)
 
 
 @command.command()
@@ -215,11 +215,7 @@ def discard(
     Example: fanout dlq discard 7 --why "a test message"
     """
     wanted = {"consumer": consumer, "topic": topic, "reason": reason, "since": since, "until": until}
-    _act("discard", ids, wanted, everything, _reason(who, why))
-
-
-def _reason(who: str | None, why: str) -> dict[str, Any]:
-    return {"who": who or getpass.getuser(), "why": why}
+    _act("discard", ids, wanted, everything, who, {"why": why})
 
 
 def _correction(ids: Sequence[int] | None, given: str | None, event_type: str | None) -> dict[str, Any]:
@@ -250,6 +246,7 @@ def _act(
     ids: Sequence[int] | None,
     wanted: Mapping[str, str | None],
     everything: bool,
+    who: str | None,
     body: Mapping[str, Any],
 ) -> None:
     """Acts on single dead letters by id, or on everything parked that matches."""
@@ -259,20 +256,20 @@ def _act(
     if not (ids or filters or everything):
         raise BadUsage("which dead letters? give ids or a filter, or --all for everything that is parked")
     if ids:
-        _one_by_one(action, ids, body)
+        _one_by_one(action, ids, who, body)
         return
     count = 0
-    with open_client() as client:
+    with open_client(who) as client:
         for done in client.pages(f"/dead-letters/{action}", {**body, **(filters or {"all": True})}):
             count += done
             say(f"{count} so far")
     print(f"{DONE[action]}: {counted(count, 'dead letter')}")
 
 
-def _one_by_one(action: str, ids: Sequence[int], body: Mapping[str, Any]) -> None:
+def _one_by_one(action: str, ids: Sequence[int], who: str | None, body: Mapping[str, Any]) -> None:
     """Goes on after a refusal, and exits with the highest exit code at the end."""
     failures = []
-    with open_client() as client:
+    with open_client(who) as client:
         for dead_letter_id in ids:
             try:
                 client.post(f"/dead-letters/{dead_letter_id}/{action}", body)

@@ -40,7 +40,7 @@ def command(
         raise BadUsage("--orders and --seconds exclude each other: give one of them")
     count = orders or (300 if span is None else max(round(span * rate), 1))
     wanted = list(islice(purchases(seed), count))
-    report = uvloop.run(place_orders(running().apis, wanted, rate, patient=patient))
+    report = uvloop.run(place_orders(running(), wanted, rate, patient=patient))
     if json_output:
         print_json(report.as_json())
     else:

@@ -37,7 +37,7 @@ async def poison(addresses: Addresses) -> dict[str, Any]:
     """Places an order and returns the message that was truncated: its own, or one of an order placed just then."""
     one_mug = next(purchase for purchase in purchases(seed=2) if purchase.kind == "card")
     async with _truncation(addresses.databases["inventory"]) as whole:
-        placed = await place_orders(addresses.apis, [one_mug], rate=1, patient=True)
+        placed = await place_orders(addresses, [one_mug], rate=1, patient=True)
         if not placed.complete:
             raise FanoutError(f"no order could be placed to poison: {'; '.join(placed.lines())}")
         try:

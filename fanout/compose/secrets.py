@@ -1,16 +1,18 @@
 """`python -m fanout.compose.secrets`: writes a folder for each container with the secrets it needs, and no others.
 
-Passwords are random, made once, and kept in setup's folder. Each file can be read by one account only; the folders
-belong to the owner of the repository, who can delete them.
+Passwords and the key that signs tokens are random, made once, and kept in setup's folder. Each file can be read by one
+account only; the folders belong to the owner of the repository, who can delete them.
 """
 
+import base64
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 from fanout.compose.logins import BROKER, OPERATOR, SETUP, apis, processes, workers
 from fanout.repository import services
@@ -19,6 +21,7 @@ SECRETS, OWNER = Path("/secrets"), Path("/app/services")
 SERVICES_UID, POSTGRES_UID, KAFKA_UID, REGISTRY_UID = 10001, 999, 1000, 1001
 NEEDED_MB = 2_200
 PASSWORDS = "passwords.json"
+TOKEN_KEY = "token_private_key.pem"
 
 JAAS = """\
 KafkaServer {{
@@ -33,15 +36,22 @@ File = tuple[str, int, str]
 """Path under the folder of secrets, uid of its reader, and content."""
 
 
+class TokenKeys(NamedTuple):
+    """`private` is PEM, `public` as `FANOUT_TOKEN_PUBLIC_KEY` wants it."""
+
+    private: str
+    public: str
+
+
 def main() -> None:
     _require_memory()
     owner = OWNER.stat()
-    passwords = _passwords()
-    for folder in {SECRETS, *(SECRETS / Path(path).parent for path, _, _ in files(passwords, owner.st_uid))}:
+    wanted = list(files(_passwords(), _token_keys(), owner.st_uid))
+    for folder in {SECRETS, *(SECRETS / Path(path).parent for path, _, _ in wanted)}:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
         os.chown(folder, owner.st_uid, owner.st_gid)
-    for path, uid, text in files(passwords, owner.st_uid):
+    for path, uid, text in wanted:
         _write(SECRETS / path, uid, text)
 
 
@@ -51,7 +61,7 @@ def logins() -> list[str]:
     return [*fixed, *services(), *(process.login for process in processes())]
 
 
-def files(passwords: dict[str, str], owner: int) -> Iterator[File]:
+def files(passwords: dict[str, str], keys: TokenKeys, owner: int) -> Iterator[File]:
     yield f"{SETUP}/{PASSWORDS}", SERVICES_UID, json.dumps(passwords, indent=2)
     yield "postgres/postgres_password", POSTGRES_UID, passwords["postgres"]
     yield "postgres/registry_password", POSTGRES_UID, passwords["registry"]
@@ -60,6 +70,10 @@ def files(passwords: dict[str, str], owner: int) -> Iterator[File]:
     yield "kafka/jaas.conf", KAFKA_UID, JAAS.format(broker=BROKER, setup=SETUP, passwords=passwords)
     yield f"{OPERATOR}/password", owner, passwords[OPERATOR]
     yield "fanout/addresses.json", SERVICES_UID, json.dumps(_addresses(passwords[OPERATOR]), indent=2)
+    for signing in (SETUP, "fanout"):
+        yield f"{signing}/{TOKEN_KEY}", SERVICES_UID, keys.private
+    for api in apis():
+        yield f"{api.name}/fanout_token_public_key", SERVICES_UID, keys.public
     for process in processes():
         url = _database_url(process.login, passwords[process.login], process.service)
         yield f"{process.name}/fanout_database_url", SERVICES_UID, url
@@ -72,6 +86,7 @@ def _addresses(password: str) -> dict[str, Any]:
     """Returns the fields of `fanout.running.Addresses`, as the `fanout` container reaches the others."""
     return {
         "kafka": "kafka:9092",
+        "token_key": f"/run/secrets/{TOKEN_KEY}",
         "kafka_user": OPERATOR,
         "kafka_password": password,
         "registry_url": "http://registry-proxy:8080/apis/ccompat/v7",
@@ -89,6 +104,24 @@ def _passwords() -> dict[str, str]:
     file = SECRETS / SETUP / PASSWORDS
     known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
     return known | {name: token_hex(24) for name in logins() if name not in known}
+
+
+def _token_keys() -> TokenKeys:
+    """Makes the pair with the openssl of the image: a bare Python has no Ed25519."""
+    file = SECRETS / SETUP / TOKEN_KEY
+    private = file.read_bytes() if file.exists() else _openssl("genpkey", "-algorithm", "ed25519")
+    public = _openssl("pkey", "-pubout", "-outform", "DER", given=private)
+    return TokenKeys(private.decode(), base64.b64encode(public).decode())
+
+
+def _openssl(*arguments: str, given: bytes = b"") -> bytes:
+    done = subprocess.run(["openssl", *arguments], input=given, capture_output=True)
+    if done.returncode != 0:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()
+        sys.exit(
+            f"the key in .secrets/{SETUP}/{TOKEN_KEY} is not usable ({reason[-1:]}): delete it, then run this again"
+        )
+    return done.stdout
 
 
 def _write(file: Path, uid: int, text: str) -> None:

@@ -30,6 +30,7 @@ class StackDirectory:
         self.mail_delay = path / "mail-delay"
         self.stack_file = path / "stack.json"
         self.secrets = path / "secrets.json"
+        self.token_key = path / "token_private_key.pem"
         self.offsets_file = path / "ports.json"
         self.counts_file = path / "workers.json"
         self.lock = path / "lock"
@@ -44,7 +45,7 @@ class StackDirectory:
         self.folders = (self.logs, self.kafka, self.registry, self.mail, path / "postgres.new")
         self.files = (
             *(self.mail_delay, self.stack_file, self.secrets, self.offsets_file, self.counts_file, self.lock),
-            *(self.supervisor_config, *self.supervisor_logs),
+            *(self.token_key, self.supervisor_config, *self.supervisor_logs),
         )
 
     @contextmanager

@@ -18,6 +18,7 @@ from fanout.provision.databases import REGISTRY
 from fanout.provision.steps import Servers
 from fanout.repository import services, services_with_api
 from fanout.running import Addresses, running
+from fanout.tokens import public_key
 
 MAILBOX = "mailbox"
 WRITES_TO_CUSTOMERS = "notifications"
@@ -33,6 +34,7 @@ class StackSpec:
     directory: StackDirectory
     ports: Ports
     passwords: dict[str, str]
+    token_public_key: str
     artifacts: list[Artifact]
     services: list[str]
     apis: list[str]
@@ -47,7 +49,8 @@ class StackSpec:
         every_worker = [worker for names in workers.values() for worker in names]
         offsets = port_assignment.assign(directory, [f"{name}-api" for name in apis], every_worker)
         passwords = directory.passwords([SECRET, postgres.SUPERUSER, REGISTRY, *found])
-        return cls(directory, ports, passwords, pinned(), found, apis, workers, offsets)
+        key = public_key(directory.token_key)
+        return cls(directory, ports, passwords, key, pinned(), found, apis, workers, offsets)
 
     @classmethod
     def to_start(cls) -> "StackSpec":
@@ -82,7 +85,8 @@ class StackSpec:
 
     def service_processes(self) -> list[Process]:
         workers = [self._worker(service, name) for service in self.services for name in self.workers[service]]
-        apis = [self._service("api", service, f"{service}-api", {}) for service in self.apis]
+        key = {"FANOUT_TOKEN_PUBLIC_KEY": self.token_public_key}
+        apis = [self._service("api", service, f"{service}-api", key) for service in self.apis]
         return [*workers, *apis]
 
     def _worker(self, service: str, name: str) -> Process:
@@ -124,6 +128,7 @@ class StackSpec:
             databases=self.servers().urls,
             apis={name: self._url(f"{name}-api") for name in self.apis},
             workers={name: self._url(self.workers[name][0]) for name in self.services},
+            token_key=str(self.directory.token_key),
         )
 
     def write_addresses(self) -> None:

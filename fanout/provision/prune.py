@@ -135,10 +135,9 @@ def _remove(spec: StackSpec, service: str, orphans: list[Thing]) -> None:
 
 def _discard_dead_letters(consumer: str) -> None:
     """A redrive would wait for ever for a topic that is gone, and every later redrive behind it."""
-    why = {"who": "fanout setup --prune", "why": f"services/{consumer} is gone"}
-    with open_client() as client:
-        pages = client.pages("/dead-letters/discard", {**why, "consumer": consumer, "consumer_is_gone": True})
-        count = sum(pages)
+    wanted = {"why": f"services/{consumer} is gone", "consumer": consumer, "consumer_is_gone": True}
+    with open_client("fanout setup --prune") as client:
+        count = sum(client.pages("/dead-letters/discard", wanted))
     if count:
         print(f"discarded: {count} dead letters of {consumer}")
 

@@ -11,6 +11,7 @@ from sqlalchemy import Column, ColumnElement, Select, func, literal_column, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
+from chassis.http.auth import Operator
 from chassis.timestamps import Timestamp, now
 from services.analytics.models import FunnelResponse, MinuteResponse, ProductResponse, SalesResponse
 from services.analytics.service import service
@@ -41,7 +42,7 @@ SpanOfQuery = Annotated[Span, Depends(span_of_query)]
 
 @app.get("/sales")
 async def show_sales(
-    span: SpanOfQuery, db: Db, top: Annotated[int, Query(ge=1, le=100)] = 10
+    operator: Operator, span: SpanOfQuery, db: Db, top: Annotated[int, Query(ge=1, le=100)] = 10
 ) -> SalesResponse:
     """Returns the confirmed orders per minute of their confirmation, and the products with most units sold."""
     minutes = await db.execute(per_minute(span))
@@ -54,7 +55,7 @@ async def show_sales(
 
 
 @app.get("/funnel")
-async def show_funnel(span: SpanOfQuery, db: Db) -> FunnelResponse:
+async def show_funnel(operator: Operator, span: SpanOfQuery, db: Db) -> FunnelResponse:
     """Returns how many of the orders placed in that time have reached each step by now."""
     return FunnelResponse(**span._asdict(), **await reached(span, db))
 

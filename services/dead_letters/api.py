@@ -6,6 +6,7 @@ from fastapi import Depends, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api, refusals
+from chassis.http.auth import Operator
 from chassis.http.idempotency import Idempotent
 from chassis.timestamps import Timestamp
 from schemas.validation import ValidationError
@@ -56,6 +57,7 @@ async def filter_from_query(
 
 @app.get("/dead-letters")
 async def list_dead_letters(
+    operator: Operator,
     db: Db,
     filter: Annotated[Filter, Depends(filter_from_query)],
     status: Status | None = None,
@@ -74,7 +76,7 @@ async def list_dead_letters(
 
 
 @app.get("/dead-letters/{dead_letter_id}", responses=refusals(UNKNOWN))
-async def show_dead_letter(dead_letter_id: DeadLetterId, db: Db) -> DeadLetterResponse:
+async def show_dead_letter(operator: Operator, dead_letter_id: DeadLetterId, db: Db) -> DeadLetterResponse:
     return await show(db, dead_letter_id)
 
 
@@ -84,9 +86,9 @@ async def show_dead_letter(dead_letter_id: DeadLetterId, db: Db) -> DeadLetterRe
     responses=refusals(NOT_REDRIVEN),
 )
 async def redrive_dead_letter(
-    dead_letter_id: DeadLetterId, body: RedriveRequest, request: Idempotent
+    operator: Operator, dead_letter_id: DeadLetterId, body: RedriveRequest, request: Idempotent
 ) -> Response:
-    return await request.run(body, redrive, dead_letter_id, body)
+    return await request.run(body, redrive, dead_letter_id, body, operator.subject)
 
 
 @app.post(
@@ -95,25 +97,26 @@ async def redrive_dead_letter(
     responses=refusals(NOT_DISCARDED),
 )
 async def discard_dead_letter(
-    dead_letter_id: DeadLetterId, body: ActionRequest, request: Idempotent
+    operator: Operator, dead_letter_id: DeadLetterId, body: ActionRequest, request: Idempotent
 ) -> Response:
-    return await request.run(body, discard, dead_letter_id, body)
+    return await request.run(body, discard, dead_letter_id, Reason(operator.subject, body.why))
 
 
 @app.post("/dead-letters/redrive")
-async def redrive_many(body: BulkRequest, request: Request) -> BulkResponse:
+async def redrive_many(operator: Operator, body: BulkRequest, request: Request) -> BulkResponse:
     """Repeating the request after a time-out is safe without a key: it redrives only what is still parked."""
-    return await page_by_page(body, actions.redrive_page, request)
+    return await page_by_page(body, actions.redrive_page, operator.subject, request)
 
 
 @app.post("/dead-letters/discard")
-async def discard_many(body: BulkDiscardRequest, request: Request) -> BulkResponse:
-    if body.consumer_is_gone:
-        return await page_by_page(body, actions.discard_page_of_removed_consumer, request)
-    return await page_by_page(body, actions.discard_page, request)
+async def discard_many(operator: Operator, body: BulkDiscardRequest, request: Request) -> BulkResponse:
+    act = actions.discard_page_of_removed_consumer if body.consumer_is_gone else actions.discard_page
+    return await page_by_page(body, act, operator.subject, request)
 
 
-async def redrive(db: AsyncConnection, dead_letter_id: int, body: RedriveRequest) -> DeadLetterResponse:
+async def redrive(
+    db: AsyncConnection, dead_letter_id: int, body: RedriveRequest, who: str
+) -> DeadLetterResponse:
     if (dead_letter := await actions.lock(db, dead_letter_id)) is None:
         raise not_found(dead_letter_id)
     try:
@@ -121,7 +124,7 @@ async def redrive(db: AsyncConnection, dead_letter_id: int, body: RedriveRequest
         if body.correction is not None and dead_letter.status != "discarded":
             earlier = await actions.corrections(db, dead_letter_id)
             event = corrected(dead_letter, earlier, body.type, body.correction)
-        await actions.redrive_one(db, dead_letter, Reason(body.who, body.why), event)
+        await actions.redrive_one(db, dead_letter, Reason(who, body.why), event)
     except ValidationError as invalid:
         raise invalid_correction(invalid) from invalid
     except NoConsumer as error:
@@ -134,19 +137,19 @@ async def redrive(db: AsyncConnection, dead_letter_id: int, body: RedriveRequest
     return await show(db, dead_letter_id)
 
 
-async def discard(db: AsyncConnection, dead_letter_id: int, body: ActionRequest) -> DeadLetterResponse:
+async def discard(db: AsyncConnection, dead_letter_id: int, reason: Reason) -> DeadLetterResponse:
     if (dead_letter := await actions.lock(db, dead_letter_id)) is None:
         raise not_found(dead_letter_id)
     try:
-        await actions.discard_one(db, dead_letter, Reason(body.who, body.why))
+        await actions.discard_one(db, dead_letter, reason)
     except Refused as refusal:
         raise refused(dead_letter_id, "discarded", refusal) from refusal
     return await show(db, dead_letter_id)
 
 
-async def page_by_page(body: BulkRequest, act: actions.ActOnPage, request: Request) -> BulkResponse:
+async def page_by_page(body: BulkRequest, act: actions.ActOnPage, who: str, request: Request) -> BulkResponse:
     """Acts in transactions of bounded size; committed pages stay done if a later one fails."""
-    count, after, reason = 0, body.after, Reason(body.who, body.why)
+    count, after, reason = 0, body.after, Reason(who, body.why)
     while body.limit is None or count < body.limit:
         size = min(actions.PAGE_SIZE, (body.limit or count + actions.PAGE_SIZE) - count)
         async with request.app.state.database.transaction() as db:

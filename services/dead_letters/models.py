@@ -20,8 +20,9 @@ Name = Annotated[str, Field(pattern=r"^[^\x00]{1,249}$")]
 
 
 class ActionRequest(BaseModel):
+    """Who acts is the subject of the token."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
-    who: Text
     why: Text
 
 

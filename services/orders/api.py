@@ -1,14 +1,15 @@
 """HTTP API of orders. `POST /orders` stores the order and publishes OrderPlaced in one transaction."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Query, Response
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api, refusals
+from chassis.http.auth import Authenticated, Customer, Principal
 from chassis.http.idempotency import Idempotent, share_transactions
 from chassis.outbox.publish import publish
 from chassis.timestamps import now
@@ -29,8 +30,8 @@ Prices = Annotated[PriceList, Depends(price_list)]
 
 
 @app.post("/orders", status_code=201, response_model=OrderResponse)
-async def place_order(new: NewOrder, request: Idempotent, prices: Prices) -> Response:
-    order = place(new, prices)
+async def place_order(customer: Customer, new: NewOrder, request: Idempotent, prices: Prices) -> Response:
+    order = place(new, customer.subject, prices)
     return await request.run_in_group(placing_group, new, order, order.event.order_id, order.response())
 
 
@@ -49,37 +50,46 @@ placing_group = share_transactions(app, store)
     response_model=OrderResponse,
     responses=refusals(NOT_CANCELLED),
 )
-async def cancel_order(order_id: UUID, request: Idempotent) -> Response:
-    return await request.run(None, cancel, str(order_id))
+async def cancel_order(principal: Authenticated, order_id: UUID, request: Idempotent) -> Response:
+    return await request.run(None, cancel, str(order_id), principal)
 
 
-async def cancel(db: AsyncConnection, order_id: str) -> OrderResponse:
+async def cancel(db: AsyncConnection, order_id: str, principal: Principal) -> OrderResponse:
     try:
         before = await lock(db, [order_id])
+        if not principal.may_act_for(before[order_id].customer_id):
+            raise not_found(order_id)
         await save(db, before, {order_id: domain.cancel(before[order_id], "customer_request", now())})
     except UnknownOrder as unknown:
         raise not_found(order_id) from unknown
     except AlreadyDecided as decided:
         raise Problem(409, "too late to cancel", f"{decided}", order_id=order_id) from decided
-    return await show(db, order_id)
+    return await show(db, order_id, principal)
 
 
 @app.get("/orders/{order_id}", responses=refusals(UNKNOWN))
-async def show_order(order_id: UUID, db: Db) -> OrderResponse:
-    return await show(db, str(order_id))
+async def show_order(principal: Authenticated, order_id: UUID, db: Db) -> OrderResponse:
+    return await show(db, str(order_id), principal)
+
+
+async def flagged_of_query(principal: Authenticated, flagged: bool | None = None) -> bool | None:
+    if flagged is not None and not principal.is_operator:
+        raise Problem(403, "forbidden", "Only operators may ask which orders are flagged.")
+    return flagged
 
 
 @app.get("/orders")
 async def list_orders(
+    principal: Authenticated,
+    flagged: Annotated[bool | None, Depends(flagged_of_query)],
     db: Db,
-    flagged: bool | None = None,
     status: Status | None = None,
     before: UUID | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> OrderPageResponse:
-    """Newest first. The next page: `before` = `next_before` of this one."""
+    """Newest first: a customer's own, an operator's of all. The next page: `before` = `next_before` of this one."""
     filters = {orders.c.flagged: flagged, orders.c.status: status}
-    wanted = select(orders).where(
+    wanted = visible_to(principal).where(
         *(column == value for column, value in filters.items() if value is not None)
     )
     if before is not None:
@@ -94,10 +104,19 @@ async def list_products(db: Db) -> list[ProductResponse]:
     return [ProductResponse.model_validate(row) for row in rows.mappings()]
 
 
-async def show(db: AsyncConnection, order_id: str) -> OrderResponse:
-    if found := await read(db, select(orders).where(orders.c.order_id == order_id)):
+async def show(db: AsyncConnection, order_id: str, principal: Principal) -> OrderResponse:
+    if found := await read(db, visible_to(principal).where(orders.c.order_id == order_id)):
         return found[0]
     raise not_found(order_id)
+
+
+def visible_to(principal: Principal) -> Select[Any]:
+    """Selects a customer's own orders, and all for an operator."""
+    return (
+        select(orders)
+        if principal.is_operator
+        else select(orders).where(orders.c.customer_id == principal.subject)
+    )
 
 
 def not_found(order_id: str) -> Problem:

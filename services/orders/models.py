@@ -21,7 +21,6 @@ class NewLine(BaseModel):
 
 class NewOrder(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    customer_id: Name
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     payment_method: Literal["card", "invoice"]
     card_token: Name | None = Field(default=None, validate_default=True, repr=False, json_schema_extra=SECRET)

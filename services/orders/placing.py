@@ -47,7 +47,7 @@ class PlacedOrder:
         return OrderResponse.model_validate(self.row() | {"lines": list(self.lines())})
 
 
-def place(new: NewOrder, prices: PriceList) -> PlacedOrder:
+def place(new: NewOrder, customer_id: str, prices: PriceList) -> PlacedOrder:
     """Prices an order. Raises Problem for a product that is not on the list, or is sold in another currency."""
     for position, line in enumerate(new.lines):
         product = prices.get(line.product_id)
@@ -66,6 +66,7 @@ def place(new: NewOrder, prices: PriceList) -> PlacedOrder:
     event = OrderPlaced(
         order_id=str(uuid7()),
         order_version=1,
+        customer_id=customer_id,
         total_cents=sum(line.quantity * line.unit_price_cents for line in lines),
         lines=lines,
         occurred_at=milliseconds(now()),

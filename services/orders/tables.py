@@ -43,6 +43,7 @@ orders = Table(
     Column("decided_at", DateTime(timezone=True)),
     Column("shipped_at", DateTime(timezone=True)),
     Index("orders_flagged", "order_id", postgresql_where=text("flagged")),
+    Index("orders_of_customer", "customer_id", "order_id"),
 )
 
 order_lines = Table(

@@ -7,6 +7,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api, refusals
+from chassis.http.auth import Authenticated, Principal
 from chassis.http.idempotency import Idempotent
 from chassis.timestamps import now
 from services.payments.domain import NotPayable, pay
@@ -29,14 +30,14 @@ NOT_PAID = {
     response_model=PaymentResponse,
     responses=refusals(NOT_PAID),
 )
-async def pay_invoice(new: NewPayment, request: Idempotent) -> Response:
-    return await request.run(new, settle_invoice, new)
+async def pay_invoice(principal: Authenticated, new: NewPayment, request: Idempotent) -> Response:
+    return await request.run(new, settle_invoice, new, principal)
 
 
-async def settle_invoice(db: AsyncConnection, new: NewPayment) -> PaymentResponse:
+async def settle_invoice(db: AsyncConnection, new: NewPayment, principal: Principal) -> PaymentResponse:
     order_id = str(new.order_id)
     known = await lock(db, [order_id])
-    if not known:
+    if not known or not principal.may_act_for(known[0].customer_id):
         raise Problem(
             404, "unknown order", f"There is no payment for an order {order_id}.", order_id=order_id
         )
@@ -53,10 +54,11 @@ async def settle_invoice(db: AsyncConnection, new: NewPayment) -> PaymentRespons
 
 
 @app.get("/payments/{payment_or_order_id}", responses=refusals(UNKNOWN))
-async def show_payment(payment_or_order_id: UUID, db: Db) -> PaymentResponse:
+async def show_payment(principal: Authenticated, payment_or_order_id: UUID, db: Db) -> PaymentResponse:
     """Finds a payment by its own id or by its order's; there is one payment per order."""
     id, row = str(payment_or_order_id), payments.c
     found = await db.execute(select(payments).where(or_(row.payment_id == id, row.order_id == id)))
-    if payment := found.mappings().first():
+    payment = found.mappings().first()
+    if payment and principal.may_act_for(payment["customer_id"]):
         return PaymentResponse.model_validate(payment)
     raise Problem(404, "unknown payment", f"There is no payment {id}, and none of an order {id}.")

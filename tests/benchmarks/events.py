@@ -73,7 +73,7 @@ def main(orders: int, rate: float, as_json: bool) -> None:
 
 
 async def place(addresses: Addresses, orders: int, rate: float) -> set[str]:
-    report = await place_orders(addresses.apis, list(islice(purchases(seed=1), orders)), rate, patient=True)
+    report = await place_orders(addresses, list(islice(purchases(seed=1), orders)), rate, patient=True)
     assert report.complete, report.lines()
     await settle(addresses.databases, 300)
     return set(report.order_ids)

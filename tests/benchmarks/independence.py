@@ -36,7 +36,7 @@ async def shipped_per_second(addresses: Addresses, orders: int, rate: float) -> 
     """From the first order's turn until the last one is shipped."""
     cards = (purchase for purchase in purchases(seed=1) if purchase.kind == "card")
     began = perf_counter()
-    report = await place_orders(addresses.apis, list(islice(cards, orders)), rate)
+    report = await place_orders(addresses, list(islice(cards, orders)), rate)
     assert report.complete, report.lines()
     async with snapshot("fulfillment", addresses.databases["fulfillment"]) as db:
         await db.execution_options(isolation_level="READ COMMITTED")

@@ -53,7 +53,7 @@ STATES: dict[str, Callable[[], AbstractAsyncContextManager[None]]] = {
 async def answered(addresses: Addresses, orders: int, rate: float) -> tuple[float, float]:
     """Milliseconds: p50 and p99."""
     cards = (purchase for purchase in purchases(seed=1) if purchase.kind == "card")
-    report = await place_orders(addresses.apis, list(islice(cards, orders)), rate)
+    report = await place_orders(addresses, list(islice(cards, orders)), rate)
     assert report.complete, report.lines()
     return report.latency(0.5) * 1000, report.latency(0.99) * 1000
 

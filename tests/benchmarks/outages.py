@@ -32,7 +32,7 @@ async def outage(addresses: Addresses, dependency: str, seconds: float, rate: fl
         purchase for purchase in islice(purchases(1), int(seconds * rate * 2)) if purchase.kind != "scarce"
     ]
     load = asyncio.create_task(
-        place_orders(addresses.apis, wanted[: int(seconds * rate)], rate, patient=True, patience=seconds + 60)
+        place_orders(addresses, wanted[: int(seconds * rate)], rate, patient=True, patience=seconds + 60)
     )
     await asyncio.to_thread(processes.stop, [dependency])
     await asyncio.sleep(seconds)

@@ -20,6 +20,8 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from chassis.database import Database, driver
 from chassis.events.avro import FRAME, frame
 from fanout.http_client import Client, NoAnswer, NotConnected, Response
+from fanout.running import Addresses
+from fanout.tokens import signer
 from schemas import OrderPlaced
 from schemas.files import parsed_schema
 
@@ -62,7 +64,11 @@ def value_of(form: Form, order: dict[str, Any]) -> bytes:
 
 
 class Owner(Client):
-    """The orders API, for reading."""
+    """The orders API, for an operator who reads."""
+
+    def __init__(self, addresses: Addresses, url: str, timeout: float = 10.0) -> None:
+        super().__init__(url, timeout)
+        self._prefix += f"Authorization: Bearer {signer(addresses).operator()}\r\n"
 
     async def get(self, path: str) -> Response:
         """Raises NotConnected or NoAnswer."""

@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 from uuid import uuid4
@@ -47,6 +48,7 @@ from fanout.console import print_json, table
 from fanout.load import at_rate, order_body, place_orders, purchases
 from fanout.local.stack_directory import current
 from fanout.running import Addresses, running
+from fanout.tokens import bearer, public_key, signer
 from fanout.verify.report import settle
 from tests.benchmarks.thin_consumer import TABLE, Form, OrderConsumer, Owner, assigned, value_of
 from tests.support.databases import administer
@@ -103,11 +105,15 @@ class Outage:
 class OwnApi:
     """The orders API in a process of its own, on the stack's database."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, addresses: Addresses) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        self._environment = os.environ | {"FANOUT_DATABASE_URL": database_url, "FANOUT_HTTP_PORT": str(port)}
+        self._environment = os.environ | {
+            "FANOUT_DATABASE_URL": addresses.databases["orders"],
+            "FANOUT_HTTP_PORT": str(port),
+            "FANOUT_TOKEN_PUBLIC_KEY": public_key(Path(addresses.token_key)),
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
@@ -171,7 +177,7 @@ class Bench:
             await db.execute(text("TRUNCATE effects"))
         kafka = await assigned(self.addresses.kafka, topic, PARTITIONS)
         try:
-            async with Owner(self.owner.url, timeout=2.0) as owner:
+            async with Owner(self.addresses, self.owner.url, timeout=2.0) as owner:
                 yield OrderConsumer(form, self.database, kafka, owner)
         finally:
             await kafka.stop()
@@ -209,10 +215,16 @@ async def stale(bench: Bench, orders: Sequence[dict[str, Any]]) -> dict[Form, St
         topics: dict[Form, str] = {"fat": fat, "thin": thin}
         for form, topic in topics.items():
             await produced(bench, form, topic, orders, rate=1_000)
-        async with httpx.AsyncClient(base_url=bench.owner.url, trust_env=False) as http:
+        async with operator(bench) as http:
             for order in orders:
                 (await http.post(f"/orders/{order['order_id']}/cancel")).raise_for_status()
         return {form: await stored_late(bench, form, topic, len(orders)) for form, topic in topics.items()}
+
+
+def operator(bench: Bench) -> httpx.AsyncClient:
+    """Returns a client of the owner's API who may cancel every order."""
+    headers = bearer(signer(bench.addresses).operator())
+    return httpx.AsyncClient(base_url=bench.owner.url, headers=headers, trust_env=False)
 
 
 async def stored_late(bench: Bench, form: Form, topic: str, count: int) -> Stale:
@@ -289,7 +301,7 @@ async def queries_of_a_lookup(bench: Bench) -> float:
 
     try:
         before = await steady()
-        async with Owner(bench.owner.url) as owner:
+        async with Owner(bench.addresses, bench.owner.url) as owner:
             for order in bench.orders[:count]:
                 assert (await owner.get(f"/orders/{order['order_id']}")).status == 200
         return (await steady() - before) / min(count, len(bench.orders))
@@ -309,16 +321,14 @@ async def prepared(orders: int, rate: float) -> AsyncIterator[Bench]:
     password = current().passwords(["postgres"])["postgres"]
     own = make_url(addresses.databases["orders"])
     server = own.set(username="postgres", password=password, database="postgres")
-    owner = OwnApi(addresses.databases["orders"])
+    owner = OwnApi(addresses)
     await administer(server, f"CREATE DATABASE {name}")
     database = Database(server.set(database=name).render_as_string(hide_password=False))
     try:
         async with database.transaction() as db:
             await db.execute(text(TABLE))
         await owner.start()
-        report = await place_orders(
-            addresses.apis, list(islice(purchases(seed=5), orders)), rate, patient=True
-        )
+        report = await place_orders(addresses, list(islice(purchases(seed=5), orders)), rate, patient=True)
         assert report.complete, report.lines()
         await settle(addresses.databases, 300)
         yield Bench(addresses, database, owner, await events_of(addresses, report.order_ids), name)
@@ -355,8 +365,12 @@ def as_event(row: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]
 async def open_orders(bench: Bench, count: int) -> list[dict[str, Any]]:
     """Places orders that wait for an invoice to be paid, so that they can still be cancelled."""
     invoices = islice((each for each in purchases(seed=6) if each.kind == "invoice"), count)
-    async with httpx.AsyncClient(base_url=bench.owner.url, trust_env=False) as http:
-        answers = [await http.post("/orders", json=order_body(purchase)) for purchase in invoices]
+    token_of = signer(bench.addresses).customer
+    async with operator(bench) as http:
+        answers = [
+            await http.post("/orders", json=order_body(each), headers=bearer(token_of(each.customer_id)))
+            for each in invoices
+        ]
     return await events_of(bench.addresses, [answer.json()["order_id"] for answer in answers])
 
 

@@ -4,11 +4,10 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.support.containers import Containers, daemon_answers, of_a_copy, of_this_tree
-from tests.support.system import System
+from tests.support.system import System, system_of
 
 
 @pytest.fixture(scope="session")
@@ -28,5 +27,5 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]
 
 @pytest.fixture
 async def system(containers: Containers) -> AsyncIterator[System]:
-    async with httpx.AsyncClient(timeout=30) as http:
-        yield System(containers, http)
+    async with system_of(containers, answer_seconds=30) as system:
+        yield system

@@ -87,8 +87,8 @@ def test_the_tool_is_confined_like_every_container(containers: Containers) -> No
     for setting in ("read_only", "cap_drop", "security_opt", "pids_limit", "init"):
         assert tool[setting] == worker[setting], setting
     assert {"ports", "privileged", "cap_add", "user"}.isdisjoint(tool)
-    listed = containers.inside("fanout", "import os; print(os.getuid(), *os.listdir('/run/secrets'))")
-    assert listed.stdout.split() == ["10001", "addresses.json"]
+    listed = containers.inside("fanout", "import os; print(os.getuid(), *sorted(os.listdir('/run/secrets')))")
+    assert listed.stdout.split() == ["10001", "addresses.json", "token_private_key.pem"]
 
 
 def test_no_password_shows_in_what_docker_tells(containers: Containers) -> None:
@@ -101,8 +101,9 @@ def test_each_process_has_the_secrets_of_its_own_folder_only(containers: Contain
         listed = containers.inside(
             name, "import os; print(*sorted(os.listdir('/run/secrets')))"
         ).stdout.split()
-        kafka = ["fanout_kafka_password", "fanout_kafka_user"] if name.endswith("-worker") else []
-        assert listed == ["fanout_database_url", *kafka], name
+        kafka = ["fanout_kafka_password", "fanout_kafka_user"]
+        more = kafka if name.endswith("-worker") else ["fanout_token_public_key"]
+        assert listed == ["fanout_database_url", *more], name
 
 
 @pytest.mark.parametrize("name", REACHES)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 
-from fanout.load import order_body, purchases
+from fanout.load import Purchase, order_body, purchases
 from tests.support.containers import Containers
 from tests.support.system import System, until
 
@@ -62,20 +62,23 @@ async def place_all(system: System, log: Log) -> None:
     url = f"{system.stack.addresses.apis['orders']}/orders"
     wanted = (purchase for purchase in purchases(7) if purchase.kind != "scarce")
 
-    async def one(number: int, body: dict[str, object]) -> None:
+    async def one(number: int, purchase: Purchase) -> None:
         await asyncio.sleep(start + number / RATE - time.monotonic())
         async with room:
-            await place(system.http, url, body, log)
+            customer = system.as_customer(purchase.customer_id)
+            await place(system.http, url, order_body(purchase), customer, log)
 
-    await asyncio.gather(*(one(number, order_body(next(wanted))) for number in range(ORDERS)))
+    await asyncio.gather(*(one(number, next(wanted)) for number in range(ORDERS)))
 
 
-async def place(http: httpx.AsyncClient, url: str, body: dict[str, object], log: Log) -> None:
-    key, deadline = {"Idempotency-Key": str(uuid4())}, time.monotonic() + PATIENCE_SECONDS
+async def place(
+    http: httpx.AsyncClient, url: str, body: dict[str, object], customer: dict[str, str], log: Log
+) -> None:
+    headers, deadline = customer | {"Idempotency-Key": str(uuid4())}, time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         asked = time.monotonic()
         try:
-            answer = await http.post(url, json=body, headers=key)
+            answer = await http.post(url, json=body, headers=headers)
             if answer.status_code == 201:
                 log.placed += 1
                 return

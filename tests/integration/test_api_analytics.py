@@ -12,6 +12,7 @@ from services.analytics.api import app
 from services.analytics.service import service as analytics
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
+from tests.support.principals import OPERATOR, client_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOTHING = {"paid": 0, "declined": 0, "confirmed": 0, "shipped": 0, "cancelled": 0}
@@ -27,7 +28,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://analytics") as client:
+    async with client_of(app, OPERATOR) as client:
         yield client
 
 

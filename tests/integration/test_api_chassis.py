@@ -15,7 +15,9 @@ from chassis.http.app import Problem, create_api
 from chassis.http.idempotency import Idempotent
 from chassis.http.idempotency_keys import idempotency_keys
 from chassis.service import Service
+from fanout.tokens import bearer
 from tests.integration.conftest import NewDatabase
+from tests.support.principals import SIGNER, client_of
 
 shop = Service("fraud", MetaData())
 sales = Table(
@@ -56,8 +58,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with client_of(app) as client:
         yield client
 
 
@@ -76,6 +77,32 @@ async def test_the_same_key_and_body_is_one_effect_and_one_answer(
     assert len({answer.content for answer in answers}) == 1
     assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true", "true"]
     assert await count(database, sales) == 1
+
+
+async def test_the_same_key_of_two_customers_is_two_requests(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    answers = [
+        await client.post(
+            "/sales",
+            json={"amount": amount},
+            headers=bearer(SIGNER.customer(name)) | {"Idempotency-Key": "k"},
+        )
+        for name, amount in (("ada", 5), ("bob", 6), ("bob", 6), ("ada", 5))
+    ]
+    ids = [answer.json()["id"] for answer in answers]
+    assert ids[0] == ids[3] != ids[1] == ids[2]
+    assert await count(database, sales) == 2
+
+
+async def test_a_customer_and_an_operator_of_one_name_are_two_principals(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    for token in (SIGNER.customer("ada"), SIGNER.operator("ada")):
+        headers = bearer(token) | {"Idempotency-Key": "k"}
+        answer = await client.post("/sales", json={"amount": 5}, headers=headers)
+        assert "Idempotent-Replayed" not in answer.headers
+    assert await count(database, sales) == 2
 
 
 async def test_twenty_concurrent_requests_of_one_key_are_one_effect(

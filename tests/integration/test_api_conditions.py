@@ -12,6 +12,7 @@ from services.orders.api import app
 from tests.integration.conftest import NewDatabase
 from tests.support.databases import administer, named_url
 from tests.support.order_bodies import ORDER
+from tests.support.principals import client_of
 
 
 @pytest.fixture
@@ -25,8 +26,7 @@ async def client(database: Database, postgres_url: URL) -> AsyncIterator[httpx.A
     name = str(database.engine.url.database)
     await administer(postgres_url, f"ALTER DATABASE {name} SET lock_timeout = '20ms'")
     app.state.database = Database(named_url(postgres_url, name))
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://orders") as client:
+    async with client_of(app) as client:
         yield client
     await app.state.database.close()
 

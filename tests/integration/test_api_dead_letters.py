@@ -10,6 +10,7 @@ import pytest
 
 from chassis.database import Database
 from chassis.outbox.table import load_headers
+from fanout.tokens import bearer
 from services.dead_letters.tables import actions
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
@@ -23,6 +24,7 @@ from tests.support.dead_letter_service import (
     store,
     stored,
 )
+from tests.support.principals import SIGNER, SOME_OPERATOR
 from tests.support.recording_service import confirmed
 
 
@@ -89,7 +91,11 @@ async def test_a_dead_letter_is_shown_with_its_event_bytes_headers_and_actions(
     )
     assert {"name": "ce_type", "value": "OrderConfirmed"} in shown["headers"]
     [action] = shown["actions"]
-    assert (action["what"], action["who"], action["why"]) == ("redriven", "ada", "the bug is fixed")
+    assert (action["what"], action["who"], action["why"]) == (
+        "redriven",
+        SOME_OPERATOR.subject,
+        "the bug is fixed",
+    )
 
 
 async def test_a_dead_letter_that_is_too_long_to_show_names_what_is_truncated(
@@ -179,6 +185,7 @@ async def test_discarding_again_changes_nothing_and_the_first_reason_stands(
 ) -> None:
     await store(database, *many(1))
     await client.post("/dead-letters/1/discard", json=WHY)
-    again = await client.post("/dead-letters/1/discard", json={"who": "bob", "why": "me too"})
+    another = bearer(SIGNER.operator("bob"))
+    again = await client.post("/dead-letters/1/discard", json={"why": "me too"}, headers=another)
     assert (again.status_code, again.json()["status"]) == (200, "discarded")
-    assert [action["who"] for action in again.json()["actions"]] == ["ada"]
+    assert [action["who"] for action in again.json()["actions"]] == [SOME_OPERATOR.subject]

@@ -15,6 +15,7 @@ from services.orders.service import service as orders
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.order_bodies import ORDER
+from tests.support.principals import OPERATOR, client_of
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://orders") as client:
+    async with client_of(app) as client:
         yield client
 
 
@@ -155,7 +156,7 @@ async def test_orders_are_listed_by_flag_and_by_status(client: httpx.AsyncClient
     await sample_events.deliver(database, orders, sample_events.stock_rejected(unjudged))
 
     async def listed(**query: Any) -> list[str]:
-        answer = await client.get("/orders", params=query)
+        answer = await client.get("/orders", params=query, headers=OPERATOR)
         return [order["order_id"] for order in answer.json()["orders"]]
 
     assert await listed(flagged=True) == [flagged]

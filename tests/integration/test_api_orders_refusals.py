@@ -12,6 +12,7 @@ from services.orders.api import app
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.order_bodies import LINES, ORDER
+from tests.support.principals import client_of
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://orders") as client:
+    async with client_of(app) as client:
         yield client
 
 
@@ -67,10 +68,7 @@ NOT_ORDERS: list[tuple[object, str]] = [
     (without("card_token"), "card_token"),
     (changed(payment_method="invoice"), "card_token"),
     (changed(card_token="4111 1111 1111 1111"), "card_token"),
-    (changed(customer_id=""), "customer_id"),
-    (changed(customer_id="x" * 65), "customer_id"),
-    (changed(customer_id="c-1\n"), "customer_id"),
-    (without("customer_id"), "customer_id"),
+    (changed(customer_id="c-1"), "customer_id"),
     (without("currency"), "currency"),
     (without("lines"), "lines"),
     (changed(total_cents=1), "total_cents"),
@@ -97,7 +95,7 @@ async def test_a_body_that_is_not_json_is_refused(client: httpx.AsyncClient) -> 
 
 
 async def test_a_body_over_64_kib_is_refused(client: httpx.AsyncClient, database: Database) -> None:
-    refusal = await client.post("/orders", json=changed(customer_id="x" * 65_536))
+    refusal = await client.post("/orders", json=changed(card_token="x" * 65_536))
     assert refusal.status_code == 413
     assert await sample_events.published(database) == []
 

@@ -14,6 +14,7 @@ from services.payments.api import app
 from services.payments.service import service as payments
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
+from tests.support.principals import client_of
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://payments") as client:
+    async with client_of(app) as client:
         yield client
 
 

@@ -67,7 +67,7 @@ async def an_order(service: Service, database: Database) -> str:
     if service.name != "orders":
         return str(uuid4())
     line: Any = {"product_id": "mug", "quantity": 1}
-    body = {"customer_id": "c-1", "currency": "EUR", "payment_method": "card", "card_token": "tok_visa"}
+    body = {"currency": "EUR", "payment_method": "card", "card_token": "tok_visa"}
     return await sample_events.place_order(database, NewOrder.model_validate(body | {"lines": [line]}))
 
 

@@ -18,8 +18,10 @@ from chassis.http.idempotency_keys import idempotency_keys
 from chassis.outbox.publish import publish
 from chassis.outbox.table import outbox
 from chassis.service import Service
+from fanout.tokens import bearer
 from schemas import OrderConfirmed
 from tests.integration.conftest import NewDatabase
+from tests.support.principals import SIGNER, SOME_CUSTOMER, client_of
 
 service = Service("fraud", MetaData())
 notes = Table(
@@ -77,8 +79,7 @@ async def database(new_database: NewDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with client_of(app) as client:
         yield client
 
 
@@ -171,7 +172,8 @@ async def test_one_key_in_two_processes_waits_for_the_first_to_commit(
     """Another process holds the key in an open transaction, which ends in a rollback and then in a commit."""
     async with database.engine.connect() as other:
         begun = await other.begin()
-        claim = "INSERT INTO idempotency_keys VALUES ('k', '\\x00', 201, '{}')"
+        columns = "principal, key, fingerprint, status, body"
+        claim = f"INSERT INTO idempotency_keys ({columns}) VALUES ('{SOME_CUSTOMER.name}', 'k', '\\x00', 201, '{{}}')"
         await other.execute(text(claim))
         pending = asyncio.create_task(post(client, "mine", key="k"))
         await waits_for_a_lock(database)
@@ -185,6 +187,24 @@ async def test_one_key_in_two_processes_waits_for_the_first_to_commit(
         await begun.commit()
         assert (await pending).status_code == 422
     assert await count(database, notes) == 1
+
+
+async def test_the_same_key_of_two_customers_is_two_requests_in_one_group(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    theirs = [bearer(SIGNER.customer(name)) | {"Idempotency-Key": "k"} for name in ("ada", "bob", "ada")]
+    requests = [
+        client.post("/notes", json={"new_id": f"note-of-{n % 2}", "amount": 1}, headers=headers)
+        for n, headers in enumerate(theirs)
+    ]
+    answers = await asyncio.gather(*requests)
+    assert [(answer.status_code, answer.json()["new_id"]) for answer in answers] == [
+        (201, "note-of-0"),
+        (201, "note-of-1"),
+        (201, "note-of-0"),
+    ]
+    assert ["Idempotent-Replayed" in answer.headers for answer in answers] == [False, False, True]
+    assert await count(database, notes) == 2
 
 
 async def waits_for_a_lock(database: Database) -> None:

@@ -17,6 +17,7 @@ from services.payments.api import settle_invoice
 from services.payments.models import NewPayment
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
+from tests.support.principals import SOME_OPERATOR
 
 SERVICES = ("orders", "payments", "inventory", "fraud", "fulfillment", "notifications")
 
@@ -121,18 +122,18 @@ async def place(
     system: Saga, customer_id: str, product_id: str = "mug", card_token: str | None = None
 ) -> str:
     order = {
-        "customer_id": customer_id,
         "currency": "EUR",
         "payment_method": "card" if card_token else "invoice",
         "card_token": card_token,
         "lines": [{"product_id": product_id, "quantity": 2}],
     }
-    return await sample_events.place_order(system.databases["orders"], NewOrder.model_validate(order))
+    new = NewOrder.model_validate(order)
+    return await sample_events.place_order(system.databases["orders"], new, customer_id)
 
 
 async def cancel(system: Saga, order_id: str) -> None:
     async with system.databases["orders"].transaction() as db:
-        await orders_api.cancel(db, order_id)
+        await orders_api.cancel(db, order_id, SOME_OPERATOR)
 
 
 async def pay_as_soon_as_possible(system: Saga, order_id: str, random: Random) -> None:
@@ -141,7 +142,7 @@ async def pay_as_soon_as_possible(system: Saga, order_id: str, random: Random) -
         await system.run(random, steps=1)
         try:
             async with system.databases["payments"].transaction() as db:
-                await settle_invoice(db, invoice)
+                await settle_invoice(db, invoice, SOME_OPERATOR)
             return
         except Problem as not_yet:
             assert not_yet.status == 404

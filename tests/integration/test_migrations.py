@@ -55,3 +55,35 @@ async def test_a_database_of_another_version_is_refused_in_one_sentence_and_left
     assert "`fanout down --wipe`" in str(refusal.value)
     async with database.transaction() as db:
         assert await db.scalar(text(f"SELECT version_num FROM {version_table}")) == "0006"
+
+
+async def test_keys_from_before_there_were_principals_are_their_customers_or_nobodys(
+    new_database: NewDatabase,
+) -> None:
+    database = await new_database("orders")
+    async with database.transaction() as db:
+        for statement in BEFORE_PRINCIPALS:
+            await db.execute(text(statement))
+    changed = await migrate(load("orders"), database.engine.url.render_as_string(hide_password=False))
+    assert changed == ["chassis_version"]
+    async with database.transaction() as db:
+        kept = await db.execute(text("SELECT key, principal, status FROM idempotency_keys ORDER BY key"))
+        assert [tuple(row) for row in kept] == [
+            ("answered", "customer:ada", 201),
+            ("claimed", "", 201),
+            ("of a payment", "", 201),
+        ]
+
+
+BEFORE_PRINCIPALS = (
+    "ALTER TABLE idempotency_keys DROP CONSTRAINT idempotency_keys_pkey",
+    "ALTER TABLE idempotency_keys DROP COLUMN principal",
+    "ALTER TABLE idempotency_keys ADD PRIMARY KEY (key)",
+    "UPDATE chassis_version SET version_num = '0002'",
+    """
+    INSERT INTO idempotency_keys (key, fingerprint, status, body) VALUES
+        ('answered', '', 201, convert_to('{"order_id"\\:"o-1","customer_id"\\:"ada"}', 'UTF8')),
+        ('of a payment', '', 201, convert_to('{"payment_id"\\:"p-1"}', 'UTF8')),
+        ('claimed', '', 201, NULL)
+    """,
+)

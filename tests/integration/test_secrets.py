@@ -32,6 +32,7 @@ from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.dead_letter_service import WHY, parked, redriven_messages, served, store, stored
 from tests.support.order_bodies import ORDER
+from tests.support.principals import client_of
 
 TOKEN = "tok_known_again_41"
 ANOTHER = "tok_another_42"
@@ -299,8 +300,7 @@ async def test_orders_that_cannot_be_stored_are_answered_and_logged_without_thei
     async with database.transaction() as db:
         await driver(db).execute(QUOTE_PAYLOADS)
     orders_api.state.database = database
-    transport = httpx.ASGITransport(orders_api)
-    async with httpx.AsyncClient(transport=transport, base_url="http://orders") as client:
+    async with client_of(orders_api) as client:
         bodies = [ORDER | {"card_token": token} for token in tokens]
         answers = await asyncio.gather(*(client.post("/orders", json=body) for body in bodies))
     assert {answer.status_code for answer in answers} == {500}

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.pages import Step, steps_of
 from tests.support.stack import REPOSITORY, Stack
-from tests.support.system import WORKERS, System, until
+from tests.support.system import WORKERS, System, system_of, until
 from tests.support.tree import copied_tree, git
 
 PAGE = REPOSITORY / "docs/evolve-a-contract.md"
@@ -83,8 +83,7 @@ def load(stack: Stack) -> Iterator[None]:
 
 @pytest.mark.timeout(300)
 async def test_old_and_new_code_read_each_others_events_in_every_order_of_deployment(running: Stack) -> None:
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
-        system = System(running, http)
+    async with system_of(running) as system:
         before = pids(running)
         with load(running):
             await until(lambda: applied(system, "fraud"))

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
-import httpx
 import pytest
 from confluent_kafka.admin import AdminClient
 from sqlalchemy.engine import make_url
@@ -18,7 +17,7 @@ from fanout.compose.blocks import WORKER
 from fanout.local.stack_directory import StackDirectory
 from tests.support.pages import steps_of
 from tests.support.stack import REPOSITORY, Stack
-from tests.support.system import System, until
+from tests.support.system import System, system_of, until
 from tests.support.tree import copied_tree, git
 
 NAME = "loyalty"
@@ -39,8 +38,7 @@ def copy(tmp_path: Path) -> Iterator[Stack]:
 @pytest.mark.timeout(400)
 async def test_a_consumer_is_written_tested_started_and_removed(copy: Stack) -> None:
     copy.must("up", "--owner-pid", str(os.getpid()))
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
-        system = System(copy, http)
+    async with system_of(copy) as system:
         placed = [await system.order() for _ in range(ORDERS)]
         for order_id in placed:
             await system.until_status(order_id, "shipped")

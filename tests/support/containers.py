@@ -17,8 +17,10 @@ import asyncpg
 
 from fanout.compose.blocks import names
 from fanout.compose.logins import OPERATOR
+from fanout.compose.secrets import TOKEN_KEY
 from fanout.repository import services
 from fanout.running import Addresses
+from tests.support.principals import kept
 from tests.support.stack import REPOSITORY, Stack
 
 UP_SECONDS = 600
@@ -44,6 +46,7 @@ class Containers(Stack):
                 for name in apis
             },
             workers={},
+            token_key=str(kept(self.private_key)),
             kafka_user=OPERATOR,
             kafka_password=password,
         )
@@ -51,10 +54,16 @@ class Containers(Stack):
     @cached_property
     def passwords(self) -> dict[str, str]:
         """Returns the password of every login; only setup has them all."""
-        text = self.compose(
-            "run", "--rm", "--no-deps", "--entrypoint", "cat", "setup", "/run/secrets/passwords.json"
+        return dict(json.loads(self._secret_of_setup("passwords.json")))
+
+    @cached_property
+    def private_key(self) -> str:
+        return self._secret_of_setup(TOKEN_KEY)
+
+    def _secret_of_setup(self, name: str) -> str:
+        return self.compose(
+            "run", "--rm", "--no-deps", "--entrypoint", "cat", "setup", f"/run/secrets/{name}"
         )
-        return dict(json.loads(text))
 
     @property
     def processes(self) -> list[str]:

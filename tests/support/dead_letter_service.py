@@ -17,10 +17,11 @@ from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
 from services.dead_letters import service
 from services.dead_letters.api import app
+from tests.support.principals import OPERATOR, client_of
 from tests.support.recording_service import Schemas, confirmed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-WHY = {"who": "ada", "why": "the bug is fixed"}
+WHY = {"why": "the bug is fixed"}
 
 
 def parked(original: Record, offset: int = 0, consumer: str = "fraud", **added: Any) -> Record:
@@ -64,10 +65,9 @@ def failed_again(original: Record, redrive: int, **added: Any) -> Record:
 
 @asynccontextmanager
 async def served(database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    """Serves an operator."""
     app.state.database = database
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://dead-letters"
-    ) as client:
+    async with client_of(app, OPERATOR) as client:
         yield client
 
 

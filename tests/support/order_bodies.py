@@ -2,7 +2,6 @@
 
 LINES = [{"product_id": "mug", "quantity": 2}, {"product_id": "pencil", "quantity": 3}]
 ORDER = {
-    "customer_id": "c-1",
     "currency": "EUR",
     "payment_method": "card",
     "card_token": "tok_visa",

@@ -168,9 +168,9 @@ def decoded(name: str, payload: bytes) -> Event:
     return event_type.from_record(record)
 
 
-async def place_order(database: Database, new: NewOrder) -> str:
+async def place_order(database: Database, new: NewOrder, customer_id: str = "c-1") -> str:
     """Places an order as the API does, and returns its id."""
-    order = place(new, await PriceReader(database).read())
+    order = place(new, customer_id, await PriceReader(database).read())
     async with database.transaction() as db:
         await store([order], db)
     return order.event.order_id

@@ -23,7 +23,9 @@ KEY_USED_BEFORE = "key used before"
 
 
 @schemathesis.check
-def accepts_what_the_schema_allows(ctx: CheckContext, response: Response, case: schemathesis.Case[Any]) -> None:
+def accepts_what_the_schema_allows(
+    ctx: CheckContext, response: Response, case: schemathesis.Case[Any]
+) -> None:
     """Narrows `positive_data_acceptance`, which is told that a 422 is fine: it is only for one of RULES."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code != 422:
         return

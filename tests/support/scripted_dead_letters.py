@@ -7,6 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+from chassis.http.tokens import Principal
+from tests.support.principals import principal_of
+
 LETTER: dict[str, Any] = {
     "dead_letter_id": 7,
     "consumer": "fraud",
@@ -48,6 +51,7 @@ class ScriptedApi:
         self.answers = list(answers)
         self.asked: list[tuple[str, Any]] = []
         self.keys: list[str | None] = []
+        self.principals: list[Principal] = []
         self.url = ""
 
     def answer(self) -> tuple[int, Any]:
@@ -66,6 +70,7 @@ def serving(dead_letters_api: ScriptedApi) -> Iterator[str]:
         def reply(self, body: Any) -> None:
             dead_letters_api.asked.append((self.path, body))
             dead_letters_api.keys.append(self.headers.get("idempotency-key"))
+            dead_letters_api.principals.append(principal_of({"authorization": self.headers["authorization"]}))
             status, content = dead_letters_api.answer()
             data = json.dumps(content).encode()
             self.send_response(status)

@@ -26,6 +26,7 @@ from services.payments.api import settle_invoice
 from services.payments.models import NewPayment
 from tests.support import sample_events
 from tests.support.databases import administer, named_url
+from tests.support.principals import SOME_OPERATOR
 
 SERVICES = (
     "analytics",
@@ -53,24 +54,25 @@ class SimulatedSystem:
 
     async def order(self, product: str = "mug", card: str | None = "tok_visa", quantity: int = 1) -> str:
         new = NewOrder(
-            customer_id=f"customer-{uuid4().hex[:8]}",
             currency="EUR",
             payment_method="card" if card else "invoice",
             card_token=card,
             lines=[{"product_id": product, "quantity": quantity}],
         )
-        return await sample_events.place_order(self.databases["orders"], new)
+        customer_id = f"customer-{uuid4().hex[:8]}"
+        return await sample_events.place_order(self.databases["orders"], new, customer_id)
 
     async def cancel(self, order_id: str) -> None:
         async with self.databases["orders"].transaction() as db:
-            await cancel(db, order_id)
+            await cancel(db, order_id, SOME_OPERATOR)
 
     async def pay(self, order_id: str) -> None:
         ((cents,),) = await self.run(
             "payments", f"SELECT amount_cents FROM payments WHERE order_id = '{order_id}'"
         )
         async with self.databases["payments"].transaction() as db:
-            await settle_invoice(db, NewPayment(order_id=order_id, amount_cents=cents, currency="EUR"))
+            invoice = NewPayment(order_id=order_id, amount_cents=cents, currency="EUR")
+            await settle_invoice(db, invoice, SOME_OPERATOR)
 
     async def close(self) -> None:
         for database in self.databases.values():

@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 from types import FrameType
 
-import httpx
 import pytest
 from sqlalchemy.engine import URL, make_url
 
@@ -21,7 +20,7 @@ from chassis.service import load
 from fanout.local.stack_directory import StackDirectory
 from tests.support.databases import administer, named_url
 from tests.support.stack import Stack, free_base
-from tests.support.system import System
+from tests.support.system import System, system_of
 
 NewDatabase = Callable[[str], Awaitable[Database]]
 
@@ -45,8 +44,8 @@ def stack() -> Iterator[Stack]:
 @pytest.fixture
 async def system(stack: Stack) -> AsyncIterator[System]:
     """The running stack as a customer and an operator see it."""
-    async with httpx.AsyncClient(timeout=10) as http:
-        yield System(stack, http)
+    async with system_of(stack) as system:
+        yield system
 
 
 @pytest.fixture(scope="session")

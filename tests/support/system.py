@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ import httpx
 from sqlalchemy.engine import make_url
 
 from fanout.load import PATIENCE, LoadReport, Purchase, place_orders, purchases
+from fanout.tokens import TokenSigner, bearer, signer
 from tests.support.stack import Stack
 
 Condition = Callable[[], Awaitable[Any]]
@@ -31,22 +33,41 @@ async def until(condition: Condition, seconds: float = 30) -> Any:
         await asyncio.sleep(0.05)
 
 
+@asynccontextmanager
+async def system_of(stack: Stack, answer_seconds: float = 10) -> AsyncIterator["System"]:
+    operator = bearer(signer(stack.addresses).operator("a test"))
+    async with httpx.AsyncClient(timeout=answer_seconds, trust_env=False, headers=operator) as http:
+        yield System(stack, http)
+
+
 @dataclass
 class System:
+    """`http` is an operator, unless a request has the header of a customer (`as_customer`)."""
+
     stack: Stack
     http: httpx.AsyncClient
 
-    async def order(self, product: str = "mug", quantity: int = 1, **changes: Any) -> str:
+    @cached_property
+    def signer(self) -> TokenSigner:
+        return signer(self.stack.addresses)
+
+    def as_customer(self, customer_id: str) -> dict[str, str]:
+        return bearer(self.signer.customer(customer_id))
+
+    async def order(
+        self, product: str = "mug", quantity: int = 1, customer_id: str | None = None, **changes: Any
+    ) -> str:
         """Places one order, by default with a card that works, and returns its id."""
+        customer = self.as_customer(customer_id or f"customer-{uuid4().hex[:8]}")
         body = {
-            "customer_id": f"customer-{uuid4().hex[:8]}",
             "currency": "EUR",
             "payment_method": "card",
             "card_token": "tok_visa",
             "lines": [{"product_id": product, "quantity": quantity}],
         }
         wanted = {name: value for name, value in (body | changes).items() if value is not None}
-        answer = await self.http.post(f"{self.stack.addresses.apis['orders']}/orders", json=wanted)
+        url = f"{self.stack.addresses.apis['orders']}/orders"
+        answer = await self.http.post(url, json=wanted, headers=customer)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["order_id"])
 
@@ -66,8 +87,7 @@ class System:
     async def load(self, count: int, rate: float, seed: int = 1, patience: float = PATIENCE) -> LoadReport:
         """Places every order, whatever is killed meanwhile: repeats what fails, for `patience` seconds."""
         wanted = list(islice(_plain(seed), count))
-        apis = self.stack.addresses.apis
-        return await place_orders(apis, wanted, rate, patient=True, patience=patience)
+        return await place_orders(self.stack.addresses, wanted, rate, patient=True, patience=patience)
 
     async def query(self, service: str, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self.connect(service) as connection:

@@ -30,32 +30,30 @@ async def slow_commit(system: System) -> AsyncIterator[None]:
         await connection.execute(USUAL_COMMIT)
 
 
-def order(customer: str) -> dict[str, object]:
-    return {
-        "customer_id": customer,
-        "currency": "EUR",
-        "payment_method": "card",
-        "card_token": "tok_visa",
-        "lines": [{"product_id": "mug", "quantity": 1}],
-    }
+ORDER: dict[str, object] = {
+    "currency": "EUR",
+    "payment_method": "card",
+    "card_token": "tok_visa",
+    "lines": [{"product_id": "mug", "quantity": 1}],
+}
+PATIENT_CUSTOMER = "customer-patient"
 
 
 async def test_an_api_killed_between_commit_and_answer_gives_the_same_answer_when_asked_again(
     system: System, slow_commit: None
 ) -> None:
     url, key = f"{system.stack.addresses.apis['orders']}/orders", f"killed-{uuid4().hex}"
-    body = order(f"customer-{uuid4().hex[:8]}")
-    pending = asyncio.create_task(system.http.post(url, json=body, headers={"Idempotency-Key": key}))
+    customer_id = f"customer-{uuid4().hex[:8]}"
+    headers = system.as_customer(customer_id) | {"Idempotency-Key": key}
+    pending = asyncio.create_task(system.http.post(url, json=ORDER, headers=headers))
     await until(lambda: commits(system))
     await system.fanout("kill", "orders-api")
     with pytest.raises(httpx.TransportError):
         await pending
     await until(lambda: system.query("orders", "SELECT 1 FROM idempotency_keys WHERE key = $1", key))
-    again = await until(lambda: ask(system, url, body, key))
+    again = await until(lambda: ask(system, url, headers))
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
-    rows = await system.query(
-        "orders", "SELECT order_id FROM orders WHERE customer_id = $1", body["customer_id"]
-    )
+    rows = await system.query("orders", "SELECT order_id FROM orders WHERE customer_id = $1", customer_id)
     assert [row["order_id"] for row in rows] == [again.json()["order_id"]]
     await system.settled()
 
@@ -66,22 +64,23 @@ async def commits(system: System) -> bool:
     return bool(await system.query("orders", sleeping))
 
 
-async def ask(system: System, url: str, body: dict[str, object], key: str) -> httpx.Response | None:
+async def ask(system: System, url: str, headers: dict[str, str]) -> httpx.Response | None:
     try:
-        return await system.http.post(url, json=body, headers={"Idempotency-Key": key})
+        return await system.http.post(url, json=ORDER, headers=headers)
     except httpx.TransportError:
         return None
 
 
 async def test_while_a_table_is_locked_every_post_is_answered_within_a_second(system: System) -> None:
     url = f"{system.stack.addresses.apis['orders']}/orders"
+    customer = system.as_customer(PATIENT_CUSTOMER)
     answers: Counter[int] = Counter()
     slowest = 0.0
 
     async def post() -> None:
         nonlocal slowest
         began = time.monotonic()
-        answer = await system.http.post(url, json=order("customer-patient"))
+        answer = await system.http.post(url, json=ORDER, headers=customer)
         slowest = max(slowest, time.monotonic() - began)
         answers[answer.status_code] += 1
         if answer.status_code == 503:
@@ -102,4 +101,5 @@ async def test_while_a_table_is_locked_every_post_is_answered_within_a_second(sy
 
 
 async def accepted(system: System, url: str) -> bool:
-    return (await system.http.post(url, json=order("customer-patient"))).status_code == 201
+    customer = system.as_customer(PATIENT_CUSTOMER)
+    return (await system.http.post(url, json=ORDER, headers=customer)).status_code == 201

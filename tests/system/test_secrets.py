@@ -25,7 +25,8 @@ FORMS = {
     TOKEN.encode().hex(),
     *(b64encode(b" " * n + TOKEN.encode()).decode()[4:-4] for n in range(3)),
 }
-WHY = {"who": "a test", "why": "to see what is shown"}
+WHY = {"why": "to see what is shown"}
+CUSTOMER_ID = "customer-secret"
 
 
 class Seen:
@@ -103,17 +104,17 @@ async def place_orders_that_are_refused(system: System, seen: Seen) -> None:
         assert seen.answer(await post_order(system, order_body() | change)).status_code == 422
     broken = json.dumps(order_body())[:-1]
     url = f"{system.stack.addresses.apis['orders']}/orders"
-    seen.answer(await system.http.post(url, content=broken, headers={"content-type": "application/json"}))
+    headers = system.as_customer(CUSTOMER_ID) | {"content-type": "application/json"}
+    seen.answer(await system.http.post(url, content=broken, headers=headers))
     first = seen.answer(await post_order(system, order_body(), key))
     repeated = seen.answer(await post_order(system, order_body(), key))
-    other = seen.answer(await post_order(system, order_body() | {"customer_id": "another"}, key))
+    other = seen.answer(await post_order(system, order_body() | {"card_token": "another"}, key))
     assert (first.status_code, repeated.json(), other.status_code) == (201, first.json(), 422)
 
 
 def order_body() -> dict[str, Any]:
     line = {"product_id": "mug", "quantity": 1}
     return {
-        "customer_id": "customer-secret",
         "currency": "EUR",
         "payment_method": "card",
         "card_token": TOKEN,
@@ -123,7 +124,7 @@ def order_body() -> dict[str, Any]:
 
 async def post_order(system: System, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
     url = f"{system.stack.addresses.apis['orders']}/orders"
-    return await system.http.post(url, json=body, headers=headers)
+    return await system.http.post(url, json=body, headers=system.as_customer(CUSTOMER_ID) | (headers or {}))
 
 
 @asynccontextmanager

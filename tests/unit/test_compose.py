@@ -10,24 +10,29 @@ from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
 from chassis.config import Broker, UnreadableSecrets, read_settings
+from chassis.http.tokens import Principal, TokenVerifier
 from chassis.service import load
 from fanout.cli import WITH_CONTAINERS, _app
+from fanout.compose import secrets
 from fanout.compose.logins import OPERATOR, SETUP, apis, processes, workers
 from fanout.compose.permissions import rights
-from fanout.compose.secrets import files, logins
+from fanout.compose.secrets import TOKEN_KEY, TokenKeys, files, logins
 from fanout.errors import BadUsage, NotRunning
 from fanout.repository import REPOSITORY, services
-from fanout.running import running
+from fanout.running import Addresses, running
+from fanout.tokens import signer
+from tests.support.principals import PRIVATE_KEY, PUBLIC_KEY
 
 PASSWORDS = {name: f"<{name}>" for name in logins()}
+KEYS = TokenKeys(PRIVATE_KEY.read_text(), PUBLIC_KEY)
 
 
 def test_only_workers_the_operator_and_setup_know_a_password_of_kafka() -> None:
-    described = {path.split("/")[0] for path, _, _ in files(PASSWORDS, 1000) if "kafka" in path}
+    described = {path.split("/")[0] for path, _, _ in files(PASSWORDS, KEYS, 1000) if "kafka" in path}
     assert described == {"kafka", *(worker.name for worker in workers())}
     assert not [
         path
-        for path, _, _ in files(PASSWORDS, 1000)
+        for path, _, _ in files(PASSWORDS, KEYS, 1000)
         for api in apis()
         if path.startswith(f"{api.name}/fanout_k")
     ]
@@ -35,10 +40,33 @@ def test_only_workers_the_operator_and_setup_know_a_password_of_kafka() -> None:
 
 def test_only_setup_has_the_passwords_of_others() -> None:
     shared = {"postgres", "registry", "broker", "setup"}
-    for path, _, text in files(PASSWORDS, 1000):
+    for path, _, text in files(PASSWORDS, KEYS, 1000):
         owner = path.split("/")[0].replace("_", "-").replace("fanout", OPERATOR)
         known = {name for name, password in PASSWORDS.items() if password in text} - shared
         assert owner == SETUP or len({name.replace("_", "-") for name in known} - {owner}) == 0, path
+
+
+def test_only_setup_and_the_tool_can_make_a_token_and_every_api_can_verify_one() -> None:
+    written = list(files(PASSWORDS, KEYS, 1000))
+    assert {path for path, _, text in written if "PRIVATE KEY" in text} == {
+        f"setup/{TOKEN_KEY}",
+        f"fanout/{TOKEN_KEY}",
+    }
+    assert {path for path, _, text in written if KEYS.public in text} == {
+        f"{api.name}/fanout_token_public_key" for api in apis()
+    }
+
+
+def test_openssl_makes_the_key_with_which_the_tool_signs_and_apis_verify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "SECRETS", tmp_path)
+    keys = secrets._token_keys()
+    (tmp_path / "setup").mkdir()
+    (tmp_path / "setup" / TOKEN_KEY).write_text(keys.private)
+    assert secrets._token_keys() == keys, "it is made once"
+    tool = signer(Addresses("", "", {}, {}, {}, token_key=str(tmp_path / "setup" / TOKEN_KEY)))
+    assert TokenVerifier(keys.public).verify(tool.operator("grace")) == Principal("grace", "operator")
 
 
 def test_a_topic_of_events_has_one_writer() -> None:
@@ -77,8 +105,9 @@ def test_a_folder_of_secrets_that_is_not_there_is_said_in_a_sentence(monkeypatch
 @pytest.fixture
 def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The files of secrets that the `fanout` container mounts; the environment is that of the container."""
-    found = {path: text for path, _, text in files(PASSWORDS, 1000) if path.startswith("fanout/")}
+    found = {path: text for path, _, text in files(PASSWORDS, KEYS, 1000) if path.startswith("fanout/")}
     (tmp_path / "addresses.json").write_text(found["fanout/addresses.json"])
+    (tmp_path / TOKEN_KEY).write_text(found[f"fanout/{TOKEN_KEY}"])
     monkeypatch.setenv("FANOUT_ADDRESSES", str(tmp_path / "addresses.json"))
     return found
 
@@ -89,7 +118,8 @@ def test_the_tool_in_its_container_knows_every_address_and_is_the_operator(conta
     assert set(found.databases) == set(services())
     assert found.apis["dead_letters"] == "http://dead_letters-api:8000"
     assert {make_url(url).username for url in found.databases.values()} == {OPERATOR}
-    assert len(container) == 1
+    assert container.keys() == {"fanout/addresses.json", f"fanout/{TOKEN_KEY}"}
+    assert found.token_key == f"/run/secrets/{TOKEN_KEY}"
 
 
 def test_the_tool_names_the_docker_command_when_the_containers_were_never_started(
@@ -120,6 +150,7 @@ def test_what_is_for_the_local_stack_names_the_docker_command_in_one_sentence(na
         "order 01a20b70-1b07-75fd-9c37-e64d28634202",
         "mailbox",
         "outbox ls",
+        "token ada",
         "replay analytics",
     ],
 )
@@ -128,6 +159,7 @@ def test_the_tool_needs_nothing_of_the_local_stack_in_its_container(
 ) -> None:
     """Supervisor and the like are not installed there. Nothing answers here, which is said in a sentence."""
     nowhere = re.sub(r"(postgres|kafka|[a-z_]+-api):\d+", "127.0.0.1:9", container["fanout/addresses.json"])
+    nowhere = nowhere.replace("/run/secrets", str(tmp_path))
     (tmp_path / "addresses.json").write_text(nowhere)
     program = (
         f"import sys; sys.argv = ['fanout', *{command.split()!r}]\n"

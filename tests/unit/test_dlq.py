@@ -1,5 +1,6 @@
 """`fanout dlq` against a server that answers as told: what it asks, what it says, and with which exit code."""
 
+import getpass
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from chassis.http.tokens import Principal
 from fanout import dead_letters_client
 from fanout.cli import _app
 from fanout.dead_letters_client import open_client
 from fanout.errors import FanoutError, RefusedInput, Unreachable
-from fanout.running import Addresses
+from tests.support.principals import addresses_of
 from tests.support.scripted_dead_letters import LETTER, ScriptedApi, serving
 
 
@@ -20,7 +22,7 @@ def dead_letters_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
     monkeypatch.setenv("COLUMNS", "200")
     dead_letters_api = ScriptedApi((200, LETTER))
     with serving(dead_letters_api) as url:
-        addresses = Addresses("", "", {}, {"dead_letters": url}, {})
+        addresses = addresses_of({"dead_letters": url})
         monkeypatch.setattr(dead_letters_client, "running", lambda: addresses)
         dead_letters_api.url = url
         yield dead_letters_api
@@ -89,9 +91,8 @@ def test_redrive_of_ids_says_who_and_why_each_with_a_key_of_its_own(
     dead_letters_api: ScriptedApi,
 ) -> None:
     done = run("redrive", "7", "8", "--why", "fixed", "--who", "ada")
-    assert dead_letters_api.asked == [
-        (f"/dead-letters/{n}/redrive", {"who": "ada", "why": "fixed"}) for n in (7, 8)
-    ]
+    assert dead_letters_api.asked == [(f"/dead-letters/{n}/redrive", {"why": "fixed"}) for n in (7, 8)]
+    assert dead_letters_api.principals == [Principal("ada", "operator")] * 2
     assert len(set(dead_letters_api.keys)) == 2 and None not in dead_letters_api.keys
     assert done.stdout.splitlines() == ["redriven: dead letter 7", "redriven: dead letter 8"]
 
@@ -101,11 +102,12 @@ def test_redrive_by_filter_goes_on_until_nothing_is_left(dead_letters_api: Scrip
         (200, {"count": 500, "next_after": 600}),
         (200, {"count": 7, "next_after": None}),
     ]
-    done = run("redrive", "--consumer", "fraud", "--why", "fixed", "--who", "ada")
-    said = {"who": "ada", "why": "fixed", "consumer": "fraud", "limit": 500}
+    done = run("redrive", "--consumer", "fraud", "--why", "fixed")
+    said = {"why": "fixed", "consumer": "fraud", "limit": 500}
     assert dead_letters_api.asked == [
         ("/dead-letters/redrive", said | {"after": after}) for after in (0, 600)
     ]
+    assert dead_letters_api.principals == [Principal(getpass.getuser(), "operator")] * 2
     assert done.stdout.strip() == "redriven: 507 dead letters"
 
 
@@ -177,14 +179,14 @@ def test_one_that_is_refused_does_not_keep_the_others(dead_letters_api: Scripted
 
 def test_a_busy_service_is_asked_again_with_the_same_key(dead_letters_api: ScriptedApi) -> None:
     dead_letters_api.answers = [(503, {"detail": "later"}), (200, LETTER)]
-    with open_client(dead_letters_api.url) as client:
+    with open_client() as client:
         assert client.post("/dead-letters/7/redrive", {}) == LETTER
     assert len(dead_letters_api.keys) == 2 and len(set(dead_letters_api.keys)) == 1
 
 
 def test_a_service_that_is_down_is_one_sentence() -> None:
     with (
-        open_client("http://127.0.0.1:9", patience=0) as client,
+        open_client(addresses=addresses_of({"dead_letters": "http://127.0.0.1:9"}), patience=0) as client,
         pytest.raises(Unreachable, match="fanout status"),
     ):
         client.get("/dead-letters", {})

@@ -230,13 +230,10 @@ async def test_a_body_that_breaks_off_is_no_bug_of_ours(caplog: pytest.LogCaptur
 async def test_a_request_whose_statement_a_migration_outdated_is_repeated_once_with_its_body() -> None:
     bodies: list[bytes] = []
 
-    def outdated() -> Exception:
-        return asyncpg.InvalidCachedStatementError("cached statement plan is invalid")
-
     async def api(scope: Any, receive: Any, send: Any) -> None:
         bodies.append((await receive())["body"])
         if len(bodies) in failing:
-            raise outdated()
+            raise asyncpg.InvalidCachedStatementError("cached statement plan is invalid")
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 

@@ -28,6 +28,7 @@ ONLY_IN = {
     "confluent_kafka.Producer": ("chassis/outbox/producer.py",),
     "fastapi": (
         "chassis/http/app.py",
+        "chassis/http/auth.py",
         "chassis/http/problems.py",
         "chassis/http/idempotency.py",
         "chassis/http/routes.py",

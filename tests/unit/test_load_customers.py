@@ -7,6 +7,7 @@ from itertools import count
 import pytest
 
 from fanout.load import LoadReport, Placement, Purchase, place_orders
+from tests.support.principals import addresses_of, principal_of
 from tests.support.scripted_api import Reply, Request, scripted_api
 
 INVOICE = Purchase("invoice", "customer-001", (("mug", 1),), None)
@@ -33,8 +34,8 @@ async def placed(
         return payments(request)
 
     async with scripted_api(answer_orders) as orders_url, scripted_api(answer_payments) as payments_url:
-        apis = {"orders": orders_url, "payments": payments_url}
-        return await place_orders(apis, purchases, 1_000, patient=patient, watch=watch)
+        system = addresses_of({"orders": orders_url, "payments": payments_url})
+        return await place_orders(system, purchases, 1_000, patient=patient, watch=watch)
 
 
 async def test_an_order_is_not_held_back_while_200_invoices_wait() -> None:
@@ -59,14 +60,15 @@ async def test_an_order_is_not_held_back_while_300_orders_have_no_answer() -> No
     numbers, last_was_sent = count(), asyncio.Event()
 
     async def answer_when_all_are_there(request: Request) -> Reply:
-        if request.body["customer_id"] == "last":
+        if principal_of(request.headers).subject == "last":
             last_was_sent.set()
         await last_was_sent.wait()
         return accepted(numbers)
 
     last = Purchase("card", "last", (("mug", 1),), "tok_visa")
     async with scripted_api(answer_when_all_are_there) as url:
-        report = await place_orders({"orders": url, "payments": url}, [CARD] * 300 + [last], 1_000)
+        system = addresses_of({"orders": url, "payments": url})
+        report = await place_orders(system, [CARD] * 300 + [last], 1_000)
     assert report.outcomes == {"ok": 301}
 
 

@@ -33,7 +33,7 @@ async def asked(
     not_yet: tuple[int, ...] = (),
 ) -> Answer:
     async with scripted_api(script) as url, Client(url, timeout=0.2) as client:
-        return await post(client, "/orders", {"a": 1}, patience, patient, not_yet)
+        return await post(client, "/orders", {"a": 1}, "token", patience, patient, not_yet)
 
 
 def unused_url() -> str:
@@ -102,7 +102,7 @@ async def test_what_may_have_arrived_ends_unknown(trouble: Reply) -> None:
 @pytest.mark.parametrize("patient", [True, False])
 async def test_what_was_never_sent_ends_failed(patient: bool) -> None:
     async with Client(unused_url()) as client:
-        answer = await post(client, "/orders", {}, 0.2, patient)
+        answer = await post(client, "/orders", {}, "token", 0.2, patient)
     assert answer.state == "failed" and "not connected" in answer.problem
 
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 from tests.benchmarks.whole.open_loop import Offered, run
+from tests.support.principals import PRIVATE_KEY
 from tests.support.scripted_api import CLOSE, Reply, Request, Script, scripted_api
 
 CREATED = Reply(201, {"order_id": "o1"})
@@ -12,7 +13,7 @@ REFUSED = Reply(503, {}, {"Retry-After": "1"})
 
 async def offered(script: Script, rate: float, count: int, connections: int, grace: float = 5) -> Offered:
     async with scripted_api(script) as url:
-        return await run(url, rate, count, connections, grace)
+        return await run(url, str(PRIVATE_KEY), rate, count, connections, grace)
 
 
 async def test_every_order_is_counted_by_its_answer() -> None:
@@ -63,6 +64,6 @@ async def test_a_server_that_is_not_there_counts_as_late() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    found = await run(url, 1_000, 10, 3, 1)
+    found = await run(url, str(PRIVATE_KEY), 1_000, 10, 3, 1)
     assert found.outcomes == {"not connected": 10}
     assert found.late_from_sent == 10

@@ -20,18 +20,19 @@ POSTS = 4_000
 SECONDS = 5.0
 NEVER = 120.0
 
-CLAIM = "INSERT INTO idempotency_keys (key, fingerprint) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING key"
+CLAIM = """
+    INSERT INTO idempotency_keys (principal, key, fingerprint) VALUES ('customer:c', $1, $2)
+    ON CONFLICT DO NOTHING RETURNING key
+"""
 PRICES = "SELECT * FROM products WHERE product_id = ANY($1)"
 LINE = "INSERT INTO order_lines (order_id, product_id, quantity, unit_price_cents) VALUES ($1, 'mug', 1, 100)"
-ANSWER = "UPDATE idempotency_keys SET status = 201, body = $2 WHERE key = $1"
+ANSWER = "UPDATE idempotency_keys SET status = 201, body = $2 WHERE principal = 'customer:c' AND key = $1"
 
 
 async def against_bare(ground: Ground) -> Figures:
     first = first_id()
     async with workers_stopped():
-        posts = await offer(
-            ground.addresses.apis["orders"], 0, ground.scaled(POSTS), connections=CUSTOMERS, grace=NEVER
-        )
+        posts = await offer(ground.addresses, 0, ground.scaled(POSTS), connections=CUSTOMERS, grace=NEVER)
         ground.note(f"{CUSTOMERS} customers without pause: {posts}")
     await ground.settled(first, posts.accepted)
     await ground.mailed()

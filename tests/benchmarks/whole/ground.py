@@ -63,7 +63,7 @@ class Ground:
         return max(round(count * self.scale), 20)
 
     async def post(self, rate: float, count: int, connections: int = 200, grace: float = 120) -> Offered:
-        offered = await offer(self.addresses.apis["orders"], rate, count, connections, grace)
+        offered = await offer(self.addresses, rate, count, connections, grace)
         self.note(f"{rate:g}/s over {connections} connections: {offered}")
         return offered
 

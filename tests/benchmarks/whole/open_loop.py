@@ -11,9 +11,10 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
+from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,8 @@ from uuid import uuid4
 import uvloop
 
 from fanout.load import PLENTIFUL
+from fanout.running import Addresses
+from fanout.tokens import TokenSigner
 from tests.benchmarks.whole.connections import Customers, Order
 
 CUSTOMERS = 500
@@ -63,12 +66,13 @@ class Offered:
         )
 
 
-async def offer(url: str, rate: float, count: int, connections: int, grace: float) -> Offered:
+async def offer(addresses: Addresses, rate: float, count: int, connections: int, grace: float) -> Offered:
     """Offers orders in a child process. With `rate` 0 all are due at once: that many connections, always busy.
 
     Orders that found no free connection `grace` seconds after the last one was due are not sent any more.
     """
-    settings = {"url": url, "rate": rate, "count": count, "connections": connections, "grace": grace}
+    address = {"url": addresses.apis["orders"], "token_key": addresses.token_key}
+    settings = address | {"rate": rate, "count": count, "connections": connections, "grace": grace}
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", __name__, json.dumps(settings), stdout=asyncio.subprocess.PIPE
     )
@@ -77,10 +81,11 @@ async def offer(url: str, rate: float, count: int, connections: int, grace: floa
     return Offered(**json.loads(output))
 
 
-async def run(url: str, rate: float, count: int, connections: int, grace: float) -> Offered:
+async def run(url: str, token_key: str, rate: float, count: int, connections: int, grace: float) -> Offered:
     host, port = url.removeprefix("http://").split(":")
     random = Random(1)
-    requests = [request(random) for _ in range(count)]
+    token_of = TokenSigner(Path(token_key)).customer
+    requests = [request(random, token_of) for _ in range(count)]
     began, start, cpu = time.time(), time.perf_counter(), time.process_time()
     orders = [Order(made, start + (number / rate if rate else 0)) for number, made in enumerate(requests)]
     customers = Customers(host, int(port), connections, orders, left=count)
@@ -106,10 +111,9 @@ async def _wait(customers: Customers, seconds: float) -> None:
         return
 
 
-def request(random: Random) -> bytes:
+def request(random: Random, token_of: Callable[[str], str]) -> bytes:
     body = json.dumps(
         {
-            "customer_id": f"c{random.randrange(CUSTOMERS)}",
             "currency": "EUR",
             "payment_method": "card",
             "card_token": "tok_visa",
@@ -118,6 +122,7 @@ def request(random: Random) -> bytes:
     ).encode()
     head = (
         "POST /orders HTTP/1.1\r\nHost: orders\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {token_of(f'c{random.randrange(CUSTOMERS)}')}\r\n"
         f"Idempotency-Key: {uuid4().hex}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -62,7 +62,7 @@ async def outage(ground: Ground) -> Figures:
     cards = [Purchase("card", f"c{n % 500}", ((PLENTIFUL[n % 7], 1),), "tok_visa") for n in range(10_000)]
     wanted = list(islice(cards, round(seconds * OUTAGE_RATE)))
     load = asyncio.create_task(
-        place_orders(ground.addresses.apis, wanted, OUTAGE_RATE, patient=True, patience=seconds + 60)
+        place_orders(ground.addresses, wanted, OUTAGE_RATE, patient=True, patience=seconds + 60)
     )
     await asyncio.to_thread(processes.stop, ["postgres"])
     ground.note(f"postgres is away for {seconds:.0f} s")

@@ -17,6 +17,7 @@ import httpx
 
 from fanout.load import payment_body
 from fanout.local.stack_directory import current
+from fanout.tokens import bearer, signer
 from tests.benchmarks.whole.ground import Ground, first_id
 from tests.benchmarks.whole.row import Figures, Row
 
@@ -24,7 +25,6 @@ PREFIX = "%p|%d|%a|"
 SETTINGS = {"log_statement": "all", "log_line_prefix": PREFIX, "log_parameter_max_length": "0"}
 LINE = re.compile(r"^(\d+)\|(\w+)\|([^|]*)\|LOG:  (?:statement|execute [^:]*): (.*)$")
 INVOICE: dict[str, Any] = {
-    "customer_id": "statements",
     "currency": "EUR",
     "payment_method": "invoice",
     "lines": [{"product_id": "mug", "quantity": 1}],
@@ -66,7 +66,7 @@ class Log:
 
 
 async def count(ground: Ground) -> Figures:
-    async with ground.connect("orders", superuser=True) as db, logged(db) as log, httpx.AsyncClient() as http:
+    async with ground.connect("orders", superuser=True) as db, logged(db) as log, customer(ground) as http:
         orders = f"{ground.addresses.apis['orders']}/orders"
         figures: Figures = {}
         for name in ("post", "cancel", "payment"):
@@ -93,6 +93,10 @@ async def count(ground: Ground) -> Figures:
         await ground.settled(first, offered.accepted)
         await ground.mailed()
         return figures | of_many(ground, await log.since(), offered.accepted)
+
+
+def customer(ground: Ground) -> httpx.AsyncClient:
+    return httpx.AsyncClient(trust_env=False, headers=bearer(signer(ground.addresses).customer("statements")))
 
 
 @asynccontextmanager

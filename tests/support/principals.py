@@ -1,0 +1,56 @@
+"""Customers and operators of tests: their tokens, and the key pair that makes these tokens valid for an app."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+from fastapi import FastAPI
+
+from chassis.http.auth import Principal
+from chassis.http.tokens import TokenVerifier
+from fanout.running import Addresses
+from fanout.tokens import TokenSigner, bearer, public_key, signer
+
+_folder = TemporaryDirectory(prefix="fanout-test-key-")
+PRIVATE_KEY = Path(_folder.name) / "token_private_key.pem"
+PUBLIC_KEY = public_key(PRIVATE_KEY)
+
+CUSTOMER_ID = "c-1"
+SOME_CUSTOMER = Principal(CUSTOMER_ID, "customer")
+SOME_OPERATOR = Principal("grace", "operator")
+
+
+def addresses_of(apis: dict[str, str]) -> Addresses:
+    """Returns the addresses of a system that consists of APIs, with the tests' key."""
+    return Addresses("", "", {}, apis, {}, token_key=str(PRIVATE_KEY))
+
+
+SIGNER: TokenSigner = signer(addresses_of({}))
+CUSTOMER = bearer(SIGNER.customer(CUSTOMER_ID))
+"""The header of a customer whose id is the `customer_id` of sample events."""
+OPERATOR = bearer(SIGNER.operator(SOME_OPERATOR.subject))
+
+
+def principal_of(headers: Mapping[str, str]) -> Principal:
+    """Returns who sent a request with these headers. Raises InvalidToken."""
+    return TokenVerifier(PUBLIC_KEY).verify(headers["authorization"].removeprefix("Bearer "))
+
+
+def kept(private_key: str) -> Path:
+    """Returns a file with another private key, which is deleted with this process."""
+    file = Path(_folder.name) / f"{len(list(Path(_folder.name).iterdir()))}.pem"
+    file.write_text(private_key)
+    return file
+
+
+def admit(app: FastAPI) -> None:
+    """Makes the app accept the tokens of tests."""
+    app.state.verifier = TokenVerifier(PUBLIC_KEY)
+
+
+def client_of(app: FastAPI, headers: Mapping[str, str] = CUSTOMER) -> httpx.AsyncClient:
+    """Returns a client of an app in this process, by default a customer's. A bug is an answer, not an exception."""
+    admit(app)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
