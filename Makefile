@@ -42,6 +42,9 @@ test: $(READY) ## all tests, on the real servers
 test-slow: $(READY) ## tests that are slow by design: freezes, long locks, a hundred thousand events
 	@$(VENV)/bin/pytest tests/slow
 
+api-test: $(READY) ## 5,000 requests to each API by schemathesis, with all its checks
+	@$(VENV)/bin/pytest -q -s tests/slow/test_conformance.py
+
 docs-test: $(READY) ## every command of docs/ and examples/, in stacks of their own
 	@$(VENV)/bin/pytest -q -rs tests/pages
 
@@ -83,4 +86,4 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null
 	@touch $@
 
-.PHONY: help demo up down status install check test docs-test test-slow compose-test schemas docs pictures lock images clean
+.PHONY: help demo up down status install check test api-test docs-test test-slow compose-test schemas docs pictures lock images clean
