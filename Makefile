@@ -45,6 +45,9 @@ test: $(READY) ## all tests, on the real servers
 test-slow: $(READY) ## tests that are slow by design: freezes, long locks, a hundred thousand events
 	@$(RUN) pytest tests/slow
 
+api-test: $(READY) ## 5,000 requests to each API by schemathesis, with all its checks
+	@$(RUN) pytest -q -s tests/slow/test_conformance.py
+
 docs-test: $(READY) ## every command of docs/ and examples/, in stacks of their own
 	@$(RUN) pytest -q -rs tests/pages
 
@@ -94,4 +97,4 @@ $(READY): requirements.lock pyproject.toml
 	@cp deploy/fanout $(VENV)/bin/fanout && chmod 755 $(VENV)/bin/fanout
 	@touch $@
 
-.PHONY: help demo up down status install check test docs-test test-slow compose-test schemas docs pictures lock audit sbom images clean
+.PHONY: help demo up down status install check test api-test docs-test test-slow compose-test schemas docs pictures lock audit sbom images clean

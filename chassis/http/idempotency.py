@@ -98,7 +98,6 @@ KEY = Header(
     min_length=1,
     max_length=255,
     description="Names the request: repeated with the same key it has one effect, and the first answer again.",
-    examples=["2f1c6f0e-order-of-ada"],
 )
 
 

@@ -52,8 +52,8 @@ OF_A_BODY: Mapping[int, tuple[str, str]] = {
 }
 OF_INPUT: Mapping[int, tuple[str, str]] = {422: ("invalid request", "limit: must be at most 200")}
 OF_SECURITY: Mapping[int, tuple[str, str]] = {
-    401: ("not authenticated", "The request needs a valid token in Authorization: Bearer."),
-    403: ("not allowed", "The token does not allow this."),
+    401: ("unauthorized", "This needs a token, sent as `Authorization: Bearer TOKEN`."),
+    403: ("forbidden", "Only operators may do this, and the token is a customer's."),
 }
 SHARED = {**OF_EVERY_OPERATION, **OF_A_BODY, **OF_INPUT, **OF_SECURITY}
 

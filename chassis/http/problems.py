@@ -1,5 +1,6 @@
 """Answers refused and failed requests with problem details (RFC 9457): what happened, to what, and what to do."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -129,6 +130,14 @@ async def _overloaded(_: Request, __: Exception) -> JSONResponse:
     return problem(503, "overloaded", OVERLOADED, {"Retry-After": RETRY_AFTER_SECONDS})
 
 
+STOPPING = problem(
+    503,
+    "stopping",
+    "The service stops. The request may still have taken effect: repeat it with the same Idempotency-Key.",
+    {"Retry-After": RETRY_AFTER_SECONDS},
+)
+
+
 class AnswerFailures:
     """Answers 503 to infrastructure failures and 500 to bugs, and repeats what a migration has outdated.
 
@@ -163,6 +172,11 @@ class AnswerFailures:
                     raise
                 log.warning("%s %s repeated: %s", scope["method"], scope["path"], describe(error))
                 await self._app(scope, receive_again, record_start)
+        except asyncio.CancelledError:  # the server stops, and has waited for this request for long enough
+            log.warning("%s %s not finished before the end", scope.get("method"), scope.get("path"))
+            if has_begun or scope["type"] != "http":
+                raise
+            await STOPPING(scope, receive, send)
         except Exception as error:
             if has_begun or scope["type"] != "http":
                 raise

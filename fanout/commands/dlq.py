@@ -13,7 +13,6 @@ from chassis.events.dead_letter_size import VALUE_OMITTED
 from fanout.console import Json, counted, print_json, printable, say, table
 from fanout.dead_letters_client import open_client
 from fanout.durations import timestamp
-from fanout.environment import user_name
 from fanout.errors import BadUsage, Refusal
 from schemas.secrets import masked_text
 

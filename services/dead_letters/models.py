@@ -29,6 +29,7 @@ class ActionRequest(BaseModel):
 class RedriveRequest(ActionRequest):
     """`correction` replaces the dead letter's value; `type` is for a dead letter whose own type is unknown."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"why": "the bug is fixed"}]})
     correction: dict[str, Any] | None = None
     type: Name | None = None
 

@@ -7,6 +7,7 @@ from schemathesis.checks import CheckContext
 from schemathesis.core.transport import Response
 
 RULES = {
+    "texts that Postgres stores": ("contains NUL", "has a name that contains NUL"),
     "payment_method and card_token": ("a card payment needs the token of a card", "an invoice has no card"),
     "the price list": ("there is no product", "is sold in"),
     "a product once in an order": ("a product may be named once",),

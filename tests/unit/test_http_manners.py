@@ -1,5 +1,6 @@
 """Every API refuses in the same words and headers, and reads JSON bodies strictly; no database is needed for that."""
 
+import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
@@ -230,13 +231,10 @@ async def test_a_body_that_breaks_off_is_no_bug_of_ours(caplog: pytest.LogCaptur
 async def test_a_request_whose_statement_a_migration_outdated_is_repeated_once_with_its_body() -> None:
     bodies: list[bytes] = []
 
-    def outdated() -> Exception:
-        return asyncpg.InvalidCachedStatementError("cached statement plan is invalid")
-
     async def api(scope: Any, receive: Any, send: Any) -> None:
         bodies.append((await receive())["body"])
         if len(bodies) in failing:
-            raise outdated()
+            raise asyncpg.InvalidCachedStatementError("cached statement plan is invalid")
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -249,3 +247,25 @@ async def test_a_request_whose_statement_a_migration_outdated_is_repeated_once_w
     assert (await ask(), bodies) == (200, [b"order"] * 2)
     failing = {3, 4}
     assert (await ask(), len(bodies)) == (503, 4)
+
+
+async def test_a_request_that_the_end_of_the_server_interrupts_is_a_503_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sent: list[Any] = []
+    is_waiting = asyncio.Event()
+
+    async def api(scope: Any, receive: Any, send: Any) -> None:
+        is_waiting.set()
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/orders"}
+    task = asyncio.create_task(AnswerFailures(api)(scope, send, send))
+    await is_waiting.wait()
+    task.cancel("timeout graceful shutdown exceeded")
+    await task
+    assert (sent[0]["status"], json.loads(sent[1]["body"])["reason"]) == (503, "stopping")
+    assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)]
