@@ -1,8 +1,6 @@
 """Makes tokens for customers and operators. The private key is the tool's; API processes have the public one only."""
 
 import base64
-import getpass
-import os
 from pathlib import Path
 from time import time
 
@@ -17,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from chassis.http.tokens import ALGORITHM, AUDIENCE, ISSUER, SUBJECTS, Role
+from fanout.environment import user_name
 from fanout.errors import BadUsage, FanoutError
 from fanout.local.stack_directory import write_private
 from fanout.running import Addresses
@@ -38,7 +37,7 @@ class TokenSigner:
 
     def operator(self, name: str | None = None) -> str:
         """Returns the token of an operator, by default with the name of this login."""
-        return self._reused("operator", name or login_name())
+        return self._reused("operator", name or user_name())
 
     def sign(self, role: Role, subject: str, seconds: float = VALID_SECONDS) -> str:
         """Returns a token that is valid from now on for so many seconds. Raises BadUsage for an odd subject."""
@@ -75,14 +74,6 @@ def public_key(private_key: Path) -> str:
         write_private(private_key, made.decode())
     public = _read(private_key).public_key()
     return base64.b64encode(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
-
-
-def login_name() -> str:
-    """Returns the name of this login, or its number if the machine has no name for it."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _read(file: Path) -> Ed25519PrivateKey:

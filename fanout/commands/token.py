@@ -6,9 +6,10 @@ import typer
 
 from chassis.http.tokens import Role
 from fanout.durations import seconds
+from fanout.environment import user_name
 from fanout.errors import BadUsage
 from fanout.running import running
-from fanout.tokens import VALID_SECONDS, login_name, signer
+from fanout.tokens import VALID_SECONDS, signer
 
 Name = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Whose; an operator's is yours by default.")
@@ -33,4 +34,4 @@ def command(name: Name = None, operator: Operator = False, span: Span = None) ->
     if span is not None and span < 1:
         raise BadUsage("--for: a token must be valid for a second or more")
     role: Role = "operator" if operator else "customer"
-    print(signer(running()).sign(role, name or login_name(), VALID_SECONDS if span is None else span))
+    print(signer(running()).sign(role, name or user_name(), VALID_SECONDS if span is None else span))

@@ -49,7 +49,13 @@ class StackDirectory:
         self.folders = (self.logs, self.kafka, self.registry, self.mail, path / "postgres.new")
         self.files = (
             *(self.mail_delay, self.stack_file, self.secrets, self.offsets_file, self.counts_file, self.lock),
-            *(self.token_key, self.supervisor_config, self.supervisor_pid, *self.supervisor_logs, self.processes),
+            *(
+                self.token_key,
+                self.supervisor_config,
+                self.supervisor_pid,
+                *self.supervisor_logs,
+                self.processes,
+            ),
             *(path / "supervisor.sock", self.socket_elsewhere),
         )
 

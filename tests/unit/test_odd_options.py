@@ -81,6 +81,7 @@ LINES = [
     "outbox retry orders " + HUGE,
     "scale fraud " + HUGE,
     "up --owner-pid " + HUGE,
+    "token ada --for 99999999h",
 ]
 
 

@@ -67,7 +67,10 @@ def test_the_tool_asks_the_stack_itself_whatever_the_environment_says(
 ) -> None:
     url = f"http://127.0.0.1:{server.server_port}"
     names = services()
+    key = tmp_path / "token.pem"
+    public_key(key)
     addresses = {
+        "token_key": str(key),
         "kafka": "127.0.0.1:9",
         "registry_url": url,
         "databases": {},
