@@ -19,6 +19,7 @@ from fanout.compose.secrets import settings
 from fanout.errors import BadUsage
 from fanout.local import postgres
 from fanout.repository import services
+from fanout.tokens import public_key
 from tests.support.stack import REPOSITORY
 from tests.support.strange_machine import HOSTILE, ODD_NAME
 
