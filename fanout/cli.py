@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -66,11 +67,18 @@ def main() -> NoReturn:
     """Runs one command; an error is one sentence on standard error and an exit code, never a traceback."""
     signal.signal(signal.SIGTERM, _end)
     environment.drop_foreign()
+    _print_what_the_terminal_can()
     code = _run(sys.argv[1:])
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
     # Destroying a Kafka client whose broker is gone can block for ever, so the process ends without doing it.
     os._exit(code)
+
+
+def _print_what_the_terminal_can() -> None:
+    """Makes standard output replace a character that its encoding lacks, as in a locale of one byte a letter."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _run(arguments: list[str]) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fanout.local import downloads
 from fanout.local.stack_directory import StackDirectory
 from fanout.local.stop import _processes
 from tests.support.stack import free_base
@@ -30,6 +31,9 @@ class StrangeMachine:
         self.tree = self.place / "tree"
         copy_of_the_tree(self.tree)
         (self.place / "environment").symlink_to(sys.prefix)
+        downloads.fetch(downloads.pinned())
+        (self.place / "Vorrat ü #1, %").mkdir()
+        (self.place / "Vorrat ü #1, %" / "fanout").symlink_to(downloads.cache())
         self.home = self.place / "Daten für #1" / ("lang" * 20)
         self._base = str(free_base())
         self._shells = 0
@@ -40,6 +44,7 @@ class StrangeMachine:
         temporary.mkdir()
         relative = os.path.relpath(self.home, self.tree)
         own = {"FANOUT_HOME": relative, "FANOUT_PORT_BASE": self._base, "TMPDIR": str(temporary)}
+        own["XDG_CACHE_HOME"] = str(self.place / "Vorrat ü #1, %")
         locale = "POSIX" if self._shells % 2 else "C"
         return subprocess.run(
             [self.place / "environment" / "bin" / "python", "-m", "fanout", *arguments],

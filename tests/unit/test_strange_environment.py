@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from fanout import environment
+from fanout.compose import setup
 from fanout.compose.secrets import settings
 from fanout.errors import BadUsage
 from fanout.local import postgres
@@ -221,3 +222,36 @@ def test_images_built_under_a_umask_077_can_be_read_by_their_user() -> None:
         opened = re.findall(r"chmod -R a\+rX (\S+)", stage)
         assert stage.rindex("chmod -R") > stage.rindex("\nCOPY")
         assert "." in opened or set(copied) <= set(opened)
+
+
+def test_the_setup_of_the_containers_hears_no_proxy_that_docker_put_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(environment, "_dropped", {})
+    seen: set[str] = set()
+
+    def provision(_: object) -> list[str]:
+        seen.update(os.environ)
+        return []
+
+    monkeypatch.setattr(setup, "_passwords", dict)
+    monkeypatch.setattr(setup, "_provision", provision)
+
+    setup.main()
+
+    assert "PATH" in seen
+    assert not {name for name in seen if name in environment.FOR_DOWNLOADS or name.startswith("PG")}
+
+
+def test_a_letter_that_the_terminal_lacks_is_replaced() -> None:
+    program = "from fanout import cli; cli._run = lambda _: print('für …') or 0; cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "f?r ?\n"), done.stderr
