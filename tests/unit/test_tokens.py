@@ -239,7 +239,16 @@ def test_the_command_prints_a_token_for_a_customer_or_an_operator(monkeypatch: p
 
 @pytest.mark.usefixtures("running")
 @pytest.mark.parametrize(
-    "arguments", [[], ["zoë"], ["ada lovelace"], ["ada", "--for", "0"], ["--operator", "a\nb"]]
+    "arguments",
+    [
+        [],
+        ["zoë"],
+        ["ada lovelace"],
+        ["ada", "--for", "0"],
+        ["ada", "--for", "721h"],
+        ["ada", "--for", "9" * 400],
+        ["--operator", "a\nb"],
+    ],
 )
 def test_a_token_for_nobody_or_for_no_time_is_refused_in_a_sentence(arguments: list[str]) -> None:
     done = CliRunner().invoke(_app(["token"]), ["token", *arguments])
