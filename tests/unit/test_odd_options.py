@@ -82,11 +82,12 @@ LINES = [
     "scale fraud " + HUGE,
     "up --owner-pid " + HUGE,
 ]
+ASKED_OF_THE_STACK = ("dlq show " + HUGE, "scale fraud " + HUGE)
+"""The API, or the number of free ports, decides; here the answer is that nothing runs."""
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_no_option_of_the_tool_ends_in_an_unexpected_error(line: str, tmp_path: Path) -> None:
-    """Nothing runs in that home, which is what the others say; none says `unexpected`."""
     done = subprocess.run(
         [sys.executable, "-m", "fanout", *line.split()],
         cwd=REPOSITORY,
@@ -96,7 +97,7 @@ def test_no_option_of_the_tool_ends_in_an_unexpected_error(line: str, tmp_path: 
         timeout=60,
     )
     assert "unexpected" not in done.stderr and "Traceback" not in done.stderr, done.stderr
-    assert done.returncode in (1, 2), done
+    assert done.returncode == (1 if line in ASKED_OF_THE_STACK else 2), done
     assert not (tmp_path / "home" / "logs").exists()
 
 
