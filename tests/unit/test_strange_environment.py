@@ -1,5 +1,6 @@
 """The tool asks the addresses of the stack and nobody else, whatever proxies, certificates and variables say."""
 
+import errno
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fanout import environment
+from fanout import cli, environment
 from fanout.compose import setup
 from fanout.compose.secrets import settings
 from fanout.errors import BadUsage
@@ -251,3 +252,25 @@ def test_a_letter_that_the_terminal_lacks_is_replaced() -> None:
         text=True,
     )
     assert (done.returncode, done.stdout) == (0, "f?r ?\n"), done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("line", ["--help", "dlq --help"])
+def test_a_result_that_cannot_be_written_is_a_sentence(line: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "fanout", *line.split()]
+        done = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ") and "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_full_disk_is_a_sentence_wherever_it_is_met(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cli, "_app", full)
+    assert cli._run(["up"]) == 2
+    assert "FANOUT_HOME" in capsys.readouterr().err
