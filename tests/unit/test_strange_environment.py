@@ -255,10 +255,11 @@ def test_a_letter_that_the_terminal_lacks_is_replaced() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
-@pytest.mark.parametrize("line", ["--help", "dlq --help"])
-def test_a_result_that_cannot_be_written_is_a_sentence(line: str) -> None:
+@pytest.mark.parametrize("program", ["cli.main()", "cli._run = lambda _: print('a result') or 0; cli.main()"])
+def test_a_result_that_cannot_be_written_is_a_sentence(program: str) -> None:
+    """Help is written at once, a result when the command ends."""
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "fanout", *line.split()]
+        command = [sys.executable, "-c", f"from fanout import cli; {program}", "--help"]
         done = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ") and "No space left on device" in done.stderr
