@@ -260,7 +260,10 @@ def test_a_result_that_cannot_be_written_is_a_sentence(program: str) -> None:
     """Help is written at once, a result when the command ends."""
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-c", f"from fanout import cli; {program}", "--help"]
-        done = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True)
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=buffered, stdout=full, stderr=subprocess.PIPE, text=True
+        )
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ") and "No space left on device" in done.stderr
     assert done.stderr.count("\n") == 1
