@@ -75,7 +75,7 @@ def main() -> NoReturn:
     except BrokenPipeError:
         pass
     except OSError as error:
-        code = _say(FolderFull(error))
+        code = code or _say(FolderFull(error))
     # Destroying a Kafka client whose broker is gone can block for ever, so the process ends without doing it.
     os._exit(code)
 
