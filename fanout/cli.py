@@ -1,6 +1,6 @@
 """The `fanout` command: maps each command name to its function, which is imported only when it is used."""
 
-import contextlib
+import errno
 import importlib
 import io
 import os
@@ -14,10 +14,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from fanout import environment
-from fanout.errors import BadUsage, FanoutError
+from fanout.errors import BadUsage, FanoutError, FolderFull
 from fanout.running import in_container
 
 ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 COMMANDS = {
     "up": "fanout.commands.up:command",
@@ -69,8 +71,12 @@ def main() -> NoReturn:
     environment.drop_foreign()
     _print_what_the_terminal_can()
     code = _run(sys.argv[1:])
-    with contextlib.suppress(BrokenPipeError):
+    try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        code = code or _say(FolderFull(error))
     # Destroying a Kafka client whose broker is gone can block for ever, so the process ends without doing it.
     os._exit(code)
 
@@ -89,9 +95,10 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except FanoutError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return _say(error)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return _say(FolderFull(error))
         if os.environ.get("FANOUT_DEBUG"):
             traceback.print_exc()
         print(
@@ -99,6 +106,11 @@ def _run(arguments: list[str]) -> int:
         )
         return 1
     return 0
+
+
+def _say(error: FanoutError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def _named(arguments: Iterable[str]) -> list[str]:

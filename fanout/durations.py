@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from math import isfinite
 
 import typer
 
@@ -23,13 +22,6 @@ def seconds(text: str) -> float:
     if span > LONGEST_SECONDS:
         raise typer.BadParameter(f"'{text[:40]}' is longer than a year, which is the longest span: write 24h")
     return span
-
-
-def finite(value: float) -> float:
-    """Returns the value of an option that Typer has parsed. Raises BadParameter for `nan`, which is in no range."""
-    if not isfinite(value):
-        raise typer.BadParameter(f"'{value}' is no number that can be counted with: write 30 or 0.5")
-    return value
 
 
 def timestamp(text: str) -> datetime:

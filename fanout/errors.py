@@ -12,6 +12,7 @@ FanoutError               exit 1
 ├── Unreachable           exit 2: a database, Kafka or an API does not answer
 └── BadUsage              exit 2
     ├── UnusableFolder    a folder cannot be written
+    ├── FolderFull        nothing can be written any more
     ├── UnknownProcess    no process of that name
     ├── UnknownService    no service of that name
     └── NoNetwork         a file is missing from the cache and cannot be downloaded
@@ -76,6 +77,17 @@ class UnusableFolder(BadUsage):
     def __init__(self, folder: str, reason: str, variable: str) -> None:
         super().__init__(
             f"{folder} cannot be used ({reason}): make room and rights there, or set {variable} to another folder"
+        )
+
+
+class FolderFull(BadUsage):
+    """Where is not known: writing into an open file fails without its name."""
+
+    def __init__(self, error: OSError) -> None:
+        place = f"{error.filename} " if error.filename else "what had to be written "
+        super().__init__(
+            f"{place}could not be written ({error.strerror}): make room, or set FANOUT_HOME, XDG_CACHE_HOME or "
+            "TMPDIR to a folder on another disk"
         )
 
 

@@ -7,7 +7,7 @@ import typer
 import uvloop
 
 from fanout.console import Json, print_json
-from fanout.durations import finite, seconds
+from fanout.durations import seconds
 from fanout.errors import BadUsage
 from fanout.load import PATIENCE, place_orders, purchases
 from fanout.running import running
@@ -18,7 +18,7 @@ MOST_ORDERS = 1_000_000
 Orders = Annotated[
     int | None, typer.Option(min=1, max=MOST_ORDERS, help="How many orders; 300 unless --seconds is given.")
 ]
-Rate = Annotated[float, typer.Option(min=0.1, max=2_000, callback=finite, help="Orders per second.")]
+Rate = Annotated[float, typer.Option(min=0.1, max=2_000, help="Orders per second.")]
 Span = Annotated[float | None, typer.Option("--seconds", parser=seconds, metavar="SPAN", help="How long.")]
 Patient = Annotated[bool, typer.Option("--patient", help=f"Repeat failed requests for {PATIENCE:.0f} s.")]
 Seed = Annotated[int, typer.Option(help="The same seed buys the same things.")]

@@ -156,6 +156,8 @@ def of_a_copy(folder: Path) -> Containers:
         if (REPOSITORY / file).is_file():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / file, folder / file)
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(path.stat().st_mode & 0o700)  # as git checks out under umask 077
     own = {"COMPOSE_PROJECT_NAME": f"fanout-test-{os.getpid()}"}
     variables = [f"FANOUT_{name}_PORT" for name in ("POSTGRES", "KAFKA", "REGISTRY")]
     variables += [port_variable(name) for name in names() if name.endswith("-api")]

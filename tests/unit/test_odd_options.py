@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from fanout.cli import COMMANDS, _app
-from fanout.durations import finite, seconds, timestamp
+from fanout.durations import seconds, timestamp
 from tests.support.stack import REPOSITORY
 
 SPANS = [
@@ -54,13 +54,6 @@ def test_a_year_is_the_longest_span() -> None:
     assert timestamp("8784h").year > 1971
 
 
-def test_a_number_that_is_none_is_refused() -> None:
-    assert finite(0.5) == 0.5
-    for number in ("nan", "inf", "-inf"):
-        with pytest.raises(typer.BadParameter, match=number):
-            finite(float(number))
-
-
 HUGE = "9" * 30
 LINES = [
     "dlq ls --since 99999999h",
@@ -83,11 +76,12 @@ LINES = [
     "up --owner-pid " + HUGE,
     "token ada --for 99999999h",
 ]
+ASKED_OF_THE_STACK = ("dlq show " + HUGE, "scale fraud " + HUGE)
+"""The API, or the number of free ports, decides; here the answer is that nothing runs."""
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_no_option_of_the_tool_ends_in_an_unexpected_error(line: str, tmp_path: Path) -> None:
-    """Nothing runs in that home, which is what the others say; none says `unexpected`."""
     done = subprocess.run(
         [sys.executable, "-m", "fanout", *line.split()],
         cwd=REPOSITORY,
@@ -97,7 +91,7 @@ def test_no_option_of_the_tool_ends_in_an_unexpected_error(line: str, tmp_path: 
         timeout=60,
     )
     assert "unexpected" not in done.stderr and "Traceback" not in done.stderr, done.stderr
-    assert done.returncode in (1, 2), done
+    assert done.returncode == (1 if line in ASKED_OF_THE_STACK else 2), done
     assert not (tmp_path / "home" / "logs").exists()
 
 

@@ -24,7 +24,6 @@ def test_passwords_are_made_once_and_only_their_owner_can_read_them(tmp_path: Pa
 
 
 def test_a_deep_home_gets_a_socket_that_the_kernel_accepts(tmp_path: Path) -> None:
-    """Its length is counted in bytes."""
     for name in ("deep" * 30, "ü" * 40):
         deep, other = StackDirectory(tmp_path / name), StackDirectory(tmp_path / f"{name}2")
         for directory in (deep, other):
@@ -38,12 +37,24 @@ def test_a_deep_home_gets_a_socket_that_the_kernel_accepts(tmp_path: Path) -> No
             assert not directory.socket.parent.exists() or directory.socket.parent == directory.path
 
 
+def test_the_length_of_a_socket_is_counted_in_bytes() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        directory = StackDirectory(Path(folder) / ("ü" * 30))
+        directory.place_socket()
+
+        assert directory.socket.parent != directory.path
+        directory.remove_socket()
+
+
 def test_the_socket_is_found_by_a_command_with_another_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / ("deep" * 30)
+    path, long = tmp_path / ("deep" * 30), tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
     StackDirectory(path).place_socket()
     placed = StackDirectory(path).socket
+    assert len(str(placed)) <= LONGEST_SOCKET_PATH
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     assert StackDirectory(path).socket == placed

@@ -1,5 +1,6 @@
 """The tool asks the addresses of the stack and nobody else, whatever proxies, certificates and variables say."""
 
+import errno
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fanout import environment
+from fanout import cli, environment
 from fanout.compose import setup
 from fanout.compose.secrets import settings
 from fanout.errors import BadUsage
@@ -255,3 +256,29 @@ def test_a_letter_that_the_terminal_lacks_is_replaced() -> None:
         text=True,
     )
     assert (done.returncode, done.stdout) == (0, "f?r ?\n"), done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("program", ["cli.main()", "cli._run = lambda _: print('a result') or 0; cli.main()"])
+def test_a_result_that_cannot_be_written_is_a_sentence(program: str) -> None:
+    """Help is written at once, a result when the command ends."""
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", f"from fanout import cli; {program}", "--help"]
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=buffered, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ") and "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_full_disk_is_a_sentence_wherever_it_is_met(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cli, "_app", full)
+    assert cli._run(["up"]) == 2
+    assert "FANOUT_HOME" in capsys.readouterr().err
