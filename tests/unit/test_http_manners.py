@@ -259,11 +259,14 @@ async def test_a_request_that_the_end_of_the_server_interrupts_is_a_503_without_
         is_waiting.set()
         await asyncio.Event().wait()
 
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
     async def send(message: Any) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/orders"}
-    task = asyncio.create_task(AnswerFailures(api)(scope, send, send))
+    task = asyncio.create_task(AnswerFailures(api)(scope, receive, send))
     await is_waiting.wait()
     task.cancel("timeout graceful shutdown exceeded")
     await task
