@@ -76,7 +76,7 @@ class TokenVerifier:
         principal = _principal(claims)
         while len(self._remembered) >= MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
-        self._remembered[token] = principal, claims["exp"]
+        self._remembered[token] = principal, float(claims["exp"])
         return principal
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class TokenVerifier:
             raise InvalidToken(f"The token has no {error.claim}.") from error
         except jwt.ImmatureSignatureError as error:
             raise InvalidToken("The token is not valid yet: the clock of who made it is ahead.") from error
-        except (jwt.PyJWTError, RecursionError) as error:
+        except jwt.PyJWTError as error:
             raise InvalidToken("The token is malformed.") from error
         return claims
 

@@ -13,11 +13,15 @@ from fanout.tokens import VALID_SECONDS, login_name, signer
 Name = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Whose; an operator's is yours by default.")
 ]
-Operator = Annotated[bool, typer.Option("--operator", help="For an operator, who may see and do everything.")]
+Operator = Annotated[
+    bool, typer.Option("--operator", help="For an operator: all orders, dead letters, sales.")
+]
 Span = Annotated[
     float | None,
     typer.Option("--for", parser=seconds, metavar="SPAN", help="How long it is valid; default: 12h."),
 ]
+
+LONGEST_SECONDS = 720 * 3600
 
 
 def command(name: Name = None, operator: Operator = False, span: Span = None) -> None:
@@ -30,7 +34,7 @@ def command(name: Name = None, operator: Operator = False, span: Span = None) ->
     """
     if not (name or operator):
         raise BadUsage("whose token? give a customer's name, or --operator")
-    if span is not None and span < 1:
-        raise BadUsage("--for: a token must be valid for a second or more")
+    if span is not None and not 1 <= span <= LONGEST_SECONDS:
+        raise BadUsage("--for: a token is valid for 1 s to 720 h, since it cannot be revoked")
     role: Role = "operator" if operator else "customer"
     print(signer(running()).sign(role, name or login_name(), VALID_SECONDS if span is None else span))

@@ -112,11 +112,8 @@ async def show(db: AsyncConnection, order_id: str, principal: Principal) -> Orde
 
 def visible_to(principal: Principal) -> Select[Any]:
     """Selects a customer's own orders, and all for an operator."""
-    return (
-        select(orders)
-        if principal.is_operator
-        else select(orders).where(orders.c.customer_id == principal.subject)
-    )
+    every = select(orders)
+    return every if principal.is_operator else every.where(orders.c.customer_id == principal.subject)
 
 
 def not_found(order_id: str) -> Problem:

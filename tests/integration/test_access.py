@@ -206,7 +206,11 @@ def payment(order_id: str) -> dict[str, Any]:
 Ask = Callable[[str], Awaitable[httpx.Response]]
 
 
-async def test_what_is_anothers_is_answered_exactly_as_what_does_not_exist(objects: Objects) -> None:
+@pytest.mark.parametrize("is_decided", [False, True])
+async def test_what_is_anothers_is_answered_exactly_as_what_does_not_exist(
+    objects: Objects, is_decided: bool
+) -> None:
+    """Also once it can neither be cancelled nor paid any more, which only its customer may know."""
     other, of_orders, of_payments = (
         PRINCIPALS["other"],
         objects.databases["orders"],
@@ -219,6 +223,10 @@ async def test_what_is_anothers_is_answered_exactly_as_what_does_not_exist(objec
         (objects.payment_id, lambda id: call(payments, of_payments, "GET", f"/payments/{id}", other)),
         (objects.order_id, lambda id: call(payments, of_payments, "POST", "/payments", other, payment(id))),
     ]
+    if is_decided:
+        of_owner = PRINCIPALS["owner"]
+        await call(orders, of_orders, "POST", f"/orders/{objects.order_id}/cancel", of_owner)
+        await call(payments, of_payments, "POST", "/payments", of_owner, payment(objects.order_id))
     for theirs, ask in questions:
         unknown = str(uuid4())
         answers = [await ask(theirs), await ask(unknown)]
@@ -282,8 +290,8 @@ async def test_an_order_is_its_senders_whatever_the_body_says(objects: Objects) 
 async def test_a_401_says_why(principal: str, reason: str) -> None:
     answer = await call(orders, NoDatabase(), "GET", "/orders", PRINCIPALS[principal])
     assert (answer.status_code, reason in answer.json()["detail"]) == (401, True), answer.text
-    told = 'error="invalid_token"' in answer.headers["www-authenticate"]
-    assert told is (principal not in ("nobody", "another scheme"))
+    is_named = 'error="invalid_token"' in answer.headers["www-authenticate"]
+    assert is_named is (principal not in ("nobody", "another scheme"))
 
 
 @pytest.mark.parametrize("app", APPS.values(), ids=APPS)

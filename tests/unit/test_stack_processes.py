@@ -26,6 +26,15 @@ def test_an_api_process_is_told_of_neither_kafka_nor_registry(spec: StackSpec) -
         assert not {"FANOUT_KAFKA", "FANOUT_REGISTRY_URL"} & process.environment.keys()
 
 
+def test_api_processes_have_the_public_key_and_nobody_the_private_one(spec: StackSpec) -> None:
+    private = spec.directory.token_key.read_text()
+    for process in [*spec.service_processes(), *spec.infrastructure()]:
+        has_public = process.environment.get("FANOUT_TOKEN_PUBLIC_KEY") == spec.token_public_key
+        assert has_public is process.name.endswith("-api")
+        described = repr(process)
+        assert "token_private_key" not in described and private.splitlines()[1] not in described
+
+
 def test_our_own_settings_are_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FANOUT_KAFKA", "127.0.0.1:9")
 

@@ -111,8 +111,8 @@ def test_any_other_text_is_refused(text: str) -> None:
 
 def test_a_clock_that_differs_by_a_little_is_no_reason(verifier: TokenVerifier) -> None:
     now = int(time())
-    assert verifier.verify(signed(iat=now + LEEWAY_SECONDS - 2, exp=now + 60)).subject == "ada"
-    assert verifier.verify(signed(exp=now - LEEWAY_SECONDS + 2)).subject == "ada"
+    assert verifier.verify(signed(iat=now + 3, exp=now + 60)).subject == "ada"
+    assert verifier.verify(signed(exp=now - 3)).subject == "ada"
 
 
 def test_a_token_is_verified_once_until_it_expires(
@@ -239,7 +239,16 @@ def test_the_command_prints_a_token_for_a_customer_or_an_operator(monkeypatch: p
 
 @pytest.mark.usefixtures("running")
 @pytest.mark.parametrize(
-    "arguments", [[], ["zoë"], ["ada lovelace"], ["ada", "--for", "0"], ["--operator", "a\nb"]]
+    "arguments",
+    [
+        [],
+        ["zoë"],
+        ["ada lovelace"],
+        ["ada", "--for", "0"],
+        ["ada", "--for", "721h"],
+        ["ada", "--for", "9" * 400],
+        ["--operator", "a\nb"],
+    ],
 )
 def test_a_token_for_nobody_or_for_no_time_is_refused_in_a_sentence(arguments: list[str]) -> None:
     done = CliRunner().invoke(_app(["token"]), ["token", *arguments])
