@@ -47,13 +47,15 @@ class TokenKeys(NamedTuple):
 def main() -> None:
     _require_memory()
     owner = OWNER.stat()
-    wanted = [*files(_passwords(), _token_keys(), owner.st_uid), *settings(DEPLOY)]
-    for folder in {SECRETS, *(SECRETS / Path(path).parent for path, _, _ in wanted)}:
+    secrets, shared = list(files(_passwords(), _token_keys(), owner.st_uid)), list(settings(DEPLOY))
+    for folder in {SECRETS, *(SECRETS / Path(path).parent for path, _, _ in [*secrets, *shared])}:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
         os.chown(folder, owner.st_uid, owner.st_gid)
-    for path, uid, text in wanted:
-        _write(SECRETS / path, uid, text)
+    for path, uid, text in secrets:
+        _write(SECRETS / path, uid, text, 0o400)
+    for path, uid, text in shared:
+        _write(SECRETS / path, uid, text, 0o644)  # the images write on in copies of them, which get this mode
 
 
 def logins() -> list[str]:
@@ -133,7 +135,7 @@ def _openssl(*arguments: str, given: bytes = b"") -> bytes:
     return done.stdout
 
 
-def _write(file: Path, uid: int, text: str) -> None:
+def _write(file: Path, uid: int, text: str, mode: int) -> None:
     """Replaces the file in one step, so that no process reads half a secret; leaves a correct file alone."""
     if file.exists() and file.read_text() == text and file.stat().st_uid == uid:
         return
@@ -141,6 +143,7 @@ def _write(file: Path, uid: int, text: str) -> None:
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as opened:
         opened.write(text)
+    fresh.chmod(mode)
     os.chown(fresh, uid, uid)
     os.replace(fresh, file)
     print(f"wrote {file.relative_to(SECRETS)}")
