@@ -38,6 +38,7 @@ logfile = {log}
 logfile_backups = 1
 pidfile = {pid}
 umask = 077
+childlogdir = logs
 {user}
 [unix_http_server]
 file = {socket}
