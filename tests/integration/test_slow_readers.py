@@ -29,10 +29,12 @@ async def test_reading_goes_on_while_more_clients_than_connections_read_nothing(
         scope = {"type": "http", "method": "GET", "path": "/products", "query_string": b""}
         scopes = [scope | {"headers": [(b"authorization", token)]} for _ in range(MORE_THAN_THE_POOL_HAS)]
         slow = [asyncio.create_task(app(each, receive, send_for_ever)) for each in scopes]
-        async with asyncio.timeout(5):
-            for _ in slow:
-                await is_sending.acquire()
-            assert (await client.get("/products")).status_code == 200
-        for each in slow:
-            each.cancel()
-        await asyncio.wait(slow)
+        try:
+            async with asyncio.timeout(5):
+                for _ in slow:
+                    await is_sending.acquire()
+                assert (await client.get("/products")).status_code == 200
+        finally:
+            for each in slow:
+                each.cancel()
+            await asyncio.wait(slow)
