@@ -12,8 +12,12 @@ from services.dead_letters.domain import Action, Status
 from services.dead_letters.search import Filter
 
 Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\x00]*$")
+    str,
+    StringConstraints(
+        min_length=1, max_length=500, pattern=r"^[^\x00]*[^\s\x00\x1c-\x1f\x85\u180e\ufeff][^\x00]*$"
+    ),
 ]
+"""A text that is more than space, in the words of every engine of regular expressions: they differ in `\\s`."""
 LARGEST_ID = 2**53 - 1
 """The largest integer that every reader of JSON has (RFC 7493)."""
 Name = Annotated[str, Field(pattern=r"^[^\x00]{1,249}$")]

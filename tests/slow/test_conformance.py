@@ -7,7 +7,7 @@ import pytest
 from tests.integration.conftest import NewDatabase
 from tests.support.conformance import check
 
-EXAMPLES = {"orders": 1200, "payments": 3000, "dead_letters": 1000, "analytics": 3000}
+EXAMPLES = {"orders": 1200, "payments": 3000, "dead_letters": 380, "analytics": 3000}
 SEED = 20
 LEAST_CASES = 5000
 

@@ -1,0 +1,59 @@
+"""Each operation of each API declares every refusal that it may answer, as problem details with an example."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from chassis.http.problems import title_of
+from docs.contracts.openapi import documents
+
+OF_ALL = {"400", "408", "431", "503"}
+DOCUMENTS = documents()
+
+
+def operations() -> Iterator[Any]:
+    for service, document in DOCUMENTS.items():
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                yield pytest.param(document, operation, id=f"{service} {method.upper()} {path}")
+
+
+@pytest.mark.parametrize(("document", "operation"), operations())
+def test_an_operation_declares_each_refusal_that_it_may_answer(
+    document: dict[str, Any], operation: dict[str, Any]
+) -> None:
+    expected = set(OF_ALL)
+    if "requestBody" in operation:
+        expected |= {"413", "415", "422"}
+    if operation.get("parameters"):
+        expected |= {"422"}
+    if "security" in operation:
+        expected |= {"401", "403"}
+    if any(each["in"] == "path" for each in operation.get("parameters", [])):
+        expected |= {"404"}
+    refusals = {status for status in operation["responses"] if status >= "400"}
+    assert refusals - {"404", "409"} == expected - {"404"}
+    assert "404" in refusals or "404" not in expected
+
+
+@pytest.mark.parametrize(("document", "operation"), operations())
+def test_each_refusal_is_problem_details_with_an_example_of_its_schema(
+    document: dict[str, Any], operation: dict[str, Any]
+) -> None:
+    problem = document["components"]["schemas"]["Problem"]
+    for status, response in operation["responses"].items():
+        if status >= "400":
+            name = response.get("$ref", "").rpartition("/")[2]
+            described = document["components"]["responses"][name] if name else response
+            [(media_type, content)] = described["content"].items()
+            assert media_type == "application/problem+json"
+            jsonschema.validate(content["example"], problem)
+            assert content["example"]["status"] == int(status)
+            assert content["example"]["title"] == title_of(int(status))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS.keys())
+def test_a_document_describes_no_refusal_that_is_never_sent(document: dict[str, Any]) -> None:
+    assert "ValidationError" not in str(document)
