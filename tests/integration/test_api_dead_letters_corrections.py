@@ -13,6 +13,7 @@ from services.dead_letters.tables import actions
 from tests.integration.conftest import NewDatabase
 from tests.support import sample_events
 from tests.support.dead_letter_service import WHY, parked, redriven_messages, served, store, stored
+from tests.support.principals import SOME_OPERATOR
 from tests.support.recording_service import cancelled, confirmed
 
 Headers = list[tuple[str, bytes | None]]
@@ -102,7 +103,7 @@ async def test_a_record_that_names_no_order_is_corrected_on_the_operators_word(
     [(row, headers, _)] = await redriven_messages(database)
     assert row.key == b"order-7" and UUID((headers["ce_id"] or b"").decode())
     [action] = answer.json()["actions"]
-    assert (action["who"], action["correction"]["order_id"]) == (WHY["who"], "order-7")
+    assert (action["who"], action["correction"]["order_id"]) == (SOME_OPERATOR.subject, "order-7")
 
 
 async def test_the_type_of_the_record_binds_a_correction(
