@@ -1,11 +1,10 @@
 """Finds out who reads an event: handlers in the databases and in running workers, and groups that are not services."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-import httpx
 from confluent_kafka import KafkaException
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fanout.databases import read_each
 from fanout.errors import BadUsage, Unreachable
 from fanout.kafka_admin import admin_of, committed
+from fanout.readiness import listed
 from fanout.running import Addresses
 from schemas.files import ROOT
 from schemas.generator import versions
@@ -26,7 +26,7 @@ ANSWER_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Readers:
-    """`services` handle the event; `workers` run with a handler that their service no longer has; `groups` are others.
+    """Lists who reads an event: services with a handler, workers that run older code, and groups of no service.
 
     A group that is not a service reads its topics whole, so only its owner knows which events it needs.
     """
@@ -67,7 +67,8 @@ async def find_readers(event: str, addresses: Addresses, excepted: Collection[st
 
     found = await read_each(addresses.databases, read)
     services = sorted(consumer for consumers, _ in found for consumer in consumers)
-    running = await _running_handlers(event, addresses.workers)
+    handled = await listed(addresses.workers, "handles", ANSWER_SECONDS)
+    running = {name for name, types in handled.items() if event in types}
     groups = await asyncio.to_thread(_groups_on, topic, addresses)
     return Readers(
         event,
@@ -77,20 +78,6 @@ async def find_readers(event: str, addresses: Addresses, excepted: Collection[st
         sorted(running - set(services)),
         sorted(groups - addresses.databases.keys() - set(excepted)),
     )
-
-
-async def _running_handlers(event: str, workers: Mapping[str, str]) -> set[str]:
-    """Returns the services whose running worker handles the event; one that does not answer runs no handler."""
-    async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as http:
-
-        async def handles(url: str) -> bool:
-            try:
-                return event in (await http.get(f"{url}/health/ready")).json().get("handles", [])
-            except (httpx.HTTPError, ValueError):
-                return False
-
-        answers = await asyncio.gather(*map(handles, workers.values()))
-    return {name for name, answer in zip(workers, answers, strict=True) if answer}
 
 
 def _groups_on(topic: str, addresses: Addresses) -> set[str]:
