@@ -1,4 +1,4 @@
-"""Resolves a pair of Avro schemas once, for records that are then read with the writer's schema alone.
+"""Compiles what converts records of a writer's Avro schema to the reader's, once for each pair of schemas.
 
 fastavro resolves the schemas again for every record, which costs more than reading it. What a contract may contain is
 covered: records, field aliases and defaults, arrays, nullable types, enums with a default, and wider numbers. For pairs

@@ -87,7 +87,7 @@ async def list_orders(
     before: UUID | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> OrderPageResponse:
-    """Newest first: a customer's own, an operator's of all. The next page: `before` = `next_before` of this one."""
+    """Lists a customer's own orders, or all for an operator, newest first; the next page: `before` = `next_before`."""
     filters = {orders.c.flagged: flagged, orders.c.status: status}
     wanted = visible_to(principal).where(
         *(column == value for column, value in filters.items() if value is not None)

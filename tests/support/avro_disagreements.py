@@ -49,7 +49,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class WeRefuse:
-    """A judge reads what we refuse: each of our mismatches must be one that an entry covers."""
+    """Describes a difference that we refuse and the judge reads; `covers` matches the mismatches that it explains."""
 
     judge: str
     name: str

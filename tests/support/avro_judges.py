@@ -59,7 +59,7 @@ def avro_schema(schema: Any) -> Any:
 
 
 def fastavro_changes(reader: Any, writer: Any) -> list[tuple[Any, Any]]:
-    """Returns pairs of a written value and what fastavro makes of it with the reader's schema, if it is another one.
+    """Returns each written value that fastavro reads as another value with the reader's schema, and that other value.
 
     A symbol that the reader does not know may become another symbol, and a field that the reader does not know is gone.
     """

@@ -45,7 +45,7 @@ def kept(private_key: str) -> Path:
 
 
 def admit(app: FastAPI) -> None:
-    """Makes the app accept the tokens of tests."""
+    """Gives an app the public key of the tests, so that it accepts the tokens that they sign."""
     app.state.verifier = TokenVerifier(PUBLIC_KEY)
 
 

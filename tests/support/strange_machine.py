@@ -1,4 +1,4 @@
-"""A folder name and an environment as some machine has them: each entry has stopped a start once, or could."""
+"""Names a folder and sets environment variables that have kept, or could keep, the stack from starting."""
 
 ODD_NAME = "p ü #1 ;2 \"3\" %4 %(x)s $5 '6', 7"
 

@@ -28,7 +28,7 @@ def thing(*fields: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def put(root: Path, spec: Any, folder: str = "thing_made", version: int = 1) -> None:
-    """Writes a version; text is written as it is, and a contract gets its revision."""
+    """Writes v<version>.avsc: text as it is, a contract given as a dict with its revision added."""
     (root / folder).mkdir(exist_ok=True)
     if version > 1 and isinstance(spec, dict):
         spec = {"revision": version, **spec}

@@ -86,7 +86,7 @@ class Database(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Logs nothing."""
+        """Keeps requests out of the output of the tests."""
 
 
 @pytest.fixture

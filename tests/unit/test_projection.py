@@ -61,14 +61,14 @@ class Pairs:
                 return {"name": name, "type": writer}, {"name": name, "type": reader}
 
     def _types(self, depth: int) -> tuple[Any, Any]:
-        kinds = ["same", "same", "wider", "misfit", "enum", "nullable", "looser", "stricter"]
+        kinds = ["same", "same", "wider", "mismatch", "enum", "nullable", "looser", "stricter"]
         match self._draw(st.sampled_from(kinds if depth == 0 else [*kinds, "array", "record", "records"])):
             case "same":
                 kind = self._draw(st.sampled_from(KINDS))
                 return kind, kind
             case "wider":
                 return self._draw(st.sampled_from(WIDER))
-            case "misfit":
+            case "mismatch":
                 return self._draw(st.sampled_from(MISFITS))
             case "enum":
                 return self._enums()

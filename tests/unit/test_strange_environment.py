@@ -44,7 +44,7 @@ class Answering(BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def log_message(self, *_: object) -> None:
-        """Logs nothing."""
+        """Keeps requests out of the output of the tests."""
 
 
 @pytest.fixture
