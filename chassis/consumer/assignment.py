@@ -55,9 +55,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Opens the queues in the background: the client must stay in its group while the database is down."""
+        """Opens the queues in the background: the client must stay in its group while the database is down.
+
+        Until then the partitions are paused: a poll that began before the rebalance would skip what it gets of them.
+        """
+        partitions = list(assigned)
+        self._client.pause(*partitions)
         self._revoked = asyncio.Event()
-        self.in_background(self._open(list(assigned), self._revoked))
+        self.in_background(self._open(partitions, self._revoked))
 
     async def _open(self, assigned: Sequence[TopicPartition], revoked: asyncio.Event) -> None:
         """Opens a queue for each partition, at the lower one of Kafka's and the database's offset."""
@@ -70,6 +75,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             if revoked.is_set():
                 return
             self.queues = {**self.queues, **{partition: self._new_queue() for partition in assigned}}
+            self._client.resume(*assigned)
             log.info("partitions_assigned", partitions=len(self.queues))
 
     async def _rewind(self, partition: TopicPartition, offset: int) -> None:

@@ -68,13 +68,12 @@ class HeldPartitions:
         """Returns False for a held partition, except every RETRY_SECONDS."""
         return running_seconds() >= self._retry_at.get(partition, 0.0)
 
-    async def readable(self, partition: Partition, fetched: Sequence[R | UnreadableBatch]) -> list[R]:
-        """Returns the records before an unreadable batch; holds the partition if there is one, else releases it."""
+    async def update(self, partition: Partition, fetched: Sequence[R | UnreadableBatch]) -> None:
+        """Holds the partition if the fetched records end with an unreadable batch; releases it otherwise."""
         if isinstance(last := fetched[-1], UnreadableBatch):
             await self.hold(partition, last.offset, last.error)
         else:
             await self.release(partition)
-        return [each for each in fetched if not isinstance(each, UnreadableBatch)]
 
     async def hold(self, partition: Partition, offset: int, error: Exception) -> None:
         """Stops reading this partition at this offset."""
@@ -106,6 +105,11 @@ class HeldPartitions:
 
     def described(self) -> list[str]:
         return [f"{topic}[{number}] {reason}" for (topic, number), reason in self._reasons.items()]
+
+
+def readable(fetched: Iterable[R | UnreadableBatch]) -> list[R]:
+    """Returns the records before an unreadable batch, or all."""
+    return [each for each in fetched if not isinstance(each, UnreadableBatch)]
 
 
 async def release_rows(db: AsyncConnection, consumer: str, partitions: Iterable[Partition]) -> None:

@@ -13,9 +13,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from chassis.consumer.assignment import Assignment
+from chassis.consumer.assignment import Assignment, SessionFailed
 from chassis.consumer.fetching import record_of
-from chassis.consumer.held import UnreadableBatch
+from chassis.consumer.held import UnreadableBatch, readable
 from chassis.consumer.partition_queue import PartitionQueue, RecordProcessor
 from chassis.consumer.positions import Positions
 from chassis.masking import describe
@@ -71,9 +71,12 @@ class ConsumerSession:
             max_records=max(min((self._queues[each].max_records for each in partitions), default=1) // 2, 1),
         )
         for partition, records in fetched.items():
-            if queue := self._queues.get(partition):
-                readable = await self._assigned.held.readable(partition, records)
-                queue.put([record_of(each) for each in readable])
+            if partition not in self._queues:
+                raise SessionFailed(f"records of {partition} were read before its queue was open")
+            self._queues[partition].put([record_of(each) for each in readable(records)])
+        # Only now, because a rebalance may happen meanwhile.
+        for partition, records in fetched.items():
+            await self._assigned.held.update(partition, records)
 
     async def _commit_regularly(self) -> None:
         while True:

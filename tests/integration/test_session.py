@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -10,11 +11,12 @@ from sqlalchemy import text
 from chassis.consumer import held
 from chassis.consumer.batch import EventProcessor
 from chassis.consumer.parking import parked
+from chassis.consumer.session import ConsumerSession
 from chassis.database import Database
 from chassis.events.record import Record
 from fanout.databases import held_partitions
 from schemas import OrderConfirmed
-from tests.support.kafka_topics import Topic, kafka_address, new_topic, running, until
+from tests.support.kafka_topics import PARTITIONS, Topic, kafka_address, new_topic, running, until
 from tests.support.recording_service import RecordingService, Schemas, confirmed, noted, rows
 
 ZEROS = 20 * 2**20
@@ -142,3 +144,38 @@ async def test_a_sigterm_in_the_middle_of_a_rebalance_is_a_clean_leave(topic: To
         slow.go_on.set()
         await asyncio.wait_for(left, 8)
         assert await asyncio.to_thread(topic.members) == 1
+
+
+async def test_records_that_arrive_before_their_queue_is_open_are_not_skipped(
+    recorder: RecordingService,
+    database: Database,
+    topic: Topic,
+    processor: EventProcessor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A poll that began before a rebalance ends after it, while a locked table delays the opening of the queues."""
+    monkeypatch.setattr("chassis.consumer.session.POLL_MS", 30_000)
+    orders = [f"order-{number}" for number in range(30)]
+    topic.send(0, confirmed("first", 0))
+    member = topic.consumer(processor)
+    async with running(member):
+        await applied(recorder, database, "first")
+        session = member._session
+        assert session is not None
+        before = session._assigned._revoked
+        async with AsyncExitStack() as others:
+            async with database.transaction() as db:
+                await db.execute(text("LOCK TABLE ignored_events"))
+                await others.enter_async_context(running(topic.consumer(processor)))
+                await until(lambda: session._assigned._revoked is not before)
+                for number, order_id in enumerate(orders):
+                    topic.send(number % PARTITIONS, confirmed(order_id, number))
+                with suppress(TimeoutError):
+                    await until(lambda: read_past(session) > 1, seconds=2)
+            await applied(recorder, database, "first", *orders)
+
+
+def read_past(session: ConsumerSession) -> int:
+    """Returns how many records the client has handed over, of all its partitions."""
+    states = session._client._subscription.subscription.assignment
+    return sum(states.state_value(each)._position or 0 for each in states.tps)
