@@ -6,7 +6,7 @@ An error may quote a value without its name (`KeyError: 'tok_…'`), so the rule
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,19 +23,17 @@ ERROR_FIELDS = frozenset(("error", "reason", "exception"))
 LONGEST_MESSAGE = 10_000
 """Characters; a message may contain a statement with all its rows."""
 
-_worked_on: ContextVar[Documents | None] = ContextVar("worked_on", default=None)
+_secrets: ContextVar[Callable[[], Iterable[str]]] = ContextVar("secrets", default=tuple)
 
 
 def work_on(documents: Documents) -> None:
-    """Sets what this task works on from now on; the documents are asked for only when an error is described."""
-    _worked_on.set(documents)
+    """Sets what this task works on from now on; its secrets are looked for when the first error is described."""
+    _secrets.set(cache(lambda: {secret for each in documents() for secret in secrets_in(each)}))
 
 
 def without_secrets(text: str) -> str:
     """Returns the text without the secrets of what this task works on."""
-    documents = _worked_on.get()
-    secrets = {secret for each in documents() for secret in secrets_in(each)} if documents else ()
-    return masked_text(text, secrets)
+    return masked_text(text, _secrets.get()())
 
 
 def describe(error: BaseException) -> str:

@@ -78,14 +78,16 @@ class Recovery:
             raise
         except Exception as error:
             log.info("batch_failed", records=len(results), error=describe(error))
-            failure = classify(error)
-        if failure is FailureClass.PERMANENT and len(results) > 2:
+            failed = error
+        if classify(failed) is not FailureClass.PERMANENT:
+            for record, _ in results:
+                await self._apply_alone(record, stop, self._lock.shared)
+        elif len(results) == 1:
+            await self._park(Failed(results[0][0], failed), stop)
+        else:
             middle = len(results) // 2
             await self._bisect(results[:middle], stop)
             await self._bisect(results[middle:], stop)
-            return
-        for record, _ in results:
-            await self._apply_alone(record, stop, self._lock.shared)
 
     async def process_individually_after_crash(
         self, records: Sequence[Record], stop: asyncio.Event

@@ -10,6 +10,8 @@ from chassis.consumer.crash_loop import WorkerCrashed
 from chassis.consumer.offsets import BatchCounts, Partition, advance
 from chassis.consumer.retry import wait_out_outages
 from chassis.database import Database
+from chassis.events.asked_once import AskedOnce
+from chassis.events.avro import WriterSchemas
 from chassis.events.dead_letter import (
     DLQ_HEADERS,
     DeadLetter,
@@ -20,7 +22,6 @@ from chassis.events.dead_letter import (
 )
 from chassis.events.decoding import decode_record
 from chassis.events.record import EVENT_TYPES, IgnoredRecord, Record, UnreadableRecord
-from chassis.events.registry import Registry
 from chassis.events.topics import dead_letter_topic
 from chassis.masking import work_on
 from schemas import Event
@@ -37,7 +38,7 @@ class DeadLetterConsumer:
         consumer: str,
         store: Callable[[Sequence[DeadLetter], AsyncConnection], Awaitable[None]],
         database: Database,
-        registry: Registry,
+        registry: WriterSchemas,
     ) -> None:
         self._consumer = consumer
         self._store = store
@@ -49,7 +50,8 @@ class DeadLetterConsumer:
         last = records[-1]
 
         async def store() -> None:
-            dead_letters = [await read_dead_letter(record, self._registry) for record in records]
+            registry = AskedOnce(self._registry)
+            dead_letters = [await read_dead_letter(record, registry) for record in records]
             work_on(lambda: [asdict(each.event) for each in dead_letters if each.event])
             counts = BatchCounts(received=len(records), applied=len(records))
             async with self._database.transaction() as db:
@@ -63,7 +65,7 @@ class DeadLetterConsumer:
         """Does nothing: no crash markers are written, because values that crashed a worker are not decoded."""
 
 
-async def read_dead_letter(record: Record, registry: Registry) -> DeadLetter:
+async def read_dead_letter(record: Record, registry: WriterSchemas) -> DeadLetter:
     """Returns the dead letter in this record. A record without valid headers of ours is its own origin."""
     headers, added = split_headers(record.headers, DLQ_HEADERS)
     try:
@@ -94,7 +96,9 @@ async def read_dead_letter(record: Record, registry: Registry) -> DeadLetter:
     )
 
 
-async def _decode(record: Record, error_type: str, registry: Registry) -> tuple[Event | None, str | None]:
+async def _decode(
+    record: Record, error_type: str, registry: WriterSchemas
+) -> tuple[Event | None, str | None]:
     """Returns the event, or why there is none. A message that crashed its worker would crash this one too."""
     if error_type == WorkerCrashed.__name__:
         return None, "not decoded: it crashed the workers that decoded it"

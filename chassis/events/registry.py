@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from chassis.errors import InfrastructureFailure, PermanentFailure
+from chassis.events.shared_requests import SharedRequests
 from chassis.events.writer_schema import writer_schema
 from schemas import Event
 from schemas.files import subject_of, versions_of
@@ -48,6 +49,7 @@ class Registry:
         self._schemas: dict[int, dict[str, Any]] = {}
         self._registered: set[tuple[int, str]] = set()
         self._ids: dict[tuple[str, int], int] = {}
+        self._subjects = SharedRequests(self._fetch_subjects)
 
     async def is_registered(self, schema_id: int, subject: str) -> bool:
         """Returns True if this is the id of a version of the subject. Raises UnknownSchemaId or RegistryUnavailable.
@@ -56,7 +58,7 @@ class Registry:
         texts have one id in all their subjects.
         """
         if (schema_id, subject) not in self._registered:
-            self._registered |= {(schema_id, found) for found in await self._subjects(schema_id)}
+            self._registered |= {(schema_id, found) for found in await self._subjects.answer(schema_id)}
         return (schema_id, subject) in self._registered
 
     async def schema_by_id(self, schema_id: int) -> dict[str, Any]:
@@ -92,7 +94,7 @@ class Registry:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def _subjects(self, schema_id: int) -> list[str]:
+    async def _fetch_subjects(self, schema_id: int) -> list[str]:
         try:
             return await self._ask("GET", f"/schemas/ids/{schema_id}/subjects?deleted=true", _names)
         except _NotFound as error:

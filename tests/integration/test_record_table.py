@@ -191,9 +191,9 @@ class Counting(Registry):
 
     asked = 0
 
-    async def _subjects(self, schema_id: int) -> list[str]:
+    async def _fetch_subjects(self, schema_id: int) -> list[str]:
         self.asked += 1
-        return await super()._subjects(schema_id)
+        return await super()._fetch_subjects(schema_id)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ async def test_a_dead_letter_of_a_type_that_only_a_newer_release_knows_says_so(
     )
 
 
-async def test_an_id_of_equal_texts_belongs_to_each_of_its_subjects(
+async def test_an_id_of_equal_texts_belongs_to_each_of_its_fetch_subjects(
     recorder: RecordingService, database: Database, stack: Stack, registry: Registry, ids: Ids
 ) -> None:
     url = stack.addresses.registry_url

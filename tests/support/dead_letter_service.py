@@ -55,7 +55,7 @@ def many(count: int, consumer: str = "fraud") -> list[Record]:
 
 
 async def store(database: Database, *records: Record, schemas: WriterSchemas | None = None) -> None:
-    processor = DeadLetterConsumer("dead_letters", service.store, database, schemas or Schemas())  # type: ignore[arg-type]
+    processor = DeadLetterConsumer("dead_letters", service.store, database, schemas or Schemas())
     await processor.process(records, asyncio.Event())
 
 

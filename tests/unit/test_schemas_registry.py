@@ -12,6 +12,7 @@ import pytest
 from chassis.errors import InfrastructureFailure, PermanentFailure
 from chassis.events import registry as client
 from chassis.events.registry import Registry, RegistryUnavailable, SchemaNotRegistered, UnknownSchemaId
+from chassis.events.shared_requests import SharedRequests
 from chassis.events.writer_schema import UnsafeSchema
 from schemas import OrderPlaced, OrderShipped
 from schemas.files import parsed_schema, versions_of
@@ -242,3 +243,35 @@ async def test_an_id_that_the_registry_does_not_have_has_no_subjects(server: Ser
     server.says(404, {"error_code": 40403})
     with pytest.raises(UnknownSchemaId, match="no schema has the id 7"):
         await Registry(server.url).is_registered(7, "orders-fanout.OrderPlaced")
+
+
+async def test_questions_at_the_same_time_share_a_request_that_began_after_each_of_them() -> None:
+    """An answer from before a question could say that a schema is unknown, which was registered in between."""
+    registered: list[str] = []
+    asked: list[list[str]] = []
+    began, answer_now = asyncio.Event(), asyncio.Event()
+
+    async def ask(schema_id: int) -> list[str]:
+        asked.append(list(registered))
+        began.set()
+        await answer_now.wait()
+        return asked[-1]
+
+    requests = SharedRequests(ask)
+    early = asyncio.create_task(requests.answer(7))
+    await began.wait()
+    registered.append("orders-fanout.OrderPlaced")
+    later = [asyncio.create_task(requests.answer(7)) for _ in range(5)]
+    asyncio.get_running_loop().call_soon(answer_now.set)  # after the later ones have asked
+    assert await early == []
+    assert await asyncio.gather(*later) == [registered] * 5
+    assert len(asked) == 2
+
+
+async def test_each_question_of_a_shared_request_that_fails_gets_the_error() -> None:
+    async def ask(schema_id: int) -> list[str]:
+        raise UnknownSchemaId(f"no schema has the id {schema_id}")
+
+    requests = SharedRequests(ask)
+    answers = await asyncio.gather(*(requests.answer(9) for _ in range(3)), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["no schema has the id 9"] * 3
