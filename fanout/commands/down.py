@@ -17,7 +17,7 @@ def command(wipe: Annotated[bool, typer.Option("--wipe", help="Delete all data a
     """
     directory = current()
     with directory.locked() if directory.path.exists() else nullcontext():
-        say("everything is stopped" if stop.take_down(directory) else "nothing was running")
+        say("everything is stopped" if stop.take_down(directory, at_once=wipe) else "nothing was running")
         if wipe and directory.path.exists():
             stop.wipe(directory)
             say(f"deleted the data in {directory.path}")

@@ -7,7 +7,9 @@ when the process PID is gone, however that ended.
 import contextlib
 import os
 import shutil
+import signal
 import sys
+import time
 
 import psutil
 
@@ -23,17 +25,22 @@ WITHOUT_DATA_SECONDS = 10
 SHUTDOWN_SECONDS = 5
 PARENT_WATCH = "parent-watch"
 WATCH_INTERVAL_SECONDS = 1
+WAIT_SECONDS = 0.05
 
 
-def take_down(directory: StackDirectory) -> bool:
+def take_down(directory: StackDirectory, *, at_once: bool = False) -> bool:
     """Returns False when nothing was running; afterwards nothing is. Raises FanoutError if a process cannot be ended.
 
-    Processes of a deleted directory are found and ended, too; they have nothing left to store, so they get less time.
+    At once: nobody gets time to store anything, because the data is deleted next. Processes of a deleted directory are
+    found and ended, too; they have nothing left to store, so they get less time.
     """
     supervisor = Supervisor(directory)
     if is_answering := supervisor.answers():
-        left = _processes(directory) + _with_children(supervisor.pid())
-        stop_in_order(supervisor)
+        left = _with_children(supervisor.pid()) + _processes(directory)
+        if at_once:
+            _kill(left)
+        else:
+            stop_in_order(supervisor)
     else:
         left = _processes(directory)
         for process in left:
@@ -75,6 +82,16 @@ def stop_in_order(supervisor: Supervisor) -> None:
     supervisor.shutdown()
 
 
+def _kill(processes: list[psutil.Process]) -> None:
+    """Kills them in the given order, of which supervisord is the first, so that it starts none of them again.
+
+    Postgres is told to quit: killed, it would leave a segment of shared memory behind.
+    """
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(signal.SIGQUIT if process.name() == "postgres" else signal.SIGKILL)
+
+
 def _with_children(pid: int) -> list[psutil.Process]:
     parent = psutil.Process(pid)
     return [parent, *parent.children(recursive=True)]
@@ -103,7 +120,10 @@ def _is_supervisor(process: psutil.Process) -> bool:
 
 
 def _wait_gone(processes: list[psutil.Process], seconds: float) -> None:
-    _, stuck = psutil.wait_procs(processes, timeout=seconds)
+    deadline = time.monotonic() + seconds
+    while any(map(_is_running, processes)) and time.monotonic() < deadline:
+        time.sleep(WAIT_SECONDS)
+    stuck = [process for process in processes if _is_running(process)]
     for process in stuck:
         with contextlib.suppress(psutil.Error):
             process.kill()
@@ -112,6 +132,14 @@ def _wait_gone(processes: list[psutil.Process], seconds: float) -> None:
         names = ", ".join(f"{_name(process)} (pid {process.pid})" for process in alive)
         pids = " ".join(str(process.pid) for process in alive)
         raise FanoutError(f"still alive, and not to be ended by this user: {names}: sudo kill -KILL {pids}")
+
+
+def _is_running(process: psutil.Process) -> bool:
+    """Returns False for a zombie as well, which has ended even if its parent never asks for the exit status."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _name(process: psutil.Process) -> str:
@@ -131,10 +159,9 @@ def main() -> None:
 
 
 def _wait_for_end(pid: int) -> None:
-    """A zombie has ended too, even if its parent never asks for the exit status."""
     with contextlib.suppress(psutil.NoSuchProcess):
         owner = psutil.Process(pid)
-        while owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE:
+        while _is_running(owner):
             psutil.wait_procs([owner], timeout=WATCH_INTERVAL_SECONDS)
 
 

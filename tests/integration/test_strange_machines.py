@@ -117,6 +117,17 @@ def test_a_process_gets_its_arguments_folder_and_variables_whole_and_no_foreign_
     assert sorted(file.name for file in path.rglob("*")) == ["its folder ü"]
 
 
+def test_processes_whose_data_is_deleted_get_no_time_and_are_not_started_again(home: Path) -> None:
+    directory = launched(home, home / "report")
+    what_it_reported(home / "report")
+    [thing] = [each for each in alive(directory) if "report" in " ".join(each.cmdline())]
+    thing.suspend()  # it would not hear a SIGTERM
+    began = monotonic()
+    assert stop.take_down(directory, at_once=True)
+    assert monotonic() - began < 3
+    assert alive(directory) == [] and not stop._is_running(thing)
+
+
 def test_a_stack_whose_supervisor_does_not_answer_is_not_taken_down_by_up(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
