@@ -93,7 +93,7 @@ class Database(BaseHTTPRequestHandler):
 def database() -> Iterator[str]:
     Database.asked, Database.answer = [], None
     server = ThreadingHTTPServer(("127.0.0.1", 0), Database)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()

@@ -51,7 +51,7 @@ class Answering(BaseHTTPRequestHandler):
 def server() -> Iterator[ThreadingHTTPServer]:
     Answering.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
