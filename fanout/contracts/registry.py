@@ -13,7 +13,7 @@ from fanout.errors import BreakingSchema, SetupFailed, Unreachable
 LEVEL = "FULL_TRANSITIVE"
 EVERYWHERE = ""
 """The subject of the level that holds for all subjects without one of their own."""
-NOT_FOUND = 404
+NOT_FOUND, SERVER_ERROR = 404, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,15 @@ class Registered:
 
 @contextmanager
 def open_registry(url: str) -> Iterator[SchemaRegistryClient]:
-    """Yields a client. Raises Unreachable if the registry does not answer."""
+    """Yields a client. Raises Unreachable if the registry does not answer, or its database does not answer it."""
     try:
         with SchemaRegistryClient({"url": url, "max.retries": 0}) as registry:
             yield registry
     except httpx2.HTTPError as error:  # of confluent's client
+        raise Unreachable("the schema registry", url) from error
+    except SchemaRegistryError as error:
+        if error.http_status_code < SERVER_ERROR:
+            raise
         raise Unreachable("the schema registry", url) from error
 
 

@@ -14,6 +14,8 @@ from chassis.events import registry as client
 from chassis.events.registry import Registry, RegistryUnavailable, SchemaNotRegistered, UnknownSchemaId
 from chassis.events.shared_requests import SharedRequests
 from chassis.events.writer_schema import UnsafeSchema
+from fanout.contracts.registry import open_registry
+from fanout.errors import Unreachable
 from schemas import OrderPlaced, OrderShipped
 from schemas.files import parsed_schema, versions_of
 
@@ -275,3 +277,12 @@ async def test_each_question_of_a_shared_request_that_fails_gets_the_error() -> 
     requests = SharedRequests(ask)
     answers = await asyncio.gather(*(requests.answer(9) for _ in range(3)), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["no schema has the id 9"] * 3
+
+
+def test_a_registry_whose_database_is_down_is_one_that_does_not_answer(server: Server) -> None:
+    server.says(500, {"error_code": 500, "message": "PSQLException: FATAL: terminating connection"})
+    with (
+        pytest.raises(Unreachable, match="the schema registry does not answer"),
+        open_registry(server.url) as asked,
+    ):
+        asked.get_subjects()
