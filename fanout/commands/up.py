@@ -23,6 +23,17 @@ def command(
 
     Example: FANOUT_PORT_BASE=9000 fanout up
     """
+    try:
+        start(owner_pid)
+    except KeyboardInterrupt:
+        say(
+            "stopped: what this command had started is down, and what was fetched is kept; fanout up begins again"
+        )
+        raise
+
+
+def start(owner_pid: int | None = None) -> None:
+    """Does what the command does, and leaves it to its caller to say what an interrupt means."""
     began = time.monotonic()
     with current().locked():
         bring_up(StackSpec.to_start(), owner_pid)
