@@ -66,8 +66,8 @@ WITH_CONTAINERS = {
 def main() -> NoReturn:
     """Runs one command; an error is one sentence on standard error and an exit code, never a traceback."""
     signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as __main__ left it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    environment.drop_foreign()
+    _print_what_the_terminal_can()
     code = _run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -87,9 +87,12 @@ def _print_what_the_terminal_can() -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        environment.drop_foreign()
-        _print_what_the_terminal_can()
-        _app(_named([*arguments, *_completed()]))(prog_name="fanout")
+        app = _app(_named([*arguments, *_completed()]))
+        if (
+            signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        ):  # as __main__ left it while modules are imported
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        app(prog_name="fanout")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
     except KeyboardInterrupt:

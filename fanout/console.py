@@ -49,7 +49,7 @@ def progress(console: Console) -> Iterator[Tell]:
         nonlocal last, shown_at
         if text != last and monotonic() - shown_at >= LINE_SECONDS:
             last, shown_at = text, monotonic()
-            console.print(f"  {text}", highlight=False)
+            console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
     yield show
 

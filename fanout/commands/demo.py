@@ -25,6 +25,12 @@ from fanout.verify.snapshot import read_facts
 SETTLE_SECONDS = 90.0
 HIGH_P99_SECONDS = 0.1
 
+SUGGESTIONS = {
+    "fanout kill inventory; fanout load; fanout verify --wait 60s": "break it while it works",
+    "fanout poison; fanout dlq ls": "a message that nobody can read, and what becomes of it",
+    "fanout new-consumer loyalty --on OrderConfirmed": "a service of your own",
+}
+
 Orders = Annotated[int, typer.Option(min=2, max=MOST_ORDERS, help="How many orders to place.")]
 Rate = Annotated[float, typer.Option(min=1, max=500, help="Orders per second.")]
 
@@ -122,11 +128,8 @@ async def _suggest(addresses: Addresses, played: Played, gap: Outage | None, con
         order.show(example, await order.timeline(addresses.databases, UUID(example)), console)
     console.print("[bold]go on[/]")
     if not shutil.which("fanout"):
-        console.print("  source .venv/bin/activate         first: it lets this shell find fanout")
-    console.print(
-        "  fanout kill inventory-worker; fanout load; fanout verify --wait 60s   break it while it works"
-    )
-    console.print("  fanout poison; fanout dlq ls      a message that nobody can read, and what became of it")
-    console.print("  fanout new-consumer loyalty --on OrderConfirmed   a service of your own")
+        console.print("  source .venv/bin/activate    # first: so that this shell finds fanout")
+    for suggestion, what in SUGGESTIONS.items():
+        console.print(f"  {suggestion}    # {what}")
     pages = ", ".join(f"{url}/docs ({service})" for service, url in list(addresses.apis.items())[:2])
     console.print(f"APIs to try: {pages}; all commands: fanout --help")

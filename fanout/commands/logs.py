@@ -96,7 +96,7 @@ class Printer:
                 continue
             self._add(name)
             before = Text(f"{name:<{self._width}} | ", self._colours[name])
-            self._console.print(before + said)
+            self._console.print(Text.assemble(before, said))
 
     def _add(self, name: str) -> None:
         self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])

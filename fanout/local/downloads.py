@@ -106,9 +106,12 @@ def _fetch_all(missing: list[Artifact], download: "_Download") -> None:
     try:
         for done in as_completed([pool.submit(download.one, artifact) for artifact in missing]):
             done.result()
-    finally:
+    except BaseException as error:
         download.stop.set()
-        pool.shutdown(cancel_futures=True)
+        # After Ctrl-C a connection that hangs is not waited for: the process ends without its threads.
+        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _missing(artifacts: list[Artifact]) -> list[Artifact]:
@@ -124,7 +127,7 @@ def _workspace() -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for left in unfinished.iterdir():
             shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=unfinished) as temporary:
+        with tempfile.TemporaryDirectory(dir=unfinished, ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)
 
 
