@@ -179,3 +179,16 @@ def test_the_environment_says_what_takes_so_long_and_what_runs_after_ctrl_c(tmp_
     assert "pip fetches and unpacks 1" in ended.output and "for half a minute or two" in ended.output
     assert "stopped: nothing runs" in ended.output
     assert not (tmp_path / ".venv/.ready").exists()
+
+
+def test_a_python_that_just_makes_the_environment_ends_without_a_traceback(tmp_path: Path) -> None:
+    with repository(tmp_path) as folder:
+        ended = interrupted(
+            ["make", "install", f"PYTHON={sys.executable}"],
+            os.environ,
+            lambda *_: (folder / ".venv/pyvenv.cfg").exists(),
+            folder,
+        )
+
+    assert "Traceback" not in ended.output and ended.code != 0, ended
+    assert "stopped: nothing runs" in ended.output

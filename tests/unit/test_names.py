@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fanout import __version__
+from fanout import __version__, cli
 from fanout.cli import COMMANDS
 from fanout.errors import BadUsage, UnknownProcess, UnknownService
 from fanout.names import matching, process_of, service_of
@@ -100,6 +100,13 @@ def test_a_shell_completes_commands_processes_and_services(tmp_path: Path) -> No
     assert completed("fanout kill in", tmp_path / "none") == []
     assert completed("fanout replay an", tmp_path) == ["analytics"]
     assert completed("fanout outbox s", tmp_path) == ["show"]
+
+
+def test_only_the_command_on_the_line_is_imported_to_complete_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMP_WORDS", "fanout kill in")
+    assert cli._named(cli._completed()) == ["kill"]
+    monkeypatch.setenv("COMP_WORDS", "fanout k")
+    assert cli._named(cli._completed()) == list(COMMANDS)
 
 
 def test_the_version_is_that_of_the_package() -> None:
