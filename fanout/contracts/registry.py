@@ -27,7 +27,7 @@ class Registered:
 
 @contextmanager
 def open_registry(url: str) -> Iterator[SchemaRegistryClient]:
-    """Yields a client. Raises Unreachable if the registry or its database does not answer, FanoutError if it refuses."""
+    """Yields a client. Raises Unreachable if registry or database do not answer, FanoutError if it refuses."""
     try:
         with SchemaRegistryClient({"url": url, "max.retries": 0}) as registry:
             yield registry
