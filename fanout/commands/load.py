@@ -71,7 +71,10 @@ def command(
 async def _place(
     addresses: Addresses, wanted: Sequence[Purchase], rate: float, patient: bool, accepted: list[Placement]
 ) -> tuple[LoadReport, bool]:
-    """Shows progress, and returns also whether Kafka answers at the end; `accepted` gets what is accepted."""
+    """Returns also whether Kafka answers at the end; `accepted` gets what is accepted.
+
+    Shows progress on a terminal; elsewhere only that invoices wait for Kafka, which takes so long.
+    """
     answered = 0
     with progress(console) as tell:
 
@@ -80,10 +83,13 @@ async def _place(
             answered += 1
             if placement.state == "ok":
                 accepted.append(placement)
-            tell(f"{answered} of {len(wanted)} orders answered")
+            if console.is_terminal:
+                tell(f"{answered} of {len(wanted)} orders answered")
 
         async def watch_invoices(count: int) -> None:
-            tell(f"{counted(count, 'invoice')} {_waits_for(count, await _answers(addresses.kafka))}")
+            kafka_answers = await _answers(addresses.kafka)
+            if console.is_terminal or not kafka_answers:
+                tell(f"{counted(count, 'invoice')} {_waits_for(count, kafka_answers)}")
 
         report = await place_orders(
             addresses, wanted, rate, patient=patient, watch=watch, watch_invoices=watch_invoices
