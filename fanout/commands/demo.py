@@ -30,6 +30,10 @@ SUGGESTIONS = {
     "fanout poison; fanout dlq ls": "a message that nobody can read, and what becomes of it",
     "fanout new-consumer loyalty --on OrderConfirmed": "a service of your own",
 }
+INTERRUPTED = (
+    "finishes the orders that it has accepted; fanout verify --wait 60s shows how they end, fanout demo begins again, "
+    "fanout down stops everything"
+)
 
 Orders = Annotated[int, typer.Option(min=2, max=MOST_ORDERS, help="How many orders to place.")]
 Rate = Annotated[float, typer.Option(min=1, max=500, help="Orders per second.")]
@@ -46,7 +50,7 @@ def command(orders: Orders = 1_000, rate: Rate = 100.0) -> None:
     try:
         holds = _show_all(orders, rate, before)
     except KeyboardInterrupt:
-        say(what_goes_on())
+        say(up.what_runs(INTERRUPTED, again="fanout demo"))
         raise
     say(f"the demo took {monotonic() - began:.0f} s; the system is still running: fanout down stops it")
     if not holds:
@@ -63,18 +67,6 @@ def _show_all(orders: int, rate: float, before: Load) -> bool:
         up.start()
         addresses = running()
     return asyncio.run(_demo(addresses, orders, rate, before, Console(highlight=False, soft_wrap=True)))
-
-
-def what_goes_on() -> str:
-    """Returns what runs after an interrupt, and what to type; nothing does if it came before all was started."""
-    try:
-        running()
-    except NotRunning:
-        return "stopped: nothing runs, and what was fetched is kept; fanout demo begins again"
-    return (
-        "stopped: the system runs, and finishes the orders that it has accepted; fanout verify --wait 60s shows how "
-        "they end, fanout demo begins again, fanout down stops everything"
-    )
 
 
 async def _demo(addresses: Addresses, orders: int, rate: float, before: Load, console: Console) -> bool:

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from fanout.console import say
+from fanout.errors import NotRunning
 from fanout.local.stack_directory import current
 from fanout.local.start import bring_up
 from fanout.local.topology import StackSpec
+from fanout.running import running
 
 
 def command(
@@ -26,10 +28,17 @@ def command(
     try:
         start(owner_pid)
     except KeyboardInterrupt:
-        say(
-            "stopped: what this command had started is down, and what was fetched is kept; fanout up begins again"
-        )
+        say(what_runs("it is as it was; fanout status shows it", again="fanout up"))
         raise
+
+
+def what_runs(otherwise: str, again: str) -> str:
+    """Returns what is true after an interrupt: that nothing runs, or that the system does, and `otherwise`."""
+    try:
+        running()
+    except NotRunning:
+        return f"stopped: nothing runs, and what was fetched is kept; {again} begins again"
+    return f"stopped: the system runs, and {otherwise}"
 
 
 def start(owner_pid: int | None = None) -> None:

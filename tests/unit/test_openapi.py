@@ -12,12 +12,16 @@ OF_ALL = {"400", "408", "431", "503"}
 DOCUMENTS = documents()
 
 
+OURS = ("orders", "payments", "analytics", "dead_letters")
+"""Their pages are described in full; a service of a reader's own need not be."""
+
 OPERATIONS = [
     pytest.param(document, operation, id=f"{service} {method.upper()} {path}")
     for service, document in DOCUMENTS.items()
     for path, methods in document["paths"].items()
     for method, operation in methods.items()
 ]
+DESCRIBED = [each for each in OPERATIONS if str(each.id).split(" ")[0] in OURS]
 
 
 @pytest.mark.parametrize(("document", "operation"), OPERATIONS)
@@ -59,7 +63,7 @@ def test_a_document_describes_no_refusal_that_is_never_sent(document: dict[str, 
     assert "ValidationError" not in str(document)
 
 
-@pytest.mark.parametrize(("document", "operation"), OPERATIONS)
+@pytest.mark.parametrize(("document", "operation"), DESCRIBED)
 def test_an_operation_is_in_a_described_group_and_says_what_it_does(
     document: dict[str, Any], operation: dict[str, Any]
 ) -> None:
@@ -71,7 +75,7 @@ def test_an_operation_is_in_a_described_group_and_says_what_it_does(
     assert not is_made_of_a_name
 
 
-@pytest.mark.parametrize(("document", "operation"), OPERATIONS)
+@pytest.mark.parametrize(("document", "operation"), DESCRIBED)
 def test_each_example_of_a_body_is_valid(document: dict[str, Any], operation: dict[str, Any]) -> None:
     if "requestBody" not in operation:
         return
@@ -82,7 +86,7 @@ def test_each_example_of_a_body_is_valid(document: dict[str, Any], operation: di
         jsonschema.validate(example["value"], whole)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS.keys())
+@pytest.mark.parametrize("document", [DOCUMENTS[service] for service in OURS], ids=OURS)
 def test_a_document_says_what_the_api_is_for_and_where_tokens_come_from(document: dict[str, Any]) -> None:
     text = document["info"]["description"]
     assert not text.startswith("**Authorize**") and "fanout token ada" in text
