@@ -87,14 +87,7 @@ clean: ## stop everything, delete its data and the environment
 	@rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "fanout needs Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
-	@echo "making the Python environment in $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) pip install -q --no-compile --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(RUN) pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(RUN) compileall -q -j 0 $(VENV)/lib >/dev/null
-	@cp deploy/fanout $(VENV)/bin/fanout && chmod 755 $(VENV)/bin/fanout
+	@deploy/environment $(PYTHON) $(VENV)
 	@touch $@
 
 .PHONY: help demo up down status install check test api-test docs-test test-slow compose-test schemas docs pictures lock audit sbom images clean

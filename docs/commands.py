@@ -14,6 +14,9 @@ PAGE = Path(__file__).parent / "commands.md"
 HEAD = """# Commands
 
 Written by `make docs` from what `fanout --help` says; `make check` compares. Every command takes `--help`.
+A process may be called by its service if that has no other (`fraud`), a service by one of its processes (`orders-api`).
+`fanout --install-completion`, once, makes TAB complete commands, processes and services in bash, zsh and fish.
+An error is one sentence, with exit code 1, or 2 if the input or the surroundings are wrong; Ctrl-C is 130.
 """
 
 

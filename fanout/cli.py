@@ -1,6 +1,5 @@
 """The `fanout` command: maps each command name to its function, which is imported only when it is used."""
 
-import errno
 import importlib
 import io
 import os
@@ -13,13 +12,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fanout import environment
+from fanout import __version__, environment
 from fanout.errors import BadUsage, FanoutError, FolderFull
+from fanout.failures import explained
 from fanout.running import in_container
 
 ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 COMMANDS = {
     "up": "fanout.commands.up:command",
@@ -89,7 +87,12 @@ def _print_what_the_terminal_can() -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        _app(_named(arguments))(prog_name="fanout")
+        app = _app(_named([*arguments, *_completed()]))
+        if (
+            signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        ):  # as __main__ left it while modules are imported
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        app(prog_name="fanout")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
     except KeyboardInterrupt:
@@ -97,14 +100,9 @@ def _run(arguments: list[str]) -> int:
     except FanoutError as error:
         return _say(error)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return _say(FolderFull(error))
         if os.environ.get("FANOUT_DEBUG"):
             traceback.print_exc()
-        print(
-            f"error: unexpected {type(error).__name__}: {error}; FANOUT_DEBUG=1 shows where", file=sys.stderr
-        )
-        return 1
+        return _say(explained(error))
     return 0
 
 
@@ -113,13 +111,18 @@ def _say(error: FanoutError) -> int:
     return error.exit_code
 
 
+def _completed() -> list[str]:
+    """Returns the words of the line that a shell wants to complete."""
+    return os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()
+
+
 def _named(arguments: Iterable[str]) -> list[str]:
     """Returns the commands that these arguments may mean; all commands when there is none, as for --help."""
     return [name for name in COMMANDS if name in arguments] or list(COMMANDS)
 
 
 def _app(names: list[str]) -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_options)
     for name in names:
         if in_container() and name in WITH_CONTAINERS:
@@ -144,11 +147,20 @@ def _local_only(name: str) -> Callable[[], None]:
     return command
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fanout {__version__}")
+        raise typer.Exit
+
+
 def _options(
     home: Annotated[
         Path | None,
         typer.Option(help="The stack directory: data and logs; default: $FANOUT_HOME, else .fanout here."),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """An event-driven order system you can break: start it, watch it, break it, and see that nothing is lost.
 

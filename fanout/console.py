@@ -15,6 +15,9 @@ from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+Tell = Callable[[str], None]
+"""Replaces the line of progress."""
+
 LINE_SECONDS = 2.0
 
 console = Console(stderr=True, highlight=False)
@@ -34,7 +37,7 @@ def _text(value: object) -> str:
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Callable[[str], None]]:
+def progress(console: Console) -> Iterator[Tell]:
     """Shows progress in one changing line on a terminal, elsewhere in a new line every two seconds."""
     if console.is_terminal and not console.is_dumb_terminal:
         with console.status("", refresh_per_second=4) as status:
@@ -46,7 +49,7 @@ def progress(console: Console) -> Iterator[Callable[[str], None]]:
         nonlocal last, shown_at
         if text != last and monotonic() - shown_at >= LINE_SECONDS:
             last, shown_at = text, monotonic()
-            console.print(f"  {text}", highlight=False)
+            console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
     yield show
 

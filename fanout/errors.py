@@ -1,6 +1,7 @@
 """The errors that a user can meet; each message is one sentence that says what to do.
 
 FanoutError               exit 1
+├── UnexpectedFailure     of fanout.failures: exit 1 for a bug, 2 for what the surroundings did
 ├── NotRunning            no stack runs in this directory
 ├── BusyPort              another process listens on a port of the stack
 ├── WrongSum              a downloaded file has another sha256 than the pinned one
@@ -17,6 +18,8 @@ FanoutError               exit 1
     ├── UnknownService    no service of that name
     └── NoNetwork         a file is missing from the cache and cannot be downloaded
 """
+
+from difflib import get_close_matches
 
 
 class FanoutError(Exception):
@@ -93,12 +96,12 @@ class FolderFull(BadUsage):
 
 class UnknownProcess(BadUsage):
     def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"no process {name}; there are {', '.join(known)}")
+        super().__init__(f"no process {name}{_meant(name, known)}; there are {', '.join(known)}")
 
 
 class UnknownService(BadUsage):
     def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"no service {name}; there are {', '.join(known)}")
+        super().__init__(f"no service {name}{_meant(name, known)}; there are {', '.join(known)}")
 
 
 class NoNetwork(BadUsage):
@@ -106,3 +109,8 @@ class NoNetwork(BadUsage):
         super().__init__(
             f"{file} is not in {cache} and could not be fetched ({reason}): connect once, then try again"
         )
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, 1)
+    return f", did you mean {close[0]}" if close else ""

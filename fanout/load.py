@@ -17,11 +17,14 @@ from fanout.tokens import bearer, signer
 
 Kind = Literal["card", "declined_card", "invoice", "scarce"]
 Outcome = Literal["ok", "refused", "failed", "unknown"]
+Paid = Literal["ok", "waiting", "refused", "failed", "unknown"]
+"""What became of an invoice: it is waiting while payments has not received its order, as without Kafka."""
 T = TypeVar("T")
 R = TypeVar("R")
 
 PATIENCE = 30.0
 PAYMENTS_AT_ONCE = 20
+LOOK_SECONDS = 0.5
 
 SHARES: dict[Kind, int] = {"card": 70, "declined_card": 10, "invoice": 15, "scarce": 5}
 DECLINED = ("tok_declined", "tok_insufficient_funds")
@@ -51,7 +54,7 @@ class Placement:
     state: Outcome
     seconds: float
     order_id: str | None = None
-    paid: Outcome | None = None
+    paid: Paid | None = None
     problem: str = ""
 
 
@@ -63,11 +66,13 @@ async def place_orders(
     patient: bool = False,
     patience: float = PATIENCE,
     watch: Callable[[Placement], None] = lambda placement: None,
+    watch_invoices: Callable[[int], Coroutine[Any, Any, None]] | None = None,
 ) -> "LoadReport":
     """Places the purchases at `rate` per second and pays their invoices, each with its customer's token.
 
     An order is sent when it is due, whatever became of earlier ones; paying never holds one back. With `patient`
-    requests that are refused or fail are repeated for `patience` seconds. `watch` is called for each answered order.
+    requests that are refused or fail are repeated for `patience` seconds. `watch` is called for each answered order,
+    `watch_invoices`, once all are answered, with the number of invoices that are not yet paid.
     """
     token_of = signer(addresses).customer
     start = perf_counter()
@@ -87,6 +92,7 @@ async def place_orders(
             number, purchase = numbered
             token = token_of(purchase.customer_id)
             answer = await post(orders, "/orders", order_body(purchase), token, patience, patient)
+            assert answer.state != "waiting"  # only a status in `not_yet` is
             order_id = answer.body.get("order_id")
             placement = Placement(
                 purchase, answer.state, perf_counter() - due, order_id, problem=answer.problem
@@ -98,9 +104,14 @@ async def place_orders(
 
         placements = await at_rate(rate, list(enumerate(purchases)), place)
         seconds = perf_counter() - start
+        unpaid = {task for _, task in paying if not task.done()}
+        while unpaid and watch_invoices:
+            await watch_invoices(len(unpaid))
+            _, unpaid = await asyncio.wait(unpaid, timeout=LOOK_SECONDS)
     for number, task in paying:
         paid = task.result()
-        placements[number] = replace(placements[number], paid=paid.state, problem=paid.problem)
+        problem = "" if paid.state == "waiting" else paid.problem
+        placements[number] = replace(placements[number], paid=paid.state, problem=problem)
     return LoadReport(placements, seconds)
 
 
@@ -143,9 +154,9 @@ def payment_body(order: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`refused` is a 503 with Retry-After; `failed` had no effect; `unknown` may have had one."""
+    """`refused` is a 503 with Retry-After; `failed` had no effect; `unknown` may have had one; `waiting`: not yet."""
 
-    state: Outcome
+    state: Paid
     body: Mapping[str, Any]
     problem: str = ""
     repeat: Literal["no", "if patient", "yes"] = "no"
@@ -192,7 +203,7 @@ def _answer(response: Response, not_yet: Collection[int]) -> Answer:
         return Answer("ok", json.loads(response.body))
     problem = f"{response.status}: {response.body[:200].decode(errors='replace')}"
     if response.status in not_yet:
-        return Answer("failed", {}, problem, "yes")
+        return Answer("waiting", {}, problem, "yes")
     if response.status == 503 and (after := response.headers.get("retry-after")):
         # A date instead of seconds counts as one second.
         return Answer("refused", {}, problem, "if patient", float(after) if after.isdecimal() else 1.0)
@@ -241,13 +252,23 @@ class LoadReport:
         return Counter(placement.state for placement in self.placements)
 
     @property
-    def payments(self) -> Counter[Outcome]:
+    def payments(self) -> Counter[Paid]:
         return Counter(placement.paid for placement in self.placements if placement.paid)
 
     @property
     def complete(self) -> bool:
         """Every order was placed and every invoice paid."""
-        return set(self.outcomes) | set(self.payments) <= {"ok"}
+        return self.is_good and not self.waiting
+
+    @property
+    def is_good(self) -> bool:
+        """Every order was placed, and every invoice paid or waiting for its order to reach payments."""
+        return set(self.outcomes) <= {"ok"} and set(self.payments) <= {"ok", "waiting"}
+
+    @property
+    def waiting(self) -> int:
+        """The number of invoices whose orders payments had not received when patience ended."""
+        return self.payments["waiting"]
 
     def latency(self, share: float) -> float:
         """Returns the seconds within which this share of the accepted orders was answered; 0.99 is p99."""
@@ -270,7 +291,7 @@ class LoadReport:
     def as_json(self) -> dict[str, Any]:
         return {
             "orders": {state: self.outcomes[state] for state in get_args(Outcome)},
-            "invoices": {state: self.payments[state] for state in get_args(Outcome)},
+            "invoices": {state: self.payments[state] for state in get_args(Paid)},
             "seconds": round(self.seconds, 3),
             "p50_ms": round(self.latency(0.5) * 1000, 1),
             "p99_ms": round(self.latency(0.99) * 1000, 1),

@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 
 from fanout.commands import processes
 from fanout.commands.poison import poison
+from fanout.console import Tell
 from fanout.databases import snapshot
 from fanout.dead_letters_client import open_client
 from fanout.errors import FanoutError
@@ -46,8 +47,11 @@ class Played:
     killed_at: datetime
 
 
-async def play(addresses: Addresses, orders: int, rate: float, tell: Callable[[str], None]) -> Played:
-    """Places orders and kills the fraud worker in the middle; returns when all are answered and invoices paid."""
+async def play(addresses: Addresses, orders: int, rate: float, tell: Tell, note: Tell) -> Played:
+    """Places orders and kills the fraud worker in the middle; returns when all are answered and invoices paid.
+
+    `tell` shows progress, `note` what stays on the screen.
+    """
     placed: list[str] = []
     middle = asyncio.Event()
 
@@ -60,7 +64,7 @@ async def play(addresses: Addresses, orders: int, rate: float, tell: Callable[[s
         await middle.wait()
         async with snapshot("fraud", addresses.databases["fraud"]) as db:
             killed_at: datetime = (await db.execute(_NOW)).scalar_one()
-        await asyncio.to_thread(processes.kill, VICTIM)
+        note(await asyncio.to_thread(processes.send, VICTIM))
         return killed_at
 
     watching = asyncio.create_task(_show_progress(addresses, placed, tell))
@@ -78,7 +82,7 @@ async def play(addresses: Addresses, orders: int, rate: float, tell: Callable[[s
                 await task
 
 
-async def _show_progress(addresses: Addresses, placed: list[str], tell: Callable[[str], None]) -> None:
+async def _show_progress(addresses: Addresses, placed: list[str], tell: Tell) -> None:
     """Reads only what became of the orders of this run, so that the demo does not slow down the system."""
     first = str(uuid7())  # ids of orders grow with time
     shown = [since(query, first) for query in discover() if query.name in PROGRESS_FACTS]
@@ -165,9 +169,10 @@ async def _published(databases: Mapping[str, str], service: str, type: str) -> d
         return {row[0]: row[1] for row in await db.execute(_PUBLISHED, {"type": type})}
 
 
-async def correct_one(addresses: Addresses) -> list[str]:
+async def correct_one(addresses: Addresses, tell: Tell) -> list[str]:
     """Truncates one message as `fanout poison` does, corrects and redrives it; returns what happened, line by line."""
     since = datetime.now(UTC).isoformat()
+    tell("inventory publishes a truncated message")
     whole = await poison(addresses)
     order_id = whole["order_id"]
     parked = {"consumer": "orders", "status": "parked", "since": since}
@@ -177,8 +182,10 @@ async def correct_one(addresses: Addresses) -> list[str]:
             found = client.get("/dead-letters", parked)["dead_letters"]
             return next((dead_letter for dead_letter in found if dead_letter["key"] == order_id), None)
 
+        tell(f"orders parks the message of order {order_id}")
         dead_letter = await _until(parked_message, f"orders has parked nothing of order {order_id}")
         began = monotonic()
+        tell("it is corrected and redriven")
         correction = {"why": WHY, "correction": whole}
         number = dead_letter["dead_letter_id"]
         await asyncio.to_thread(client.post, f"/dead-letters/{number}/redrive", correction)

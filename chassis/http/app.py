@@ -4,13 +4,14 @@ An API process has no connection to Kafka or the schema registry.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import structlog
-from fastapi import Depends, FastAPI, Request
+from fastapi import Body, Depends, FastAPI, Request
 from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +21,7 @@ from chassis.config import Settings, read_settings
 from chassis.database import Database
 from chassis.http import server
 from chassis.http.admission import AdmissionControl
+from chassis.http.front_page import FrontPage
 from chassis.http.health import health_routes
 from chassis.http.openapi import complete, refusals
 from chassis.http.problems import Problem, answer_with_problems
@@ -28,32 +30,50 @@ from chassis.http.tokens import TokenVerifier
 from chassis.service import Service
 from chassis.telemetry import log_each
 
-__all__ = ["Db", "Problem", "create_api", "refusals", "serve"]
+__all__ = ["Db", "Problem", "create_api", "refusals", "serve", "with_examples"]
 
 LOCK_TIMEOUT = "500ms"
 """A request that waits longer than this for a row lock is answered 503, within the second that a POST may take."""
 
+NO_GROUPS: Mapping[str, str] = MappingProxyType({})
+
 log = structlog.get_logger()
 
 
-def create_api(service: Service, limits_time: bool = True) -> FastAPI:
+def create_api(
+    service: Service, about: str = "", groups: Mapping[str, str] = NO_GROUPS, limits_time: bool = True
+) -> FastAPI:
     """Returns an app whose `app.state.database` is open while it serves. Routes raise `Problem` to refuse a request.
 
+    `about` says in a sentence what the API is for, `groups` what each tag of its routes means.
     `limits_time`: each POST is answered within a second. False for an API whose requests may change many rows.
     """
     app: FastAPI = FastAPIOffline(
-        title=f"Fanout {service.name}", redoc_url=None, lifespan=_lifespan, redirect_slashes=False
+        title=f"Fanout {service.name}",
+        description=about,
+        openapi_tags=[{"name": name, "description": text} for name, text in groups.items()],
+        redoc_url=None,
+        lifespan=_lifespan,
+        redirect_slashes=False,
     )
     app.router.route_class = StrictRoute
     app.state.paths = Paths(app.router.routes)
     of_routes = app.openapi
     app.openapi = cache(lambda: complete(of_routes()))  # type: ignore[method-assign]
     answer_with_problems(app)
+    app.router.routes.append(FrontPage(app.title, about).route())
     app.router.routes.extend(health_routes(lambda: app.state.database))
     app.add_middleware(TraceEachRequest)
     app.state.groups = []
     app.state.limits_time = limits_time
     return app
+
+
+def with_examples(examples: Mapping[str, Any]) -> Any:
+    """Returns what says that a parameter is the body, with examples that work, each named by a sentence about it."""
+    return Body(
+        openapi_examples={name: {"summary": name, "value": value} for name, value in examples.items()}
+    )
 
 
 def _longest_wait(app: FastAPI) -> float:

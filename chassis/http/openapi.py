@@ -12,6 +12,9 @@ Document = dict[str, Any]
 
 METHODS = ("get", "put", "post", "delete", "patch")
 DESCRIPTION = """\
+**Authorize** takes a token: `fanout token ada` prints a customer's, `fanout token --operator` an operator's
+(with containers: `docker compose run --rm fanout token ada`). **Try it out** fills in a body that works as it is.
+
 Every refusal is problem details (RFC 9457). `reason` is for programs and does not change; `detail` is for people.
 A method that a path does not have is answered 405, with `Allow`; an unknown path 404.
 A POST with an `Idempotency-Key` may be repeated safely, after a time-out or a 503 too.
@@ -101,7 +104,8 @@ def response(status: int, reason: str, detail: str) -> Document:
 
 def complete(document: Document) -> Document:
     """Adds the refusals to the document that FastAPI made, instead of its own HTTPValidationError."""
-    document["info"]["description"] = DESCRIPTION
+    about = document["info"].get("description", "")
+    document["info"]["description"] = f"{about}\n\n{DESCRIPTION}" if about else DESCRIPTION
     used: set[int] = set()
     for path in document["paths"].values():
         for method in METHODS & path.keys():

@@ -7,6 +7,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+try:
+    import schemas  # noqa: F401
+except Exception as broken:
+    sys.exit(
+        f"the generated code of schemas/ cannot be imported ({type(broken).__name__}: {broken}): "
+        "make schemas, then try again"
+    )
+
 from docs.contracts.asyncapi import document, to_yaml
 from docs.contracts.examples import NoExample
 from docs.contracts.headers import UndescribedHeader

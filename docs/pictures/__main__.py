@@ -46,8 +46,8 @@ def end_of(demo: str) -> str:
     """Leaves out the timeline, which has a picture of its own."""
     lines = demo.splitlines()
     plain = [Text.from_ansi(line).plain for line in lines]
-    first = next(number for number, line in enumerate(plain) if ORDER.match(line))
-    last = next(number for number, line in enumerate(plain) if line.startswith("a message that"))
+    first = next(number for number, line in enumerate(plain) if ORDER.match(line)) - 1
+    last = next(number for number, line in enumerate(plain) if line == "go on")
     return "\n".join(lines[:first] + lines[last:])
 
 

@@ -15,6 +15,14 @@ def command(wipe: Annotated[bool, typer.Option("--wipe", help="Delete all data a
 
     Example: fanout down --wipe
     """
+    try:
+        _stop(wipe)
+    except KeyboardInterrupt:
+        say("stopped in between: fanout status shows what still runs, fanout down again ends it")
+        raise
+
+
+def _stop(wipe: bool) -> None:
     directory = current()
     with directory.locked() if directory.path.exists() else nullcontext():
         say("everything is stopped" if stop.take_down(directory, at_once=wipe) else "nothing was running")

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from time import monotonic, time
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import typer
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from rich.console import Console
 from sqlalchemy import text
@@ -15,11 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.config import Broker
 from chassis.outbox.table import REFUSED
+from fanout.completion import service_names
 from fanout.console import Json, print_json, table
 from fanout.databases import Databases, held_partitions, ignored_events, read_each
 from fanout.errors import Unreachable
 from fanout.kafka_admin import Partition, admin_of, committed
 from fanout.kafka_reader import TIMEOUT, reader, record_ends
+from fanout.names import service_of
 from fanout.outside_groups import outside_groups
 from fanout.running import running
 
@@ -69,7 +72,13 @@ class Backlog:
     """Rows that cannot be sent."""
 
 
-def command(json_output: Json = False) -> None:
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="[SERVICE]", help="Only this one; default: all.", autocompletion=service_names),
+]
+
+
+def command(name: Name = None, json_output: Json = False) -> None:
     """Show how far each group and relay is behind. Needs no worker to be alive.
 
     A group that reads events but belongs to no service is shown as outside. In a partition where it has committed no
@@ -78,12 +87,15 @@ def command(json_output: Json = False) -> None:
     Example: fanout lag --json
     """
     addresses = running()
+    service = None if name is None else service_of(name, sorted(addresses.databases))
+    if service is not None:
+        addresses = replace(addresses, databases={service: addresses.databases[service]})
     relays, listening = asyncio.run(backlogs(addresses.databases))
     held = asyncio.run(held_partitions(addresses.databases))
     ignored = asyncio.run(ignored_events(addresses.databases))
     measured, unreachable = Measurement(), None
     try:
-        outside = outside_groups(addresses.broker, addresses.databases)
+        outside = [] if service else outside_groups(addresses.broker, addresses.databases)
         measured = measure(addresses.broker, listening, outside)
     except Unreachable as error:  # what the databases say is shown all the same
         unreachable = error

@@ -13,7 +13,8 @@ from chassis.outbox.table import REFUSED, load_headers
 from fanout.console import Json, counted, print_json, printable, table
 from fanout.databases import Databases, read_each, session, snapshot
 from fanout.environment import user_name
-from fanout.errors import BadUsage, FanoutError, UnknownService
+from fanout.errors import BadUsage, FanoutError
+from fanout.names import service_of
 from fanout.running import running
 from schemas.secrets import MASK, is_secret, masked_text
 
@@ -109,9 +110,8 @@ def _databases(service: str | None) -> Databases:
     databases = running().databases
     if service is None:
         return databases
-    if service not in databases:
-        raise UnknownService(service, sorted(databases))
-    return {service: databases[service]}
+    found = service_of(service, sorted(databases))
+    return {found: databases[found]}
 
 
 async def _listed(databases: Databases) -> list[dict[str, Any]]:
@@ -122,7 +122,7 @@ async def _listed(databases: Databases) -> list[dict[str, Any]]:
 
 
 async def _shown(service: str, row_id: int) -> dict[str, Any]:
-    [(_, url)] = _databases(service).items()
+    [(service, url)] = _databases(service).items()
     async with snapshot(service, url) as db:
         row = (await db.execute(SHOW, {"id": row_id})).one_or_none()
     if row is None:
@@ -140,7 +140,7 @@ async def _decide(
     """Changes all rows or none: none if one of them is not set aside."""
     if bool(ids) == everything:
         raise BadUsage("which rows? give their ids, or --all for every row that cannot be sent")
-    [(_, url)] = _databases(service).items()
+    [(service, url)] = _databases(service).items()
     values = {"ids": list(ids or ()), "everything": everything, **reason}
     async with session(service, url) as db, db.begin():
         done = sorted((await db.execute(statement, values)).scalars())

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from fanout.completion import service_names
 from fanout.console import Json, print_json
 from fanout.durations import timestamp
-from fanout.errors import BadUsage, UnknownService, Unreachable
+from fanout.errors import BadUsage, Unreachable
+from fanout.names import service_of
 
 From = Annotated[
     datetime | None, typer.Option("--from", parser=timestamp, metavar="TIME", help="2h, 30m, or ISO 8601.")
@@ -17,7 +19,12 @@ Yes = Annotated[bool, typer.Option("--yes", help="Rebuild from where Kafka's his
 
 
 def command(
-    service: Annotated[str, typer.Argument(help="A service, as its folder is called.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="SERVICE", help="A service.", show_default=False, autocompletion=service_names
+        ),
+    ],
     since: From = None,
     yes: Yes = False,
     json_output: Json = False,
@@ -40,8 +47,7 @@ def command(
     from fanout.running import in_container, running
 
     addresses = running()
-    if service not in services():
-        raise UnknownService(service, services())
+    service = service_of(name, services())
     if service not in addresses.databases:
         raise BadUsage(f"{service} is not part of the running stack yet: fanout up, then try again")
     loaded, asked = load(service), Asked(since, yes)

@@ -11,12 +11,14 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._group import ConsumerGroupDescription
 
 from fanout import kafka_admin
+from fanout.completion import service_names
 from fanout.console import Json, counted, print_json, say
-from fanout.errors import BadUsage, FanoutError, UnknownService
+from fanout.errors import BadUsage, FanoutError
 from fanout.local import ports
 from fanout.local.start import probe_of, reshape
 from fanout.local.supervisor import Supervisor
 from fanout.local.topology import StackSpec
+from fanout.names import service_of
 
 MOST_WORKERS = 16
 SETTLE_SECONDS = 60
@@ -38,7 +40,12 @@ class Share:
 
 
 def command(
-    service: Annotated[str, typer.Argument(help="A service, as its folder is called.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="SERVICE", help="A service.", show_default=False, autocompletion=service_names
+        ),
+    ],
     workers: Annotated[
         int | None, typer.Argument(help="How many workers it should have; default: only show them.")
     ] = None,
@@ -52,8 +59,7 @@ def command(
     Example: fanout scale inventory 3
     """
     spec = StackSpec.of_running()
-    if service not in spec.services:
-        raise UnknownService(service, spec.services)
+    service = service_of(name, spec.services)
     admin = kafka_admin.admin(spec.ports)
     if workers is None:
         found = _shares(kafka_admin.described(admin, service))

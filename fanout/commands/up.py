@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from fanout.console import say
+from fanout.errors import NotRunning
 from fanout.local.stack_directory import current
 from fanout.local.start import bring_up
 from fanout.local.topology import StackSpec
+from fanout.running import running
 
 
 def command(
@@ -23,6 +25,24 @@ def command(
 
     Example: FANOUT_PORT_BASE=9000 fanout up
     """
+    try:
+        start(owner_pid)
+    except KeyboardInterrupt:
+        say(what_runs("it is as it was; fanout status shows it", again="fanout up"))
+        raise
+
+
+def what_runs(otherwise: str, again: str) -> str:
+    """Returns what is true after an interrupt: that nothing runs, or that the system does, and `otherwise`."""
+    try:
+        running()
+    except NotRunning:
+        return f"stopped: nothing runs, and what was fetched is kept; {again} begins again"
+    return f"stopped: the system runs, and {otherwise}"
+
+
+def start(owner_pid: int | None = None) -> None:
+    """Does what the command does, and leaves it to its caller to say what an interrupt means."""
     began = time.monotonic()
     with current().locked():
         bring_up(StackSpec.to_start(), owner_pid)

@@ -8,7 +8,7 @@ import httpx2
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from fanout.errors import BreakingSchema, SetupFailed, Unreachable
+from fanout.errors import BreakingSchema, FanoutError, SetupFailed, Unreachable
 
 LEVEL = "FULL_TRANSITIVE"
 EVERYWHERE = ""
@@ -27,16 +27,19 @@ class Registered:
 
 @contextmanager
 def open_registry(url: str) -> Iterator[SchemaRegistryClient]:
-    """Yields a client. Raises Unreachable if the registry does not answer, or its database does not answer it."""
+    """Yields a client. Raises Unreachable if registry or database do not answer, FanoutError if it refuses."""
     try:
         with SchemaRegistryClient({"url": url, "max.retries": 0}) as registry:
             yield registry
     except httpx2.HTTPError as error:  # of confluent's client
         raise Unreachable("the schema registry", url) from error
     except SchemaRegistryError as error:
-        if error.http_status_code < SERVER_ERROR:
-            raise
-        raise Unreachable("the schema registry", url) from error
+        if error.http_status_code >= SERVER_ERROR:
+            raise Unreachable("the schema registry", url) from error
+        raise FanoutError(
+            f"the schema registry at {url} refuses: {error.error_message} ({error.http_status_code}): "
+            "fanout setup, then try again"
+        ) from error
 
 
 def register_contracts(url: str) -> list[str]:

@@ -12,16 +12,18 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from fanout.console import console
+from fanout.console import console, progress, say
 from fanout.environment import while_downloading
 from fanout.errors import BadUsage, NoNetwork, UnusableFolder, WrongSum
 
-Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+Advance = Callable[[int], None]
+"""Is told how many bytes more were received."""
+Watch = Callable[[str, int], AbstractContextManager[Advance]]
 """Is told a file's name and size; what it yields is told how many bytes were received."""
 
 PINNED = Path(__file__).with_name("maven.sha256")
@@ -41,6 +43,8 @@ class Artifact:
     version: str
     packaging: str = "jar"
     classifier: str = ""
+    size: int = field(default=0, kw_only=True)
+    """In bytes, as the repository sends it."""
 
     @property
     def filename(self) -> str:
@@ -60,7 +64,7 @@ class Artifact:
 
 def pinned(file: Path = PINNED) -> list[Artifact]:
     lines = [line.split() for line in file.read_text().splitlines() if line.strip()]
-    return [Artifact(sha256, *coordinates.split(":")) for sha256, coordinates in lines]
+    return [Artifact(sha256, *coordinates.split(":"), size=int(size)) for sha256, coordinates, size in lines]
 
 
 def cache() -> Path:
@@ -89,15 +93,25 @@ def fetch(artifacts: list[Artifact]) -> None:
 
 
 def _fetch(artifacts: list[Artifact]) -> None:
-    with _workspace() as workspace, _progress() as progress:
+    with _workspace() as workspace:
         missing = _missing(artifacts)
-        download, pool = _Download(workspace, progress, len(missing)), ThreadPoolExecutor(THREADS)
-        try:
-            for done in as_completed([pool.submit(download.one, artifact) for artifact in missing]):
-                done.result()
-        finally:
-            download.stop.set()
-            pool.shutdown(cancel_futures=True)
+        total = sum(artifact.size for artifact in missing)
+        say(f"fetching Kafka and the schema registry, {len(missing)} files, {_mb(total)}, into {cache()}")
+        with _progress(total) as advance:
+            _fetch_all(missing, _Download(workspace, advance))
+
+
+def _fetch_all(missing: list[Artifact], download: "_Download") -> None:
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        for done in as_completed([pool.submit(download.one, artifact) for artifact in missing]):
+            done.result()
+    except BaseException as error:
+        download.stop.set()
+        # After Ctrl-C a connection that hangs is not waited for: the process ends without its threads.
+        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _missing(artifacts: list[Artifact]) -> list[Artifact]:
@@ -113,13 +127,33 @@ def _workspace() -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for left in unfinished.iterdir():
             shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=unfinished) as temporary:
+        with tempfile.TemporaryDirectory(dir=unfinished, ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)
 
 
-def _progress() -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    return Progress(*columns, console=console)
+@contextmanager
+def _progress(total: int) -> Iterator[Advance]:
+    """Shows a bar on a terminal, elsewhere a line every two seconds."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("fetching", total=total)
+            yield lambda received: bar.advance(task, received)
+        return
+    with progress(console) as tell:
+        done, lock = 0, threading.Lock()
+
+        def advance(received: int) -> None:
+            nonlocal done
+            with lock:
+                done += received
+                tell(f"fetched {_mb(done)} of {_mb(total)}")
+
+        yield advance
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1_000_000:.0f} MB"
 
 
 class _Stopped(Exception):
@@ -129,11 +163,10 @@ class _Stopped(Exception):
 class _Download:
     """The downloads of one run; setting `stop` ends them all."""
 
-    def __init__(self, workspace: Path, progress: Progress, total: int) -> None:
+    def __init__(self, workspace: Path, advance: Advance) -> None:
         self._workspace = workspace
+        self._advance = advance
         self.stop = threading.Event()
-        self._progress = progress
-        self._task = progress.add_task(f"fetching {total} files", total=0)
 
     def one(self, artifact: Artifact) -> None:
         file = self._with_retries(artifact)
@@ -152,14 +185,22 @@ class _Download:
         raise AssertionError("unreachable")
 
     @contextmanager
-    def _watch(self, _: str, size: int) -> Iterator[Callable[[int], None]]:
-        self._progress.update(self._task, total=(self._progress.tasks[self._task].total or 0) + size)
-        yield self._advance
+    def _watch(self, _: str, size: int) -> Iterator[Advance]:
+        """What an attempt that fails has received is fetched again, so it does not count."""
+        received = 0
 
-    def _advance(self, received: int) -> None:
-        if self.stop.is_set():
-            raise _Stopped
-        self._progress.advance(self._task, received)
+        def advance(more: int) -> None:
+            nonlocal received
+            if self.stop.is_set():
+                raise _Stopped
+            received += more
+            self._advance(more)
+
+        try:
+            yield advance
+        except BaseException:
+            self._advance(-received)
+            raise
 
 
 def _folder_error(error: BaseException | None) -> OSError | None:

@@ -17,7 +17,13 @@ from services.analytics.models import FunnelResponse, MinuteResponse, ProductRes
 from services.analytics.service import service
 from services.analytics.tables import order_lines, sales, steps
 
-app = create_api(service)
+app = create_api(
+    service,
+    "Says what was sold and how far orders come, from tables that a replay of the events can fill again.",
+    {
+        "read models": "Figures of a time of events, by default of the last day. They need an operator's token."
+    },
+)
 
 DEFAULT_SPAN = timedelta(days=1)
 
@@ -40,7 +46,7 @@ async def span_of_query(since: Timestamp | None = None, until: Timestamp | None 
 SpanOfQuery = Annotated[Span, Depends(span_of_query)]
 
 
-@app.get("/sales")
+@app.get("/sales", tags=["read models"], summary="Show what was sold")
 async def show_sales(
     operator: Operator, span: SpanOfQuery, db: Db, top: Annotated[int, Query(ge=1, le=100)] = 10
 ) -> SalesResponse:
@@ -54,7 +60,7 @@ async def show_sales(
     )
 
 
-@app.get("/funnel")
+@app.get("/funnel", tags=["read models"], summary="Show how far orders have come")
 async def show_funnel(operator: Operator, span: SpanOfQuery, db: Db) -> FunnelResponse:
     """Returns how many of the orders placed in that time have reached each step by now."""
     return FunnelResponse(**span._asdict(), **await reached(span, db))

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.http.app import Db, Problem, create_api, refusals
+from chassis.http.app import Db, Problem, create_api, refusals, with_examples
 from chassis.http.auth import Operator
 from chassis.http.idempotency import Idempotent
 from chassis.timestamps import Timestamp
@@ -15,7 +15,11 @@ from services.dead_letters.actions import NoConsumer, Reason
 from services.dead_letters.correction import corrected
 from services.dead_letters.domain import Refused, Status
 from services.dead_letters.models import (
+    BULK_DISCARDS,
+    BULK_REDRIVES,
+    DISCARDS,
     LARGEST_ID,
+    REDRIVES,
     ActionRequest,
     BulkDiscardRequest,
     BulkRequest,
@@ -30,7 +34,16 @@ from services.dead_letters.search import Filter, matching
 from services.dead_letters.service import service
 from services.dead_letters.tables import dead_letters
 
-app = create_api(service, limits_time=False)
+app = create_api(
+    service,
+    "Shows messages that a consumer could not process, sends them to it again, corrected if need be, or discards them.",
+    {
+        "dead letters": "What was parked, why, and what became of it. They need an operator's token.",
+        "one": "Redrive or discard one message.",
+        "many": "Redrive or discard everything that matches a filter.",
+    },
+    limits_time=False,
+)
 
 MOST_ERRORS = 20
 
@@ -40,7 +53,11 @@ NOT_DISCARDED = UNKNOWN | {
     409: ("cannot be discarded", "Dead letter 7 cannot be discarded: its consumer may have applied it.")
 }
 
-DeadLetterId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
+DeadLetterId = Annotated[int, Path(ge=1, le=LARGEST_ID, examples=[1])]
+Redrive = Annotated[RedriveRequest, with_examples(REDRIVES)]
+Discard = Annotated[ActionRequest, with_examples(DISCARDS)]
+BulkRedrive = Annotated[BulkRequest, with_examples(BULK_REDRIVES)]
+BulkDiscard = Annotated[BulkDiscardRequest, with_examples(BULK_DISCARDS)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 After = Annotated[int, Query(ge=0, le=LARGEST_ID)]
 
@@ -55,7 +72,7 @@ async def filter_from_query(
     return Filter(consumer, topic, reason, since, until)
 
 
-@app.get("/dead-letters")
+@app.get("/dead-letters", tags=["dead letters"], summary="List dead letters")
 async def list_dead_letters(
     operator: Operator,
     db: Db,
@@ -75,8 +92,14 @@ async def list_dead_letters(
     )
 
 
-@app.get("/dead-letters/{dead_letter_id}", responses=refusals(UNKNOWN))
+@app.get(
+    "/dead-letters/{dead_letter_id}",
+    responses=refusals(UNKNOWN),
+    tags=["dead letters"],
+    summary="Show a dead letter",
+)
 async def show_dead_letter(operator: Operator, dead_letter_id: DeadLetterId, db: Db) -> DeadLetterResponse:
+    """Shows it with its event, its headers and everything that operators did with it. Secrets are masked."""
     return await show(db, dead_letter_id)
 
 
@@ -84,10 +107,13 @@ async def show_dead_letter(operator: Operator, dead_letter_id: DeadLetterId, db:
     "/dead-letters/{dead_letter_id}/redrive",
     response_model=DeadLetterResponse,
     responses=refusals(NOT_REDRIVEN),
+    tags=["one"],
+    summary="Redrive a dead letter",
 )
 async def redrive_dead_letter(
-    operator: Operator, dead_letter_id: DeadLetterId, body: RedriveRequest, request: Idempotent
+    operator: Operator, dead_letter_id: DeadLetterId, body: Redrive, request: Idempotent
 ) -> Response:
+    """Sends it again to the consumer that parked it, and to no other: as it was, or with `correction` as its event."""
     return await request.run(body, redrive, dead_letter_id, body, operator.subject)
 
 
@@ -95,21 +121,25 @@ async def redrive_dead_letter(
     "/dead-letters/{dead_letter_id}/discard",
     response_model=DeadLetterResponse,
     responses=refusals(NOT_DISCARDED),
+    tags=["one"],
+    summary="Discard a dead letter",
 )
 async def discard_dead_letter(
-    operator: Operator, dead_letter_id: DeadLetterId, body: ActionRequest, request: Idempotent
+    operator: Operator, dead_letter_id: DeadLetterId, body: Discard, request: Idempotent
 ) -> Response:
+    """Says that it is to have no effect. It stays in the list as discarded, with the reason."""
     return await request.run(body, discard, dead_letter_id, Reason(operator.subject, body.why))
 
 
-@app.post("/dead-letters/redrive")
-async def redrive_many(operator: Operator, body: BulkRequest, request: Request) -> BulkResponse:
+@app.post("/dead-letters/redrive", tags=["many"], summary="Redrive many")
+async def redrive_many(operator: Operator, body: BulkRedrive, request: Request) -> BulkResponse:
     """Repeating the request after a time-out is safe without a key: it redrives only what is still parked."""
     return await page_by_page(body, actions.redrive_page, operator.subject, request)
 
 
-@app.post("/dead-letters/discard")
-async def discard_many(operator: Operator, body: BulkDiscardRequest, request: Request) -> BulkResponse:
+@app.post("/dead-letters/discard", tags=["many"], summary="Discard many")
+async def discard_many(operator: Operator, body: BulkDiscard, request: Request) -> BulkResponse:
+    """Repeating the request after a time-out is safe without a key: it discards only what is still parked."""
     act = actions.discard_page_of_removed_consumer if body.consumer_is_gone else actions.discard_page
     return await page_by_page(body, act, operator.subject, request)
 

@@ -79,6 +79,25 @@ class BulkDiscardRequest(BulkRequest):
         return self
 
 
+REDRIVES: dict[str, dict[str, Any]] = {
+    "as it was, when the bug is fixed": {"why": "the bug is fixed"},
+}
+DISCARDS: dict[str, dict[str, Any]] = {
+    "it is to have no effect": {"why": "a test message"},
+}
+BULK_REDRIVES: dict[str, dict[str, Any]] = {
+    "everything that one consumer parked": {"consumer": "orders", "why": "the bug is fixed"},
+}
+BULK_DISCARDS: dict[str, dict[str, Any]] = {
+    "the oldest message that one consumer parked": {
+        "consumer": "orders",
+        "limit": 1,
+        "why": "a test message",
+    },
+}
+"""Bodies that work as they are, for the page of the API; none of them discards more than one message."""
+
+
 class BulkResponse(BaseModel):
     """`count`: how many were changed. `next_after` continues from here; null when nothing more matches."""
 

@@ -1,7 +1,7 @@
 """Requests and responses of the orders API; requests are validated as far as the database is not needed."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -41,6 +41,28 @@ class NewOrder(BaseModel):
         if len({line.product_id for line in lines}) < len(lines):
             raise PydanticCustomError("lines", "a product may be named once; add up its quantity")
         return lines
+
+
+NEW_ORDERS: dict[str, dict[str, Any]] = {
+    "by card, which is charged at once": {
+        "currency": "EUR",
+        "payment_method": "card",
+        "card_token": "tok_visa",
+        "lines": [{"product_id": "mug", "quantity": 2}, {"product_id": "pencil", "quantity": 3}],
+    },
+    "by invoice, to be paid with POST /payments": {
+        "currency": "EUR",
+        "payment_method": "invoice",
+        "lines": [{"product_id": "mug", "quantity": 1}],
+    },
+    "by a card that is declined: accepted, and cancelled soon after": {
+        "currency": "EUR",
+        "payment_method": "card",
+        "card_token": "tok_declined",
+        "lines": [{"product_id": "mug", "quantity": 1}],
+    },
+}
+"""Bodies that work as they are, for the page of the API."""
 
 
 class LineResponse(BaseModel):

@@ -1,21 +1,26 @@
 """HTTP API of payments: pays the invoice of an order, and shows payments."""
 
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Response
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.http.app import Db, Problem, create_api, refusals
+from chassis.http.app import Db, Problem, create_api, refusals, with_examples
 from chassis.http.auth import Authenticated, Principal
 from chassis.http.idempotency import Idempotent
 from chassis.timestamps import now
 from services.payments.domain import NotPayable, pay
-from services.payments.models import NewPayment, PaymentResponse
+from services.payments.models import NEW_PAYMENTS, NewPayment, PaymentResponse
 from services.payments.service import lock, save, service
 from services.payments.tables import payments
 
-app = create_api(service)
+app = create_api(
+    service,
+    "Pays invoices and shows payments. A card is charged without it, when the event of its order arrives.",
+    {"payments": "One payment for each order; it exists once payments has received the order's event."},
+)
 
 UNKNOWN = {404: ("unknown payment", "There is no payment 0197a3c2-5d1e-7b44-9c1a-2f6e8d0b7a31, …")}
 NOT_PAID = {
@@ -24,13 +29,19 @@ NOT_PAID = {
 }
 
 
+New = Annotated[NewPayment, with_examples(NEW_PAYMENTS)]
+
+
 @app.post(
     "/payments",
     status_code=201,
     response_model=PaymentResponse,
     responses=refusals(NOT_PAID),
+    tags=["payments"],
+    summary="Pay the invoice of an order",
 )
-async def pay_invoice(principal: Authenticated, new: NewPayment, request: Idempotent) -> Response:
+async def pay_invoice(principal: Authenticated, new: New, request: Idempotent) -> Response:
+    """Needs the token of its customer or of an operator. A 404 may mean that the order's event is still on its way."""
     return await request.run(new, settle_invoice, new, principal)
 
 
@@ -53,7 +64,12 @@ async def settle_invoice(db: AsyncConnection, new: NewPayment, principal: Princi
     return PaymentResponse.model_validate(paid, from_attributes=True)
 
 
-@app.get("/payments/{payment_or_order_id}", responses=refusals(UNKNOWN))
+@app.get(
+    "/payments/{payment_or_order_id}",
+    responses=refusals(UNKNOWN),
+    tags=["payments"],
+    summary="Show a payment",
+)
 async def show_payment(principal: Authenticated, payment_or_order_id: UUID, db: Db) -> PaymentResponse:
     """Finds a payment by its own id or by its order's; there is one payment per order."""
     id, row = str(payment_or_order_id), payments.c

@@ -74,6 +74,7 @@ DECISIONS = {
     "POST /dead-letters/{dead_letter_id}/discard": OPERATORS,
     "POST /dead-letters/redrive": OPERATORS,
     "POST /dead-letters/discard": OPERATORS,
+    "GET /": OPEN,
     "GET /health/live": OPEN,
     "GET /health/ready": OPEN,
     "GET /metrics": OPEN,
@@ -81,6 +82,7 @@ DECISIONS = {
     "GET /docs": OPEN,
 }
 BESIDE_THE_ROUTES = [name for name, who in DECISIONS.items() if "flagged" in name or "/he" in name] + [
+    "GET /",
     "GET /metrics",
     "GET /openapi.json",
     "GET /docs",

@@ -1,10 +1,14 @@
 """Customers and operators of tests: their tokens, and the key pair that makes these tokens valid for an app."""
 
+import os
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import httpx
+import psutil
 from fastapi import FastAPI
 
 from chassis.http.auth import Principal
@@ -12,7 +16,20 @@ from chassis.http.tokens import TokenVerifier
 from fanout.running import Addresses
 from fanout.tokens import TokenSigner, bearer, public_key, signer
 
-_folder = TemporaryDirectory(prefix="fanout-test-key-")
+_PREFIX = "fanout-test-key-of-"
+
+
+def _delete_those_of_killed_processes() -> None:
+    """Deletes this user's folders whose name has the pid of a process that is gone: it could not do that itself."""
+    for folder in Path(gettempdir()).glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        with suppress(OSError):  # another process may delete it at the same time
+            if pid.isdigit() and not psutil.pid_exists(int(pid)) and folder.stat().st_uid == os.getuid():
+                shutil.rmtree(folder)
+
+
+_delete_those_of_killed_processes()
+_folder = TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
 PRIVATE_KEY = Path(_folder.name) / "token_private_key.pem"
 PUBLIC_KEY = public_key(PRIVATE_KEY)
 

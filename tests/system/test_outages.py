@@ -1,6 +1,9 @@
 """Dependencies that are away for a while: orders are taken, nothing is parked, everything catches up by itself."""
 
 import asyncio
+import re
+import sys
+from asyncio.subprocess import PIPE
 
 import httpx
 
@@ -29,6 +32,27 @@ async def test_a_broker_that_is_down_parks_nothing_and_costs_nothing(system: Sys
     for order_id in order_ids:
         await system.until_status(order_id, "shipped", seconds=60)
     assert await parked_messages(system) == parked
+
+
+async def test_invoices_placed_without_kafka_wait_for_it_and_are_paid_when_it_is_back(system: System) -> None:
+    await system.fanout("stop", "kafka")
+    try:
+        load = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "fanout", "load", "--orders", "40", "--rate", "40"),
+            cwd=system.stack.repository,
+            env=system.stack.environment,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        assert load.stderr
+        await asyncio.wait_for(load.stderr.readuntil(b"wait for Kafka"), 60)
+    finally:
+        await system.fanout("start", "kafka")
+    printed, _ = await asyncio.wait_for(load.communicate(), 60)
+    assert load.returncode == 0, printed
+    assert re.search(r"^invoices: ok \d+$", printed.decode(), re.MULTILINE), printed
+    assert b"404" not in printed
+    await system.settled()
 
 
 async def test_a_postgres_that_is_down_parks_nothing_and_costs_nothing(system: System) -> None:

@@ -4,6 +4,8 @@ import importlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +19,7 @@ from docs.contracts import __main__ as command
 from docs.contracts.messages import message_of
 from docs.contracts.openapi import documents
 from docs.contracts.page import fields, topics, type_name
-from fanout.repository import services_with_api
+from fanout.repository import REPOSITORY, services_with_api
 from schemas import EVENTS, OrderPlaced
 from tests.support.contract_documents import DOCS, read_document
 from tests.support.thing_made import LINE, SIZE, field, thing
@@ -51,6 +53,21 @@ def test_a_document_that_was_changed_by_hand_is_named(
     (folder / path).write_text((folder / path).read_text().replace("OrderPlaced", "OrderMade", 1) + "\n")
     assert command.main(["--check"], folder) == 1
     assert capsys.readouterr().err == f"not what contracts and services say: docs/{path}: run make docs\n"
+
+
+def test_generated_code_that_cannot_be_imported_is_a_sentence(tmp_path: Path) -> None:
+    shutil.copytree(
+        REPOSITORY / "schemas", tmp_path / "schemas", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (tmp_path / "schemas/__init__.py").write_text("<<<<<<< HEAD\n")
+    for package in ("docs", "fanout", "chassis", "services"):
+        (tmp_path / package).symlink_to(REPOSITORY / package)
+    done = subprocess.run(
+        [sys.executable, "-m", "docs.contracts", "--check"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("the generated code of schemas/ cannot be imported (SyntaxError: ")
+    assert done.stderr.endswith("make schemas, then try again\n") and done.stderr.count("\n") == 1
 
 
 def test_a_document_that_is_missing_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

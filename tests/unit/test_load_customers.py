@@ -1,12 +1,14 @@
 """Orders are placed open-loop: nothing that happens to one of them, or to an invoice, holds back the next."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import count
+from typing import Any
 
 import pytest
 
-from fanout.load import LoadReport, Placement, Purchase, place_orders
+from fanout.commands.load import waiting_line
+from fanout.load import PATIENCE, LoadReport, Placement, Purchase, place_orders
 from tests.support.principals import addresses_of, principal_of
 from tests.support.scripted_api import Reply, Request, scripted_api
 
@@ -26,6 +28,8 @@ async def placed(
     payments: Callable[[Request], Reply],
     patient: bool = False,
     watch: Callable[[Placement], None] = lambda placement: None,
+    patience: float = PATIENCE,
+    watch_invoices: Callable[[int], Coroutine[Any, Any, None]] | None = None,
 ) -> LoadReport:
     async def answer_orders(request: Request) -> Reply:
         return orders(request)
@@ -35,7 +39,15 @@ async def placed(
 
     async with scripted_api(answer_orders) as orders_url, scripted_api(answer_payments) as payments_url:
         system = addresses_of({"orders": orders_url, "payments": payments_url})
-        return await place_orders(system, purchases, 1_000, patient=patient, watch=watch)
+        return await place_orders(
+            system,
+            purchases,
+            1_000,
+            patient=patient,
+            patience=patience,
+            watch=watch,
+            watch_invoices=watch_invoices,
+        )
 
 
 async def test_an_order_is_not_held_back_while_200_invoices_wait() -> None:
@@ -100,3 +112,45 @@ async def test_an_order_is_told_of_before_its_invoice_is_paid() -> None:
     report = await placed([INVOICE], lambda _: accepted(numbers), pay_when_watched, watch=watched.append)
     assert [placement.paid for placement in watched] == [None]
     assert [placement.paid for placement in report.placements] == ["ok"]
+
+
+async def test_an_invoice_whose_order_has_not_arrived_waits_and_fails_nothing() -> None:
+    """As without Kafka: the order is accepted, and its payment does not exist yet."""
+    numbers, watched = count(), list[int]()
+
+    async def watch_invoices(number: int) -> None:
+        watched.append(number)
+
+    report = await placed(
+        [INVOICE, CARD, INVOICE],
+        lambda _: accepted(numbers),
+        lambda _: UNKNOWN_YET,
+        patience=0.4,
+        watch_invoices=watch_invoices,
+    )
+
+    assert (report.outcomes, report.payments) == ({"ok": 3}, {"waiting": 2})
+    assert report.is_good and not report.complete
+    assert "404" not in "".join(report.lines()) and report.as_json()["problems"] == {}
+    assert watched[0] == 2
+
+
+async def test_an_invoice_that_is_refused_is_not_one_that_waits() -> None:
+    numbers = count()
+    conflict = Reply(409, {"title": "nothing to pay"})
+
+    report = await placed([INVOICE], lambda _: accepted(numbers), lambda _: conflict)
+
+    assert report.payments == {"failed": 1} and not report.is_good
+
+
+@pytest.mark.parametrize(
+    ("count", "kafka_answers", "sentence"),
+    [
+        (1, False, "1 invoice waits for Kafka: the order is accepted, and can be paid when it is back"),
+        (9, False, "9 invoices wait for Kafka: the orders are accepted, and can be paid when it is back"),
+        (9, True, "9 invoices wait for payments: the orders are accepted, and can be paid when payments has"),
+    ],
+)
+def test_the_tool_says_what_invoices_wait_for(count: int, kafka_answers: bool, sentence: str) -> None:
+    assert waiting_line(count, kafka_answers).startswith(sentence)

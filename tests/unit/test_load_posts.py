@@ -94,6 +94,10 @@ async def test_a_status_that_means_not_yet_is_asked_again(patient: bool) -> None
     assert (await asked(Script(Reply(404), CREATED), patient=patient, not_yet=(404,))).state == "ok"
 
 
+async def test_a_status_that_means_not_yet_is_no_failure_when_patience_ends() -> None:
+    assert (await asked(Script(Reply(404)), patience=0.3, not_yet=(404,))).state == "waiting"
+
+
 @pytest.mark.parametrize("trouble", [SILENCE, Reply(500)], ids=str)
 async def test_what_may_have_arrived_ends_unknown(trouble: Reply) -> None:
     assert (await asked(Script(trouble), patience=0.3)).state == "unknown"

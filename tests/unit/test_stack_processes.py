@@ -1,11 +1,15 @@
 """What supervisor is told, and what is read back from its log."""
 
+import re
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
-from fanout.commands.logs import read_from
+from fanout.commands.logs import Printer, read_from
 from fanout.environment import for_process
 from fanout.errors import BadUsage
 from fanout.local import kafka
@@ -137,3 +141,25 @@ def test_following_a_log_gives_whole_lines_and_starts_again_after_a_rotation(tmp
 
     log.write_text("new\n")
     assert read_from(log, 8) == ("new", 4)
+
+
+def test_lines_of_several_processes_have_their_names_and_colours() -> None:
+    written = StringIO()
+    console = Console(
+        file=written, force_terminal=True, color_system="standard", soft_wrap=True, highlight=False
+    )
+    printer = Printer(console, ["fraud-worker", "kafka"])
+
+    printer.show("kafka", ['{"level": "error", "event": "no leader"}', "plain \x1b[2J"])
+    printer.show("orders-worker-2", ["added later"])
+
+    error, plain, later = written.getvalue().splitlines()
+    assert re.fullmatch(r"\x1b\[32mkafka        \| \x1b\[0m\x1b\[31m\{.*\}\x1b\[0m", error)
+    assert plain.endswith("plain \N{REPLACEMENT CHARACTER}[2J")
+    assert Text.from_ansi(later).plain == "orders-worker-2 | added later"
+
+
+def test_the_lines_of_a_single_process_are_printed_as_they_are() -> None:
+    written = StringIO()
+    Printer(Console(file=written, soft_wrap=True), ["kafka"]).show("kafka", ["x" * 300, "[bold]"])
+    assert written.getvalue() == "x" * 300 + "\n[bold]\n"

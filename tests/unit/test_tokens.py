@@ -1,6 +1,8 @@
 """A token proves who sends a request, or nothing at all; only the tool can make one."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -254,3 +256,14 @@ def test_a_token_for_nobody_or_for_no_time_is_refused_in_a_sentence(arguments: l
     done = CliRunner().invoke(_app(["token"]), ["token", *arguments])
     no_span = done.exit_code == 2 and "Invalid value for '--for'" in done.output
     assert isinstance(done.exception, BadUsage) or no_span, done
+
+
+def test_the_key_of_a_killed_test_process_is_deleted_by_the_next(tmp_path: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    program = "import tests.support.principals, os, signal; os.kill(os.getpid(), signal.{signal})"
+    for number in (signal.SIGKILL, signal.SIGCONT):
+        subprocess.run(
+            [sys.executable, "-c", program.format(signal=number.name)], cwd=REPOSITORY, env=environment
+        )
+        left = list(tmp_path.glob("fanout-test-key-*"))
+        assert len(left) == (1 if number == signal.SIGKILL else 0), left

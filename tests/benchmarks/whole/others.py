@@ -41,7 +41,7 @@ async def demo_play(ground: Ground) -> Figures:
     """What `fanout demo` does while customers order, with its defaults: fraud is killed in the middle."""
     defaults = {name: given.default for name, given in inspect.signature(demo).parameters.items()}
     orders, rate = int(defaults["orders"]), float(defaults["rate"])
-    load = (await play(ground.addresses, orders, rate, lambda progress: None)).load
+    load = (await play(ground.addresses, orders, rate, lambda progress: None, ground.note)).load
     for line in load.lines():
         ground.note(line)
     lost, doubled = await ground.ledger()
