@@ -134,7 +134,7 @@ async def grant(db: asyncpg.Connection, service: str) -> None:
 
 
 def _grants(service: str) -> Iterator[str]:
-    """The worker has the rights of chassis/grants.sql, the API those of its grants.sql; no login may alter a table."""
+    """The worker has the rights of `worker_grants`, the API those of its grants.sql; no login may alter a table."""
     worker, api, found = ServiceContainer(service, "worker"), ServiceContainer(service, "api"), load(service)
     has_api = api in apis()
     everyone = ", ".join([OPERATOR, *(process.login for process in processes())])
@@ -144,9 +144,7 @@ def _grants(service: str) -> Iterator[str]:
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"
     yield f"REVOKE ALL ON DATABASE {service} FROM {everyone}"
     yield f"GRANT CONNECT ON DATABASE {service} TO {ours}"
-    yield (REPOSITORY / "chassis" / "grants.sql").read_text().format(worker=worker.login)
-    if own_tables:
-        yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(own_tables)} TO {worker.login}"
+    yield from worker_grants(found, worker.login)
     if has_api:
         yield _grants_of_api(service)
     yield f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {OPERATOR}"
@@ -154,6 +152,13 @@ def _grants(service: str) -> Iterator[str]:
     if found.read_model:
         yield f"GRANT DELETE ON {', '.join([*own_tables, *CLEARED_BY_REPLAY])} TO {OPERATOR}"
         yield f"GRANT INSERT ON purges TO {OPERATOR}"
+
+
+def worker_grants(service: Service, login: str) -> Iterator[str]:
+    """Yields what gives a login the rights of the service's worker: chassis/grants.sql, and all on its own tables."""
+    yield (REPOSITORY / "chassis" / "grants.sql").read_text().format(worker=login)
+    if own_tables := list(service.metadata.tables):
+        yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(own_tables)} TO {login}"
 
 
 def _grants_of_api(service: str) -> str:

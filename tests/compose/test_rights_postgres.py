@@ -37,6 +37,7 @@ CHASSIS_UPDATES = {
     "held_partitions": None,
     "ignored_events": None,
     "purges": None,
+    "idempotency_keys": {"created_at"},
 }
 """None: all columns."""
 ORDER = (
