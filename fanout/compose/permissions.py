@@ -18,6 +18,7 @@ from confluent_kafka.admin._scram import (
 
 from chassis.events.topics import dead_letter_topic, redrive_topic
 from chassis.service import Service, load
+from fanout import truncation
 from fanout.compose.logins import OPERATOR, ServiceContainer, apis, processes
 from fanout.errors import SetupFailed
 from fanout.repository import REPOSITORY
@@ -152,6 +153,8 @@ def _grants(service: str) -> Iterator[str]:
     if found.read_model:
         yield f"GRANT DELETE ON {', '.join([*own_tables, *CLEARED_BY_REPLAY])} TO {OPERATOR}"
         yield f"GRANT INSERT ON purges TO {OPERATOR}"
+    if service == truncation.SERVICE:
+        yield from truncation.functions_for(OPERATOR)
 
 
 def worker_grants(service: Service, login: str) -> Iterator[str]:
