@@ -1,7 +1,7 @@
-"""Stands in for a service that its image was built without, because its folder is gone and its block is not.
+"""Stands in for a service whose folder was deleted while its block in docker-compose.yml was not.
 
-Without it one forgotten block of docker-compose.yml would keep `docker compose up` from starting all the others. It
-counts as healthy, and says in its log and in every answer which block is to be deleted.
+Otherwise that block would keep `docker compose up` from starting all the others. The process counts as healthy, and
+says in its log and in every answer which block can be deleted.
 """
 
 import json
@@ -17,13 +17,13 @@ HEALTH = ("/health/live", "/health/ready")
 
 
 def is_removed(service: str) -> bool:
-    """Returns True if this image was built for exactly this service; that it lacks it, the caller has found out."""
+    """Returns True if this image was built for that service. Asked only about a service that cannot be loaded."""
     return os.environ.get(IMAGE_OF) == service
 
 
 def stand_in(process: str, service: str) -> NoReturn:
     """Answers until SIGTERM: health checks with 200, everything else with 410, and says why."""
-    reason = f"services/{service} is gone: delete the block {service}-{process} from docker-compose.yml, too"
+    reason = f"services/{service} is gone: delete the block {service}-{process} from docker-compose.yml"
     print(reason, file=sys.stderr, flush=True)
     signal.signal(signal.SIGTERM, _end)
     StandIn.reason = reason
