@@ -10,6 +10,7 @@ from importlib.util import find_spec
 import uvloop
 from pydantic import ValidationError
 
+from chassis import removed_service
 from chassis.config import SECRETS, Settings, UnreadableSecrets, read_settings
 from chassis.errors import FailureClass, classify
 from chassis.service import Service, UnknownService, load
@@ -26,7 +27,11 @@ def main() -> int:
         settings = read_settings()
         configure_logging(service.name, arguments.process, settings.log_level)
         return uvloop.run(PROCESSES[arguments.process](service, settings))
-    except (UnknownService, UnreadableSecrets) as error:
+    except UnknownService as error:
+        if removed_service.is_removed(arguments.service):
+            removed_service.stand_in(arguments.process, arguments.service)
+        return _fail(str(error))
+    except UnreadableSecrets as error:
         return _fail(str(error))
     except ValidationError as error:
         missing = ", ".join(f"FANOUT_{item['loc'][0]}".upper() for item in error.errors())

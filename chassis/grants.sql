@@ -12,4 +12,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON held_partitions TO {worker};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ignored_events TO {worker};
 GRANT SELECT, INSERT, UPDATE ON purges TO {worker};
 GRANT SELECT, DELETE ON idempotency_keys TO {worker};
+-- Retention locks the rows that it deletes, and Postgres lets nobody lock a row of which he may update no column.
+GRANT UPDATE (created_at) ON idempotency_keys TO {worker};
 GRANT SELECT ON subscriptions TO {worker};

@@ -56,7 +56,6 @@ WITH_CONTAINERS = {
     "kill": "docker compose exec fraud-worker sh -c 'kill -KILL -1'",
     "scale": "docker compose up --detach --no-recreate --scale inventory-worker=3",
     "demo": "docker compose run --rm fanout load, then docker compose run --rm fanout verify --wait 60s",
-    "poison": "no login may alter a message there; docker compose run --rm fanout dlq ls shows what was parked",
     "new-consumer": "run it where the repository is, then docker compose up --build --wait",
     "check": "run it where the repository is, after make install",
 }

@@ -13,12 +13,12 @@ from sqlalchemy.engine import make_url
 from fanout.console import print_json, say
 from fanout.errors import FanoutError, Unreachable
 from fanout.load import place_orders, purchases
-from fanout.running import Addresses, running
+from fanout.running import Addresses, in_container, running
+from fanout.truncation import ARM, CHANNEL, DISARM, SERVICE
 from schemas import StockReserved
 from schemas.files import parsed_schema
 
 TRUNCATION_SECONDS = 30
-CHANNEL = "truncated"
 
 
 def command() -> None:
@@ -36,7 +36,7 @@ def command() -> None:
 async def poison(addresses: Addresses) -> dict[str, Any]:
     """Places an order and returns the message that was truncated: its own, or one of an order placed just then."""
     one_mug = next(purchase for purchase in purchases(seed=2) if purchase.kind == "card")
-    async with _truncation(addresses.databases["inventory"]) as whole:
+    async with _truncation(addresses.databases[SERVICE]) as whole:
         placed = await place_orders(addresses, [one_mug], rate=1, patient=True)
         if not placed.complete:
             raise FanoutError(f"no order could be placed to poison: {'; '.join(placed.lines())}")
@@ -50,7 +50,13 @@ async def poison(addresses: Addresses) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _truncation(inventory_url: str) -> AsyncIterator[asyncio.Future[dict[str, Any]]]:
-    """Truncates the next StockReserved that inventory writes to its outbox; the future is the whole message."""
+    """Truncates the next StockReserved that inventory writes to its outbox; the future is the whole message.
+
+    In a container the operator may call the two functions of `fanout.truncation`, and alter nothing himself.
+    """
+    arm, disarm = (
+        ("SELECT arm_truncation()", "SELECT disarm_truncation()") if in_container() else (ARM, DISARM)
+    )
     place = make_url(inventory_url).set(drivername="postgresql")
     try:
         db = await asyncpg.connect(
@@ -68,31 +74,11 @@ async def _truncation(inventory_url: str) -> AsyncIterator[asyncio.Future[dict[s
 
     await db.add_listener(CHANNEL, receive)
     try:
-        await db.execute(ARM)
+        await db.execute(arm)
         yield whole
     finally:
-        await db.execute(DISARM)
+        await db.execute(disarm)
         await db.close()
 
 
-# The trigger sends the whole payload to the channel, in the transaction that truncates it.
-ARM = f"""
-    DROP SEQUENCE IF EXISTS truncations;
-    CREATE SEQUENCE truncations;
-    CREATE OR REPLACE FUNCTION {CHANNEL}() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        IF nextval('truncations') = 1 THEN
-            PERFORM pg_notify('{CHANNEL}', encode(NEW.payload, 'hex'));
-            NEW.payload := substring(NEW.payload FROM 1 FOR length(NEW.payload) / 2);
-        END IF;
-        RETURN NEW;
-    END $$;
-    CREATE OR REPLACE TRIGGER {CHANNEL} BEFORE INSERT ON outbox
-        FOR EACH ROW WHEN (NEW.type = '{StockReserved.NAME}') EXECUTE FUNCTION {CHANNEL}();
-"""
-DISARM = f"""
-    DROP TRIGGER IF EXISTS {CHANNEL} ON outbox;
-    DROP FUNCTION IF EXISTS {CHANNEL}();
-    DROP SEQUENCE IF EXISTS truncations;
-"""
 TIMEOUTS = {"lock_timeout": "60s", "statement_timeout": "60s"}

@@ -18,6 +18,7 @@ from confluent_kafka.admin._scram import (
 
 from chassis.events.topics import dead_letter_topic, redrive_topic
 from chassis.service import Service, load
+from fanout import truncation
 from fanout.compose.logins import OPERATOR, ServiceContainer, apis, processes
 from fanout.errors import SetupFailed
 from fanout.repository import REPOSITORY
@@ -134,7 +135,7 @@ async def grant(db: asyncpg.Connection, service: str) -> None:
 
 
 def _grants(service: str) -> Iterator[str]:
-    """The worker has the rights of chassis/grants.sql, the API those of its grants.sql; no login may alter a table."""
+    """The worker has the rights of `worker_grants`, the API those of its grants.sql; no login may alter a table."""
     worker, api, found = ServiceContainer(service, "worker"), ServiceContainer(service, "api"), load(service)
     has_api = api in apis()
     everyone = ", ".join([OPERATOR, *(process.login for process in processes())])
@@ -144,9 +145,7 @@ def _grants(service: str) -> Iterator[str]:
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"
     yield f"REVOKE ALL ON DATABASE {service} FROM {everyone}"
     yield f"GRANT CONNECT ON DATABASE {service} TO {ours}"
-    yield (REPOSITORY / "chassis" / "grants.sql").read_text().format(worker=worker.login)
-    if own_tables:
-        yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(own_tables)} TO {worker.login}"
+    yield from worker_grants(found, worker.login)
     if has_api:
         yield _grants_of_api(service)
     yield f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {OPERATOR}"
@@ -154,6 +153,15 @@ def _grants(service: str) -> Iterator[str]:
     if found.read_model:
         yield f"GRANT DELETE ON {', '.join([*own_tables, *CLEARED_BY_REPLAY])} TO {OPERATOR}"
         yield f"GRANT INSERT ON purges TO {OPERATOR}"
+    if service == truncation.SERVICE:
+        yield from truncation.functions_for(OPERATOR)
+
+
+def worker_grants(service: Service, login: str) -> Iterator[str]:
+    """Yields what gives a login the rights of the service's worker: chassis/grants.sql, and all on its own tables."""
+    yield (REPOSITORY / "chassis" / "grants.sql").read_text().format(worker=login)
+    if own_tables := list(service.metadata.tables):
+        yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(own_tables)} TO {login}"
 
 
 def _grants_of_api(service: str) -> str:

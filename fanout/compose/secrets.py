@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from fanout.compose.logins import BROKER, OPERATOR, SETUP, apis, processes, work
 from fanout.repository import services
 
 SECRETS, OWNER, DEPLOY = Path("/secrets"), Path("/app/services"), Path("/app/deploy")
+FINGERPRINT = Path("/postgres/password.sha256")
+"""In the volume of Postgres, from deploy/postgres/fingerprint.sh; absent as long as there is no data."""
 SERVICES_UID, POSTGRES_UID, KAFKA_UID, REGISTRY_UID = 10001, 999, 1000, 1001
 NEEDED_MB = 2_200
 PASSWORDS = "passwords.json"
@@ -46,12 +49,12 @@ class TokenKeys(NamedTuple):
 
 def main() -> None:
     _require_memory()
-    owner = OWNER.stat()
-    secrets, shared = list(files(_passwords(), _token_keys(), owner.st_uid)), list(settings(DEPLOY))
-    for folder in {SECRETS, *(SECRETS / Path(path).parent for path, _, _ in [*secrets, *shared])}:
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-        os.chown(folder, owner.st_uid, owner.st_gid)
+    owner, kept = OWNER.stat(), _kept_passwords()
+    _give(SECRETS, owner)
+    _require_password_of_data(kept)
+    secrets, shared = list(files(_with_missing(kept), _token_keys(), owner.st_uid)), list(settings(DEPLOY))
+    for folder in {SECRETS / Path(path).parent for path, _, _ in [*secrets, *shared]}:
+        _give(folder, owner)
     for path, uid, text in secrets:
         _write(SECRETS / path, uid, text, 0o400)
     for path, uid, text in shared:
@@ -111,10 +114,24 @@ def _database_url(login: str, password: str, database: str) -> str:
     return f"postgresql+asyncpg://{login}:{password}@postgres:5432/{database}"
 
 
-def _passwords() -> dict[str, str]:
+def _kept_passwords() -> dict[str, str]:
     file = SECRETS / SETUP / PASSWORDS
-    known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
-    return known | {name: token_hex(24) for name in logins() if name not in known}
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def _with_missing(kept: dict[str, str]) -> dict[str, str]:
+    return kept | {name: token_hex(24) for name in logins() if name not in kept}
+
+
+def _require_password_of_data(kept: dict[str, str]) -> None:
+    """Ends the start if Postgres has data that was made with another password: every login would fail for ever."""
+    if not FINGERPRINT.exists():
+        return
+    if FINGERPRINT.read_text().split()[0] != sha256(kept.get("postgres", "").encode()).hexdigest():
+        sys.exit(
+            "the passwords of the data that is kept in Docker's volumes are not in .secrets: put the .secrets that "
+            "belongs to this data back in its place, or delete the data with docker compose down -v"
+        )
 
 
 def _token_keys() -> TokenKeys:
@@ -133,6 +150,12 @@ def _openssl(*arguments: str, given: bytes = b"") -> bytes:
             f"the key in .secrets/{SETUP}/{TOKEN_KEY} is not usable ({reason[-1:]}): delete it, then run this again"
         )
     return done.stdout
+
+
+def _give(folder: Path, owner: os.stat_result) -> None:
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    os.chown(folder, owner.st_uid, owner.st_gid)
 
 
 def _write(file: Path, uid: int, text: str, mode: int) -> None:

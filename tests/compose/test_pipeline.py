@@ -49,7 +49,16 @@ async def test_a_worker_that_dies_is_started_again(system: System, containers: C
 async def test_a_container_that_the_operator_kills_stays_down_until_it_is_started(
     system: System, containers: Containers
 ) -> None:
-    containers.compose("kill", "inventory-worker")
+    """Longer than the engine takes to start again one that crashed later."""
+    found = containers.inspected()["inventory-worker"]
+    crashes = containers.restarts()["fraud-worker"]
+    containers.docker("kill", found["Id"])
+    containers.crash("fraud-worker")
+
+    async def is_started_again() -> bool:
+        return (await asyncio.to_thread(containers.restarts))["fraud-worker"] > crashes
+
+    await until(is_started_again, 90)
     order = await system.order()
     assert not containers.inspected()["inventory-worker"]["State"]["Running"]
     containers.compose("up", "--no-deps", "--wait", "inventory-worker")

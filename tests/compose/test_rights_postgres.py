@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from fanout.repository import services, services_with_api
+from fanout.truncation import FUNCTIONS, SERVICE
 from tests.support.containers import Containers, connected
 
 Cell = tuple[str, str]
@@ -37,6 +38,7 @@ CHASSIS_UPDATES = {
     "held_partitions": None,
     "ignored_events": None,
     "purges": None,
+    "idempotency_keys": {"created_at"},
 }
 """None: all columns."""
 ORDER = (
@@ -64,6 +66,12 @@ COLUMNS = """
     FROM information_schema.columns c JOIN pg_attribute a
         ON a.attrelid = format('public.%I', table_name)::regclass AND a.attname = column_name
     WHERE table_schema = 'public' ORDER BY ordinal_position
+"""
+
+
+MAY_CALL = """
+    SELECT name, rolname AS login FROM unnest($1::text[]) AS name, pg_roles
+    WHERE rolcanlogin AND NOT rolsuper AND has_function_privilege(rolname, name, 'EXECUTE')
 """
 
 
@@ -163,6 +171,25 @@ async def test_each_cell_is_as_it_was_granted(containers: Containers, service: s
                     wrong.append((login, shape, ""))
     print(f"{service}: {tried} cells tried")
     assert wrong == []
+
+
+async def test_nobody_but_the_operator_may_have_a_message_truncated(containers: Containers) -> None:
+    async with connected(containers, "postgres", SERVICE) as db:
+        rows = await db.fetch(MAY_CALL, [f"{name}()" for name in FUNCTIONS])
+    assert {(row["name"], row["login"]) for row in rows} == {
+        (f"{name}()", login) for name in FUNCTIONS for login in ("operator", SERVICE)
+    }
+    allowed = {}
+    for login in ("operator", f"{SERVICE}_worker"):
+        async with connected(containers, login, SERVICE) as db:
+            allowed[login] = [await is_allowed(db, f"SELECT {name}()") for name in FUNCTIONS]
+    assert allowed == {"operator": [True, True], f"{SERVICE}_worker": [False, False]}
+
+
+def test_no_process_was_refused_a_right_that_it_asked_for(containers: Containers) -> None:
+    """Whatever they have done since they were started; the first purge of a worker is among it."""
+    lines = containers.compose("logs", "--no-color", *containers.processes).splitlines()
+    assert [line for line in lines if "permission denied" in line] == []
 
 
 async def test_a_login_enters_no_database_but_its_own(containers: Containers) -> None:

@@ -147,7 +147,8 @@ class Containers(Stack):
         )
 
 
-def of_a_copy(folder: Path) -> Containers:
+def of_a_copy(folder: Path, name: str = "test") -> Containers:
+    """Two copies are beside each other if their names differ."""
     listed = ["git", "ls-files", "-co", "--exclude-standard"]
     files = subprocess.run(
         listed, cwd=REPOSITORY, capture_output=True, text=True, check=True
@@ -158,7 +159,7 @@ def of_a_copy(folder: Path) -> Containers:
             shutil.copy2(REPOSITORY / file, folder / file)
     for path in [folder, *folder.rglob("*")]:
         path.chmod(path.stat().st_mode & 0o700)  # as git checks out under umask 077
-    own = {"COMPOSE_PROJECT_NAME": f"fanout-test-{os.getpid()}"}
+    own = {"COMPOSE_PROJECT_NAME": f"fanout-{name}-{os.getpid()}"}
     variables = [f"FANOUT_{name}_PORT" for name in ("POSTGRES", "KAFKA", "REGISTRY")]
     variables += [port_variable(name) for name in names() if name.endswith("-api")]
     ports = dict(zip(variables, map(str, _free(len(variables))), strict=True))

@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,27 @@ def test_openssl_makes_the_key_with_which_the_tool_signs_and_apis_verify(
     assert secrets._token_keys() == keys, "it is made once"
     tool = signer(Addresses("", "", {}, {}, {}, token_key=str(tmp_path / "setup" / TOKEN_KEY)))
     assert TokenVerifier(keys.public).verify(tool.operator("grace")) == Principal("grace", "operator")
+
+
+@pytest.mark.parametrize(
+    ("made_with", "kept", "starts"),
+    [
+        (None, {}, True),
+        (None, {"postgres": "a"}, True),
+        ("a", {"postgres": "a"}, True),
+        ("a", {"postgres": "b"}, False),
+        ("a", {}, False),
+    ],
+    ids=["the first start", "no data", "the same password", "another password", "no .secrets"],
+)
+def test_nothing_starts_with_other_passwords_than_those_of_the_data(
+    made_with: str | None, kept: dict[str, str], starts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "FINGERPRINT", tmp_path / "password.sha256")
+    if made_with:
+        (tmp_path / "password.sha256").write_text(f"{sha256(made_with.encode()).hexdigest()}  -\n")
+    with nullcontext() if starts else pytest.raises(SystemExit, match=r"\.secrets.*docker compose down -v"):
+        secrets._require_password_of_data(kept)
 
 
 def test_a_topic_of_events_has_one_writer() -> None:
