@@ -26,7 +26,7 @@ def ruff(folder: Path, *arguments: str) -> str:
     source = f'src = ["{config.parent}", "{folder}"]'
     command = [sys.executable, "-m", "ruff", *arguments, "--no-cache", "--config", str(config)]
     done = subprocess.run([*command, "--config", source, str(folder)], capture_output=True, text=True)
-    return done.stdout if done.returncode else ""
+    return done.stdout + done.stderr if done.returncode else ""
 
 
 @pytest.fixture(scope="module")
