@@ -23,11 +23,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 COMMANDS = {
     "up": "fanout.commands.up:command",
+    "dev": "fanout.commands.dev:command",
     "down": "fanout.commands.down:command",
     "status": "fanout.commands.status:command",
     "logs": "fanout.commands.logs:command",
     "setup": "fanout.commands.setup:command",
     "new-consumer": "fanout.commands.new_consumer:command",
+    "test": "fanout.commands.test:command",
     "check": "fanout.commands.check:command",
     "schemas": "fanout.commands.schemas:command",
     "start": "fanout.commands.processes:start",
@@ -49,6 +51,7 @@ COMMANDS = {
 
 WITH_CONTAINERS = {
     "up": "docker compose up --build --wait",
+    "dev": "docker compose up --build --wait after each change",
     "down": "docker compose down, with -v to delete the data",
     "status": "docker compose ps",
     "logs": "docker compose logs fraud-worker",
@@ -60,6 +63,7 @@ WITH_CONTAINERS = {
     "demo": "docker compose run --rm fanout load, then docker compose run --rm fanout verify --wait 60s",
     "poison": "no login may alter a message there; docker compose run --rm fanout dlq ls shows what was parked",
     "new-consumer": "run it where the repository is, then docker compose up --build --wait",
+    "test": "run it where the repository is, after make install",
     "check": "run it where the repository is, after make install",
 }
 """The commands that work on local processes and files only, and what to do in their place with containers."""
