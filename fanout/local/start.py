@@ -113,6 +113,7 @@ def start_services(
 ) -> None:
     """Starts every process of a service, the `changed` ones anew, or `only` some; returns when they are ready."""
     names = [process.name for process in spec.service_processes() if only is None or process.name in only]
+    names.sort(key=lambda name: name in changed)  # so that what was restarted is said together, at the end
     try:
         supervisor.stop(set(changed))
     finally:
