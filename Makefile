@@ -25,6 +25,9 @@ status: $(READY) ## what runs, and the memory it takes
 	@$(RUN) fanout status
 
 ##@ Work on it
+dev: $(READY) ## start everything, and restart what is affected whenever code is saved
+	@$(RUN) fanout dev
+
 install: $(READY) ## only make the Python environment, with the fanout command in .venv/bin
 
 ##@ Test it
@@ -90,4 +93,4 @@ $(READY): requirements.lock pyproject.toml
 	@deploy/environment $(PYTHON) $(VENV)
 	@touch $@
 
-.PHONY: help demo up down status install check test api-test docs-test test-slow compose-test schemas docs pictures lock audit sbom images clean
+.PHONY: help demo up dev down status install check test api-test docs-test test-slow compose-test schemas docs pictures lock audit sbom images clean

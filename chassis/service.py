@@ -27,6 +27,10 @@ class UnknownService(LookupError):
     """There is no folder of that name under services/."""
 
 
+class NotAReadModel(ValueError):
+    """A service says that it is a read model, and publishes events or sends something: a replay would do it again."""
+
+
 class Service:
     """Registers the handlers of one service. Its name is also its folder, consumer group, database and login.
 
@@ -34,7 +38,8 @@ class Service:
     which it must not commit.
     `metadata` holds the service's tables.
     `topic` is where its own events are published; in containers no other login may write there.
-    A read model has no effects beyond its own tables: a replay may empty them and fill them again.
+    A read model (`read_model=True`) has no effects beyond its own tables: a replay may empty them and fill them again.
+    It has no topic and no background task, and a handler of it that publishes fails. Raises NotAReadModel.
     `gather_ms`: how long events may wait in Kafka to share a read and a transaction with later ones. At 20 orders a
     second 500 ms save most of the CPU that the events of such a service cost.
     """
@@ -47,6 +52,8 @@ class Service:
         read_model: bool = False,
         gather_ms: int = 0,
     ) -> None:
+        if read_model and topic:
+            raise NotAReadModel(f"{name} has the topic {topic} for events of its own: leave out read_model")
         self.name = name
         self.metadata = metadata
         self.topic = topic
@@ -73,7 +80,12 @@ class Service:
         return handler
 
     def in_background(self, task: BackgroundTask) -> BackgroundTask:
-        """Registers a task that the worker runs beside its consumer until the event is set, such as sending mail."""
+        """Registers a task that the worker runs beside its consumer until the event is set, such as sending mail.
+
+        Raises NotAReadModel.
+        """
+        if self.read_model:
+            raise NotAReadModel(f"{self.name} runs {task.__name__} in the background: leave out read_model")
         self.background_tasks.append(task)
         return task
 

@@ -21,11 +21,13 @@ ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 COMMANDS = {
     "up": "fanout.commands.up:command",
+    "dev": "fanout.commands.dev:command",
     "down": "fanout.commands.down:command",
     "status": "fanout.commands.status:command",
     "logs": "fanout.commands.logs:command",
     "setup": "fanout.commands.setup:command",
     "new-consumer": "fanout.commands.new_consumer:command",
+    "test": "fanout.commands.test:command",
     "check": "fanout.commands.check:command",
     "schemas": "fanout.commands.schemas:command",
     "start": "fanout.commands.processes:start",
@@ -47,6 +49,7 @@ COMMANDS = {
 
 WITH_CONTAINERS = {
     "up": "docker compose up --build --wait",
+    "dev": "docker compose up --build --wait after each change",
     "down": "docker compose down, with -v to delete the data",
     "status": "docker compose ps",
     "logs": "docker compose logs fraud-worker",
@@ -57,6 +60,7 @@ WITH_CONTAINERS = {
     "scale": "docker compose up --detach --no-recreate --scale inventory-worker=3",
     "demo": "docker compose run --rm fanout load, then docker compose run --rm fanout verify --wait 60s",
     "new-consumer": "run it where the repository is, then docker compose up --build --wait",
+    "test": "run it where the repository is, after make install",
     "check": "run it where the repository is, after make install",
 }
 """The commands that work on local processes and files only, and what to do in their place with containers."""

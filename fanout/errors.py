@@ -3,9 +3,11 @@
 FanoutError               exit 1
 ├── UnexpectedFailure     of fanout.failures: exit 1 for a bug, 2 for what the surroundings did
 ├── NotRunning            no stack runs in this directory
+├── Busy                  another command changes the stack
 ├── BusyPort              another process listens on a port of the stack
 ├── WrongSum              a downloaded file has another sha256 than the pinned one
 ├── ProcessFailed         a process of the stack ended, or did not become ready
+├── BrokenCode            a service cannot be imported
 ├── SetupFailed           a database, topic or migration was refused
 │   └── BreakingSchema    the registry refused a schema version
 ├── Refusal               an API refused a request
@@ -31,6 +33,11 @@ class NotRunning(FanoutError):
         super().__init__(f"not running: {remedy}")
 
 
+class Busy(FanoutError):
+    def __init__(self, path: str) -> None:
+        super().__init__(f"another command changes the stack in {path}: wait for it")
+
+
 class BusyPort(FanoutError):
     def __init__(self, port: int, wanted_by: str, remedy: str = "set FANOUT_PORT_BASE") -> None:
         super().__init__(
@@ -46,6 +53,13 @@ class WrongSum(FanoutError):
 class ProcessFailed(FanoutError):
     def __init__(self, name: str, what: str, log: str = "") -> None:
         super().__init__(f"{name} {what}" + (f"; its log ends:\n{log}" if log else ""))
+
+
+class BrokenCode(FanoutError):
+    def __init__(self, service: str, what: str) -> None:
+        super().__init__(
+            f"{what}: {service} cannot be imported, so nothing was restarted; what runs keeps its code"
+        )
 
 
 class SetupFailed(FanoutError):

@@ -18,12 +18,12 @@ from chassis.consumer.inbox import claim
 from chassis.consumer.offsets import BatchCounts, Partition, advance
 from chassis.consumer.parking import Failed, park
 from chassis.consumer.recovery import Recovery, Result
-from chassis.database import Database, driver
+from chassis.database import PUBLISHED, Database, driver
 from chassis.events.asked_once import AskedOnce
 from chassis.events.avro import WriterSchemas
 from chassis.events.decoding import decode_record, is_unwanted
 from chassis.events.record import DecodedRecord, IgnoredRecord, Record, UnreadableRecord
-from chassis.service import Service
+from chassis.service import NotAReadModel, Service
 from chassis.telemetry import log_each
 from schemas import Event
 
@@ -89,11 +89,16 @@ class EventProcessor:
         return [each for each in decoded if each.event_id in new and first[each.event_id] is each]
 
     async def _call_handler(self, group: "EventGroup", db: AsyncConnection) -> None:
-        """Calls the handler with the group's events; what it publishes continues the traces of these events."""
+        """Calls the handler with the group's events; what it publishes continues the traces of these events.
+
+        Raises NotAReadModel for a read model that publishes: a replay would publish it again.
+        """
         telemetry.set_parent_contexts(
             {each.event.key: each.record.header("traceparent") for each in group.records}
         )
         await self._service.handlers[group.event_type]([each.event for each in group.records], db)
+        if self._service.read_model and db.info.get(PUBLISHED):
+            raise NotAReadModel(f"{self._service.name} publishes events: leave out read_model")
 
     async def release(self, partitions: Sequence[Partition]) -> None:
         await self._recovery.clear_crash_markers(partitions)

@@ -17,9 +17,9 @@ def command(
     ],
     json_output: Json = False,
 ) -> None:
-    """Write services/NAME: a service that stores the events you name, its migration and a test that passes.
+    """Write services/NAME: a service that stores the events you name, its migration, an API and tests that pass.
 
-    docker-compose.yml gets a block for it. Nothing else changes: fanout up finds the folder, and the new consumer
+    docker-compose.yml gets two blocks for it. Nothing else changes: fanout up finds the folder, and the new consumer
     receives every event that Kafka still has, from the first on.
 
     Example: fanout new-consumer loyalty --on OrderConfirmed
@@ -31,8 +31,8 @@ def command(
         file = REPOSITORY / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    added = blocks.add_worker(name)
-    commands = [f"pytest services/{name}", "fanout up", f"fanout logs {name}"]
+    added = blocks.add(name)
+    commands = [f"fanout test {name}", "fanout up", f"fanout logs {name}"]
     if json_output:
         print_json({"service": name, "files": list(files), "blocks": added, "next": commands})
         return

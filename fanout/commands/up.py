@@ -21,6 +21,9 @@ def command(
 ) -> None:
     """Fetch what is missing, start Postgres, Kafka, the registry and all services, and wait until they are ready.
 
+    If they run already, run new migrations, start what is new, and restart the services whose code has changed since
+    they started; code that cannot be imported stops nothing.
+
     FANOUT_HOME names the folder for data and logs, FANOUT_PORT_BASE the first port (8000).
 
     Example: FANOUT_PORT_BASE=9000 fanout up

@@ -14,3 +14,9 @@ class Process:
     stop_signal: str = "TERM"
     stop_seconds: int = 20
     priority: int = 500  # supervisor starts low numbers first and stops them last
+    service: str = ""
+
+    @property
+    def code(self) -> list[str]:
+        """Returns the folders that it loads our code from; none for a server, which is not restarted for our code."""
+        return ["chassis", "schemas", f"services/{self.service}"] if self.service else []

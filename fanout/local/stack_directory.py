@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TextIO
 
-from fanout.errors import BadUsage, FanoutError, UnusableFolder
+from fanout.errors import BadUsage, Busy, UnusableFolder
 from fanout.repository import REPOSITORY
 
 LONGEST_SOCKET_PATH = 100
@@ -30,6 +30,7 @@ class StackDirectory:
         self.path = path
         self.digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
         self.logs = path / "logs"
+        self.code = path / "code"
         self.kafka = path / "kafka"
         self.registry = path / "registry"
         self.mail = path / "mail"
@@ -46,7 +47,7 @@ class StackDirectory:
         self.supervisor_logs = (path / "supervisord.log.1", self.supervisor_log)  # oldest first
         self.processes = path / "processes.json"
         self.socket_elsewhere = path / "supervisor.address"
-        self.folders = (self.logs, self.kafka, self.registry, self.mail, path / "postgres.new")
+        self.folders = (self.logs, self.code, self.kafka, self.registry, self.mail, path / "postgres.new")
         self.files = (
             *(self.mail_delay, self.stack_file, self.secrets, self.offsets_file, self.counts_file, self.lock),
             *(
@@ -80,12 +81,15 @@ class StackDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lets one command at a time change which processes the stack has; ends with the process that holds it."""
+        """Lets one command at a time change which processes the stack has; ends with the process that holds it.
+
+        Raises Busy.
+        """
         with self._opened_lock() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise FanoutError(f"another command changes the stack in {self.path}: wait for it") from None
+                raise Busy(str(self.path)) from None
             yield
 
     def _opened_lock(self) -> TextIO:

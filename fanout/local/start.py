@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import smtplib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from fanout import kafka_admin
 from fanout.console import say
-from fanout.local import downloads, kafka, ports, postgres, registry
+from fanout.local import code, downloads, kafka, ports, postgres, registry, trial
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
 from fanout.local.stack_directory import write_private
@@ -36,9 +36,10 @@ def bring_up(spec: StackSpec, owner_pid: int | None) -> None:
     supervisor = Supervisor(spec.directory)
     if supervisor.answers():
         say("already running")
+        changed = changed_code(supervisor, spec)
         reshape(supervisor, spec)
         with ThreadPoolExecutor() as pool:
-            _start_all(supervisor, spec, pool)
+            _start_all(supervisor, spec, pool, changed)
         return
     require_no_silent_supervisor(spec.directory)
     if take_down(spec.directory):
@@ -50,7 +51,7 @@ def bring_up(spec: StackSpec, owner_pid: int | None) -> None:
     with ThreadPoolExecutor() as pool:
         try:
             _launch(supervisor, spec, processes)
-            _start_all(supervisor, spec, pool)
+            _start_all(supervisor, spec, pool, {})
         except BaseException:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             say("taking down what was started")
@@ -85,7 +86,10 @@ def _configure(spec: StackSpec, processes: list[Process]) -> None:
     spec.write_addresses()
 
 
-def _start_all(supervisor: Supervisor, spec: StackSpec, pool: ThreadPoolExecutor) -> None:
+def _start_all(
+    supervisor: Supervisor, spec: StackSpec, pool: ThreadPoolExecutor, changed: dict[str, list[str]]
+) -> None:
+    """`changed` are processes that run already and have to take over changed code, with the files."""
     servers = spec.servers()
     broker = pool.submit(_start, supervisor, "kafka", lambda: _broker_answers(spec.ports))
     mail = pool.submit(_start, supervisor, MAILBOX, probe_of(spec, MAILBOX))
@@ -101,12 +105,46 @@ def _start_all(supervisor: Supervisor, spec: StackSpec, pool: ThreadPoolExecutor
     say("kafka is ready")
     contracts.result()
     mail.result()
-    names = [process.name for process in spec.service_processes()]
-    for name in names:
-        supervisor.start(name)
+    start_services(supervisor, spec, changed)
+
+
+def start_services(
+    supervisor: Supervisor, spec: StackSpec, changed: dict[str, list[str]], only: Container[str] | None = None
+) -> None:
+    """Starts every process of a service, the `changed` ones anew, or `only` some; returns when they are ready."""
+    names = [process.name for process in spec.service_processes() if only is None or process.name in only]
+    names.sort(key=lambda name: name in changed)  # so that what was restarted is said together, at the end
+    try:
+        supervisor.stop(set(changed))
+    finally:
+        for name in names:
+            supervisor.start(name)
     for name in names:
         supervisor.wait_ready(name, probe_of(spec, name))
-        say(f"{name} is ready")
+        say(
+            code.sentence(name, changed[name])
+            if name in changed
+            else f"{name} is ready{_address(spec, name)}"
+        )
+
+
+def _address(spec: StackSpec, name: str) -> str:
+    service = name.removesuffix("-api")
+    return f" at {spec.addresses().apis[service]}" if service != name else ""
+
+
+def changed_code(supervisor: Supervisor, spec: StackSpec) -> dict[str, list[str]]:
+    """Returns which running processes have to take over which changed files; tries to import them and what is new.
+
+    Raises BrokenCode before anything is stopped.
+    """
+    alive = {state.name: state.is_alive for state in supervisor.states()}
+    processes = spec.service_processes()
+    changed = code.changed(spec.directory, [each for each in processes if alive.get(each.name)])
+    new = [process.name for process in processes if process.name not in alive]
+    if changed or new:
+        trial.require_importable({each.service for each in processes if each.name in (*changed, *new)})
+    return changed
 
 
 def _start(supervisor: Supervisor, name: str, is_ready: Probe) -> None:

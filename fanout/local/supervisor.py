@@ -243,6 +243,7 @@ def descriptions(processes: list[Process]) -> dict[str, dict[str, Any]]:
             "command": process.command,
             "folder": str(process.folder or REPOSITORY),
             "environment": process.environment,
+            "code": process.code,
         }
         for process in processes
     }

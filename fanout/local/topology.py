@@ -108,9 +108,8 @@ class StackSpec:
             **more,
         }
         command = [sys.executable, "-m", "chassis", kind, service]
-        return Process(
-            name, [*LOW_PRIORITY, *command] if kind == "worker" else command, environment, ports=(port,)
-        )
+        command = [*LOW_PRIORITY, *command] if kind == "worker" else command
+        return Process(name, command, environment, ports=(port,), service=service)
 
     def servers(self) -> Servers:
         return Servers(

@@ -69,6 +69,16 @@ def require_history(service: Service) -> None:
         raise BadUsage(f"{service.name} has nothing to replay: it subscribes to no event")
 
 
+def require_read_model(service: Service) -> None:
+    """Raises BadUsage unless the service says that it may be emptied and filled again."""
+    if not service.read_model:
+        raise BadUsage(
+            f"{service.name} is no read model, so it cannot be rebuilt: it would publish or send everything a second "
+            f"time; fanout replay {service.name} reads its history again and ignores what was processed. A service "
+            "that only fills its own tables says so: Service(..., read_model=True)"
+        )
+
+
 def of_read_model(
     admin: AdminClient, group: Group, asked: datetime | None = None, accept_gap: bool = False
 ) -> Plan:

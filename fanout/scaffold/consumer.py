@@ -34,6 +34,8 @@ SQL_TYPES = {
     "boolean": "Boolean",
     "double": "Double",
 }
+PYTHON_TYPES = {"Text": "str", "Integer": "int", "BigInteger": "int", "Boolean": "bool", "Double": "float"}
+TEMPLATES_OF_CODE = ("service", "tables", "api", "models", "test")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,17 @@ class StoredEvent:
         noun, _, verb = self.words.partition("_")
         nouns = noun if noun in MASS_NOUNS else f"{noun}s"
         return f"{verb}_{nouns}" if verb else nouns
+
+    @property
+    def path(self) -> str:
+        """OrderConfirmed: confirmed-orders, in the API."""
+        return self.table.replace("_", "-")
+
+    @property
+    def response(self) -> str:
+        """OrderConfirmed: ConfirmedOrderResponse."""
+        noun, _, verb = self.words.partition("_")
+        return "".join(word.capitalize() for word in [*verb.split("_"), noun]) + "Response"
 
 
 def stored_events(names: Iterable[str]) -> list[StoredEvent]:
@@ -97,17 +110,22 @@ def files(name: str, events: Sequence[StoredEvent]) -> dict[str, str]:
         f"{folder}/service.py": _render("service", name, events),
         f"{folder}/tables.py": _render("tables", name, events),
         f"{folder}/migrations/0001_{name}.py": _render("migration", name, events),
+        f"{folder}/api.py": _render("api", name, events),
+        f"{folder}/models.py": _render("models", name, events),
+        f"{folder}/grants.sql": _render("grants", name, events, "sql"),
         f"{folder}/test_{name}.py": _render("test", name, events),
     }
 
 
-def _render(template: str, name: str, events: Sequence[StoredEvent]) -> str:
-    rendered: str = Template(filename=str(TEMPLATES / f"{template}.py.mako")).render(
+def _render(template: str, name: str, events: Sequence[StoredEvent], suffix: str = "py") -> str:
+    rendered: str = Template(filename=str(TEMPLATES / f"{template}.{suffix}.mako")).render(
         name=name,
         title=name.capitalize(),
         rows=events,
         events=[each.event for each in events],
         tables=[each.table for each in events],
+        responses=[each.response for each in events],
+        python_types=PYTHON_TYPES,
         types={"DateTime", *(kind for each in events for kind in each.columns.values())},
         imports=_imports,
     )
@@ -124,7 +142,7 @@ def _imports(module: str, names: Iterable[str]) -> str:
 
 def words(events: Sequence[StoredEvent]) -> set[str]:
     """Returns every name that the new code uses, and that the consumer therefore cannot have."""
-    code = "".join(_render(template, "x", events) for template in ("service", "tables", "test"))
+    code = "".join(_render(template, "x", events) for template in TEMPLATES_OF_CODE)
     return {token.string for token in tokenize.generate_tokens(StringIO(code).readline)}
 
 

@@ -19,8 +19,8 @@ import httpx
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.service import load
-from fanout.commands.check import PASSWORD, temporary_postgres
 from fanout.local.ports import HOST
+from fanout.local.temporary_postgres import PASSWORD, temporary_postgres
 from fanout.provision.databases import superuser
 from fanout.repository import REPOSITORY
 from tests.support.conformance import served

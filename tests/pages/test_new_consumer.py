@@ -1,7 +1,9 @@
-"""docs/add-a-consumer.md in a copy of the tree: the consumer is written, started, tested and removed."""
+"""docs/add-a-consumer.md in a copy of the tree: the consumer is written, started, changed, rebuilt and removed."""
 
+import asyncio
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -13,19 +15,25 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from sqlalchemy.engine import make_url
 
-from fanout.compose.blocks import WORKER
+from fanout.compose.blocks import API, WORKER
 from fanout.local.stack_directory import StackDirectory
-from tests.support.pages import steps_of
+from tests.support.pages import Step, does_what_it_shows, steps_of
 from tests.support.stack import REPOSITORY, Stack
-from tests.support.system import System, system_of, until
-from tests.support.tree import copied_tree, git
+from tests.support.system import System, system_of
+from tests.support.tree import copied_tree, git, with_command
 
 NAME = "loyalty"
-WRITE, UP, TEST, DELETE, PRUNE = (
-    shlex.split(step.command) for step in steps_of(REPOSITORY / "docs/add-a-consumer.md")
-)
+STEPS = steps_of(REPOSITORY / "docs/add-a-consumer.md")
+
+
+def position(command: str) -> int:
+    return next(number for number, step in enumerate(STEPS) if step.command.startswith(command))
+
+
+WRITE, CHANGE, DELETE = map(position, ("fanout new-consumer", "git apply", "rm -r"))
+BEFORE, WRITTEN, CHANGED = STEPS[:WRITE], STEPS[WRITE:CHANGE], STEPS[CHANGE:DELETE]
+REMOVE, PRUNE = (shlex.split(step.command) for step in STEPS[DELETE:])
 LIMIT_SECONDS = 60
-ORDERS = 5
 
 
 @pytest.fixture
@@ -36,38 +44,66 @@ def copy(tmp_path: Path) -> Iterator[Stack]:
 
 
 @pytest.mark.timeout(400)
-async def test_a_consumer_is_written_tested_started_and_removed(copy: Stack) -> None:
+async def test_a_consumer_is_written_tested_started_changed_and_removed(copy: Stack) -> None:
     copy.must("up", "--owner-pid", str(os.getpid()))
+    await asyncio.to_thread(shown, BEFORE, copy)
     async with system_of(copy) as system:
-        placed = [await system.order() for _ in range(ORDERS)]
-        for order_id in placed:
-            await system.until_status(order_id, "shipped")
+        await system.settled()
+        placed = await confirmed_before(system)
+        assert placed, "no order was confirmed"
         before = pids(copy)
 
         began = time.monotonic()
-        copy.must(*WRITE[1:])
-        copy.must(*UP[1:])
-        await until(lambda: system.query(NAME, "SELECT 1 FROM confirmed_orders"), LIMIT_SECONDS)
+        await asyncio.to_thread(shown, WRITTEN, copy)
         seconds = time.monotonic() - began
-        print(f"scaffold to first applied event: {seconds:.1f} s")
+        print(f"from scaffold to a row over HTTP: {seconds:.1f} s")
         assert seconds < LIMIT_SECONDS
-
-        await until(lambda: has_noted(system, placed))
+        assert await stored(system) == placed, "orders of before the consumer count"
         assert changed(copy) == [" M docker-compose.yml", f"?? services/{NAME}/"]
-        block = WORKER.format(name=NAME).splitlines()
-        assert sorted(added_lines(copy, "docker-compose.yml")) == sorted(block)
+        both = [block.format(name=NAME, upper=NAME.upper(), port=8105) for block in (API, WORKER)]
+        assert sorted(added_lines(copy, "docker-compose.yml")) == sorted("".join(both).splitlines())
         assert before.items() <= pids(copy).items(), "a process was restarted"
-    passes_as_generated(copy)
+        passes_as_it_is(copy)
+
+        await asyncio.to_thread(shown, CHANGED, copy)
+        assert before.items() <= pids(copy).items(), "a process was restarted"
+        rows = await system.query(NAME, "SELECT total_cents, points FROM confirmed_orders")
+        assert [row["points"] for row in rows] == [row["total_cents"] // 100 for row in rows]
+        assert await stored(system) == placed
+        passes_as_it_is(copy)
+        assert "migrations and tables agree" in copy.fanout("check").stderr
     assert len(await traces(copy)) == 5
     is_removed(copy)
     assert await traces(copy) == []
     copy.must("verify", "--wait", "60s")
 
 
-def passes_as_generated(copy: Stack) -> None:
-    """Its own test, on the copy's Postgres, and the checks of `make check` that look at one file."""
+def shown(steps: list[Step], copy: Stack) -> None:
+    ports = f"{int(copy.environment['FANOUT_PORT_BASE']) // 100}"
+    there = [
+        Step(
+            *(
+                re.sub(r"(localhost|127\.0\.0\.1):80", rf"\1:{ports}", text)
+                for text in (step.command, step.shown)
+            )
+        )
+        for step in steps
+    ]
+    does_what_it_shows(there, copy.repository, with_command(copy), seconds=120)
+
+
+async def confirmed_before(system: System) -> set[str]:
+    rows = await system.query("analytics", "SELECT order_id FROM steps WHERE step = 'confirmed'")
+    return {row["order_id"] for row in rows}
+
+
+async def stored(system: System) -> set[str]:
+    return {row["order_id"] for row in await system.query(NAME, "SELECT order_id FROM confirmed_orders")}
+
+
+def passes_as_it_is(copy: Stack) -> None:
+    """The checks of `make check` that look at one file."""
     for command in (
-        (*TEST, "-p", "no:cacheprovider"),
         ("mypy", "--cache-dir", str(REPOSITORY / ".mypy_cache"), f"services/{NAME}"),
         ("ruff", "check", f"services/{NAME}"),
         ("ruff", "format", "--check", f"services/{NAME}"),
@@ -78,19 +114,22 @@ def passes_as_generated(copy: Stack) -> None:
 
 def is_removed(copy: Stack) -> None:
     """It asks first, says what it removes, and has nothing to do afterwards."""
-    subprocess.run(DELETE, cwd=copy.repository, check=True)
+    subprocess.run(REMOVE, cwd=copy.repository, check=True)
     asked = copy.fanout("setup", "--prune")
     assert asked.returncode == 2 and "--yes" in asked.stderr and f"database {NAME}" in asked.stderr
     assert copy.must(*PRUNE[1:]).splitlines() == [
         f"removed: {what}"
         for what in (
+            f"process {NAME}-api",
             f"process {NAME}-worker",
+            f"port of {NAME}-api",
             f"port of {NAME}-worker",
             f"database {NAME}",
             f"login {NAME}",
             f"group {NAME}",
             f"topic orders.{NAME}.dlq",
             f"topic orders.{NAME}.retry",
+            f"block {NAME}-api of docker-compose.yml",
             f"block {NAME}-worker of docker-compose.yml",
         )
     ]
@@ -117,11 +156,6 @@ async def traces(copy: Stack) -> list[str]:
     groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
     found = [*(row[0] for row in rows), *groups, *admin.list_topics(timeout=10).topics]
     return [name for name in found if name == NAME or NAME in name.split(".")]
-
-
-async def has_noted(system: System, placed: list[str]) -> bool:
-    rows = await system.query(NAME, "SELECT order_id FROM confirmed_orders")
-    return sorted(row["order_id"] for row in rows) == sorted(placed)
 
 
 def changed(copy: Stack) -> list[str]:

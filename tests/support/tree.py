@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,15 @@ def copy_of_the_tree(tree: Path, without: str = " ") -> None:
         if (REPOSITORY / file).is_file() and not file.startswith(without):
             (tree / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / file, tree / file)
+
+
+def with_command(stack: Stack) -> dict[str, str]:
+    """Returns the environment in which `fanout` is the copy's."""
+    folder = stack.home.parent / "bin"
+    folder.mkdir(exist_ok=True)
+    (folder / "fanout").write_text(f'#!/bin/sh\nexec {sys.executable} -m fanout "$@"\n')
+    (folder / "fanout").chmod(0o755)
+    return stack.environment | {"PATH": f"{folder}:{os.environ['PATH']}", "COLUMNS": "160"}
 
 
 def git(folder: Path, *arguments: str) -> str:

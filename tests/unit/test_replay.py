@@ -7,11 +7,12 @@ import pytest
 import typer
 from sqlalchemy import MetaData
 
-from chassis.service import Service
+from chassis.service import NotAReadModel, Service, load
 from fanout.durations import timestamp
 from fanout.errors import BadUsage
-from fanout.replay.plan import Extent, Plan, complete_since, require_history, to_second
+from fanout.replay.plan import Extent, Plan, complete_since, require_history, require_read_model, to_second
 from fanout.replay.replay import Pace, Summary
+from fanout.repository import services
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 A, B = ("orders", 0), ("orders", 1)
@@ -74,6 +75,25 @@ def test_a_service_that_files_dead_letters_or_listens_to_nothing_has_nothing_to_
     for service, reason in ((deaf, "subscribes to no event"), (dead_letters, "stores the dead letters")):
         with pytest.raises(BadUsage, match=f"{service.name} has nothing to replay: it {reason}"):
             require_history(service)
+
+
+@pytest.mark.parametrize("name", [name for name in services() if name != "analytics"])
+def test_a_service_that_publishes_or_sends_is_not_rebuilt(name: str) -> None:
+    with pytest.raises(BadUsage, match=f"{name} is no read model, so it cannot be rebuilt"):
+        require_read_model(load(name))
+
+
+def test_a_service_that_says_it_is_a_read_model_is_rebuilt() -> None:
+    require_read_model(load("analytics"))
+
+
+def test_what_publishes_or_sends_cannot_say_that_it_is_a_read_model() -> None:
+    with pytest.raises(NotAReadModel, match="has the topic orders"):
+        Service("loyalty", MetaData(), topic="orders", read_model=True)
+    with pytest.raises(NotAReadModel, match="runs send in the background"):
+
+        @Service("loyalty", MetaData(), read_model=True).in_background
+        async def send(*_: object) -> None: ...
 
 
 def test_a_timestamp_is_formatted_so_that_it_can_be_asked_for_and_covers_what_it_should() -> None:

@@ -1,5 +1,6 @@
 """What `fanout new-consumer` writes: laid out as the linters want it, whatever the name and the events."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ def ruff(folder: Path, *arguments: str) -> str:
     source = f'src = ["{config.parent}", "{folder}"]'
     command = [sys.executable, "-m", "ruff", *arguments, "--no-cache", "--config", str(config)]
     done = subprocess.run([*command, "--config", source, str(folder)], capture_output=True, text=True)
-    return done.stdout if done.returncode else ""
+    return done.stdout + done.stderr if done.returncode else ""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,13 @@ def test_new_code_passes_the_linter_unedited(folder: Path) -> None:
 
 def test_new_code_is_formatted_already(folder: Path) -> None:
     assert not ruff(folder, "format", "--check")
+
+
+def test_the_handler_on_the_page_is_the_one_that_is_written() -> None:
+    page = (Path(__file__).parents[2] / "docs/add-a-consumer.md").read_text()
+    (shown,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    service = files("loyalty", stored_events(["OrderConfirmed"]))["services/loyalty/service.py"]
+    assert service.endswith(f"\n\n\n{shown}")
 
 
 def test_a_table_is_called_after_what_happened() -> None:

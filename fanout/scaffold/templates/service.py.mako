@@ -1,4 +1,7 @@
-"""${title} stores a row for each event it receives. Edit it as you like."""
+"""${title} stores a row for each event it receives. Edit it as you like.
+
+A read model: `fanout replay ${name} --rebuild` fills its tables anew.
+"""
 
 from collections.abc import Sequence
 
@@ -9,7 +12,7 @@ from chassis.service import Service
 ${imports("schemas", events)}
 ${imports(f"services.{name}.tables", ["metadata", *tables])}
 
-service = Service("${name}", metadata)
+service = Service("${name}", metadata, read_model=True)
 % for row in rows:
 
 
