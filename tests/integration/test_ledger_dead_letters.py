@@ -118,7 +118,12 @@ async def test_what_is_parked_and_the_orders_that_wait_for_it_are_said_though_al
     console = Console(width=200, record=True)
     show(report, console)
     assert "parked (fanout dlq ls): fraud 1, orders 1" in console.export_text()
-    await simulated.run("dead_letters", "UPDATE dead_letters SET status = 'discarded'")
+    await simulated.run(
+        "dead_letters",
+        "INSERT INTO actions (dead_letter_id, who, what, why, redrive) "
+        "SELECT dead_letter_id, 'ada', 'discarded', 'a test', 0 FROM dead_letters; "
+        "UPDATE dead_letters SET status = 'discarded'",
+    )
     decided = await simulated.audit()
     assert decided.verdict == "holds"
     assert decided.conclusion == (
