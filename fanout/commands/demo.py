@@ -12,6 +12,7 @@ from fanout.commands import order, up, verify
 from fanout.commands.load import MOST_ORDERS
 from fanout.console import progress
 from fanout.errors import NotRunning
+from fanout.order_timeline import timeline
 from fanout.running import Addresses, running
 from fanout.scenario import Outage, Played, correct_one, outage, outcomes, play
 from fanout.verify.invariants import discover
@@ -87,4 +88,4 @@ async def _show(addresses: Addresses, played: Played, gap: Outage | None, consol
     # An order that was confirmed while fraud was dead tells the story best.
     examples = [*sorted(gap.unassessed if gap else ()), *played.load.order_ids]
     if examples:
-        order.show(examples[0], await order.timeline(addresses.databases, UUID(examples[0])), console)
+        order.show(examples[0], await timeline(addresses.databases, UUID(examples[0])), console)
