@@ -38,6 +38,7 @@ COMMANDS = {
     "scale": "fanout.commands.scale:command",
     "replay": "fanout.commands.replay:command",
     "order": "fanout.commands.order:command",
+    "tail": "fanout.commands.tail:command",
     "token": "fanout.commands.token:command",
     "mailbox": "fanout.commands.mailbox:command",
     "poison": "fanout.commands.poison:command",
