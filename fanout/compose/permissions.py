@@ -144,6 +144,7 @@ def _grants(service: str) -> Iterator[str]:
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"
     yield f"REVOKE ALL ON DATABASE {service} FROM {everyone}"
     yield f"GRANT CONNECT ON DATABASE {service} TO {ours}"
+    yield f"GRANT TEMPORARY ON DATABASE {service} TO {OPERATOR}"  # for the views of fanout sql
     yield (REPOSITORY / "chassis" / "grants.sql").read_text().format(worker=worker.login)
     if own_tables:
         yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(own_tables)} TO {worker.login}"
