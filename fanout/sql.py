@@ -20,6 +20,8 @@ GONE = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.AdminShutdownError,
 )
+VIEW_COLUMN = " of view "
+"""Postgres says `cannot update column "a" of view "b"` of a masked column."""
 SEVERAL = "cannot insert multiple commands"
 NEAR = 30
 """So many characters are quoted from the place of an error."""
@@ -102,6 +104,8 @@ def _in_one_sentence(service: str, statement: str, seconds: float) -> Iterator[N
     except asyncpg.PostgresError as error:
         if SEVERAL in str(error):
             raise BadUsage("give one statement: several were given, and none was run") from error
+        if VIEW_COLUMN in str(error):
+            raise BadUsage(f"fanout sql only reads, and Postgres says: {error}") from error
         raise BadUsage(
             f"the database of {service} refuses the statement: {_described(error, statement)}"
         ) from error
