@@ -12,6 +12,8 @@ from fanout.errors import BadUsage, FanoutError, Unreachable
 from fanout.masked_views import read_only_with_views
 
 CONNECT_SECONDS = 5
+LONGEST_MS = 2**31 - 1
+"""Of statement_timeout in Postgres."""
 WRITING = (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError)
 GONE = (
     OSError,
@@ -70,7 +72,10 @@ async def _reading(
 ) -> AsyncIterator[tuple[asyncpg.Connection, Mapping[str, Sequence[str]]]]:
     """Connects; all is read in one snapshot, which is rolled back. Raises Unreachable."""
     place = make_url(url)
-    settings = {"statement_timeout": f"{seconds * 1000:.0f}", "idle_in_transaction_session_timeout": "0"}
+    settings = {
+        "statement_timeout": f"{min(seconds * 1000, LONGEST_MS):.0f}",
+        "idle_in_transaction_session_timeout": "0",
+    }
     try:
         plain = place.set(drivername="postgresql").render_as_string(hide_password=False)
         db = await asyncpg.connect(plain, timeout=CONNECT_SECONDS, server_settings=settings)
@@ -93,19 +98,19 @@ def _in_one_sentence(service: str, statement: str, seconds: float) -> Iterator[N
             f"the statement took longer than {seconds:g} s: narrow it down, or give it more with --timeout"
         ) from error
     except WRITING as error:
-        raise BadUsage(f"fanout sql only reads, and Postgres says: {error}") from error
+        raise BadUsage(f"fanout sql only reads, and Postgres says: {error.args[0]}") from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise BadUsage(
-            f"fanout sql only reads, and only views of the tables, without their secrets: {error}; name tables "
+            f"fanout sql only reads, and only views of the tables, without their secrets: {error.args[0]}; name tables "
             "without public."
         ) from error
     except (asyncpg.InterfaceError, OverflowError, ValueError) as error:
-        raise BadUsage(f"an answer cannot be shown: {error}; cast it to text") from error
+        raise BadUsage(f"an answer cannot be shown: {error.args[0]}; cast it to text") from error
     except asyncpg.PostgresError as error:
         if SEVERAL in str(error):
             raise BadUsage("give one statement: several were given, and none was run") from error
         if VIEW_COLUMN in str(error):
-            raise BadUsage(f"fanout sql only reads, and Postgres says: {error}") from error
+            raise BadUsage(f"fanout sql only reads, and Postgres says: {error.args[0]}") from error
         raise BadUsage(
             f"the database of {service} refuses the statement: {_described(error, statement)}"
         ) from error

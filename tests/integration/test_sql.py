@@ -204,6 +204,10 @@ async def test_a_statement_that_takes_too_long_is_ended(ask: Ask) -> None:
         await ask("select pg_sleep(60)", seconds=0.2)
 
 
+async def test_a_statement_may_take_a_year(ask: Ask) -> None:
+    assert (await ask("select 1", seconds=366 * 24 * 3600.0)).rows == [(1,)]
+
+
 async def test_only_so_many_rows_are_fetched(ask: Ask) -> None:
     found = await ask("select n, n from generate_series(1, 100000000) n", limit=2, seconds=60)
     assert (found.columns, found.rows, found.more) == (["n", "n_2"], [(1, 1), (2, 2)], True)
