@@ -41,7 +41,9 @@ Since = Annotated[
     datetime | None,
     typer.Option(parser=timestamp, metavar="TIME", help="First print what arrived from then on."),
 ]
-Count = Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many.")]
+Count = Annotated[
+    int | None, typer.Option("--count", "-n", min=1, max=1_000_000_000, help="End after so many.")
+]
 
 
 @dataclass(frozen=True, slots=True)
