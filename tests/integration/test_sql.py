@@ -230,12 +230,9 @@ async def test_a_condition_on_an_indexed_column_finds_its_index(database: Databa
             )
         )
         await db.execute(text("ANALYZE inbox"))
-    found = await ask("explain select * from inbox where consumer = 'fraud' and event_id = gen_random_uuid()")
-    assert "inbox" in str(found.rows)
-    found = await ask(
-        "explain select * from dead_letters where consumer = 'a' and topic = 'b' and partition = 1"
-    )
-    assert "dead_letters_once_per_record" in str(found.rows)
+    found = await ask("explain select * from inbox where consumer = 'fraud' and event_id = uuidv7()")
+    conditions = [line for (line,) in found.rows if "Index Cond" in line]
+    assert conditions and all("consumer" in line for line in conditions)
 
 
 async def test_a_database_that_is_not_there_is_one_sentence() -> None:
