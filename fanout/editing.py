@@ -84,7 +84,7 @@ def _open(file: Path) -> None:
 def _installed() -> str:
     if found := next(filter(shutil.which, FALLBACKS), None):
         return found
-    raise BadUsage("there is no editor: set EDITOR")
+    raise BadUsage("there is no editor: set EDITOR, or see fanout dlq redrive --correct")
 
 
 def _again(refused: FanoutError) -> bool:

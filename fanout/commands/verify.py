@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fanout.console import Json, counted, print_json, some
+from fanout.console import Json, counted, print_json, say, some
 from fanout.durations import seconds
 from fanout.running import running
 from fanout.verify.invariants import Verdict
@@ -43,6 +43,8 @@ def command(wait: Wait = None, everything: All = False, json_output: Json = Fals
         print_json(as_json(report))
     else:
         show(report, Console(), accounts=everything, checks=everything)
+    if wait is not None and report.verdict == "waiting" and report.settled:
+        say("it does not help to wait longer: nothing is in flight, and parked messages need your decision")
     if code := EXIT_CODES[report.verdict]:
         raise typer.Exit(code)
 

@@ -237,6 +237,30 @@ async def test_a_condition_on_an_indexed_column_finds_its_index(database: Databa
     assert conditions and all("consumer" in line for line in conditions)
 
 
+async def test_a_login_that_may_only_select_needs_the_role_and_temporary_views(database: Database) -> None:
+    """The operator's login with containers."""
+    await fill(database)
+    url = database.engine.url.set(username="test_operator", password="x")
+    name, asked = url.database, "select count(*), min(payload) from outbox"
+    plain = database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    owner = await asyncpg.connect(plain)
+    try:
+        await owner.execute(
+            f"CREATE ROLE test_operator LOGIN PASSWORD 'x'; GRANT CONNECT ON DATABASE {name} TO test_operator;"
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO test_operator;"
+            f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC"
+        )
+        with pytest.raises(FanoutError, match="has no role fanout_reader for this: fanout setup"):
+            await query("orders", url.render_as_string(hide_password=False), asked, 1, 5)
+        await owner.execute(f"GRANT TEMPORARY ON DATABASE {name} TO test_operator")
+        await ensure_reader(owner, ["test_operator"])
+        found = await query("orders", url.render_as_string(hide_password=False), asked, 1, 5)
+        assert found.rows[0][0] == 1 and found.rows[0][1].endswith(" bytes")
+    finally:
+        await owner.execute("DROP OWNED BY test_operator; DROP ROLE test_operator")
+        await owner.close()
+
+
 async def test_a_database_that_is_not_there_is_one_sentence() -> None:
     with pytest.raises(Unreachable, match=r"the database of orders does not answer at 127\.0\.0\.1:9"):
         await query("orders", "postgresql+asyncpg://orders:x@127.0.0.1:9/orders", "select 1", 1, 1)

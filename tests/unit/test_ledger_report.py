@@ -125,6 +125,21 @@ async def test_parked_messages_alone_are_not_waited_for(monkeypatch: pytest.Monk
         assert (await settle({}, 3600)).verdict == "waiting"
 
 
+@pytest.mark.parametrize(
+    ("change", "is_said"), [({"waiting": PARKED}, True), ({"unpublished": {"o": 1}}, False)]
+)
+def test_it_is_said_when_waiting_longer_does_not_help(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, object], is_said: bool
+) -> None:
+    async def settled(*_: object) -> Report:
+        return report(**change)
+
+    monkeypatch.setattr(verify, "running", lambda: addresses_of({}))
+    monkeypatch.setattr(verify, "settle", settled)
+    done = CliRunner().invoke(_app(["verify"]), ["verify", "--wait", "1s"])
+    assert (done.exit_code, "it does not help to wait longer" in done.stderr) == (3, is_said)
+
+
 def test_what_is_well_is_one_line_unless_everything_is_asked_for() -> None:
     short, long = shown(report()), shown(report(), accounts=True, checks=True)
     assert short.splitlines() == [
