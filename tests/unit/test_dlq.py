@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from chassis.consumer.crash_loop import WorkerCrashed
 from chassis.events.avro import encode, frame
 from chassis.http.tokens import Principal
 from fanout import dead_letters_client
@@ -162,7 +163,9 @@ def test_a_person_is_asked_about_it(
 
 
 @pytest.mark.parametrize(
-    "letter", [WHOLE, CUT_OFF | {"error_type": "WorkerCrashed"}], ids=["decodable", "crashed its worker"]
+    "letter",
+    [WHOLE, CUT_OFF | {"error_type": WorkerCrashed.__name__}],
+    ids=["decodable", "crashed its worker"],
 )
 def test_what_is_only_said_to_be_undecodable_is_redriven_at_once(
     dead_letters_api: ScriptedApi, letter: dict[str, Any]
