@@ -38,6 +38,8 @@ COMMANDS = {
     "scale": "fanout.commands.scale:command",
     "replay": "fanout.commands.replay:command",
     "order": "fanout.commands.order:command",
+    "tail": "fanout.commands.tail:command",
+    "sql": "fanout.commands.sql:command",
     "token": "fanout.commands.token:command",
     "mailbox": "fanout.commands.mailbox:command",
     "poison": "fanout.commands.poison:command",

@@ -70,14 +70,16 @@ async def read_each(databases: Databases, read: Callable[[str, AsyncConnection],
 
 async def held_partitions(databases: Databases) -> list[str]:
     """Returns one sentence for each partition that a consumer cannot read on."""
+    found = await read_each(databases, lambda _, db: held_in(db))
+    return [sentence for sentences in found for sentence in sentences]
 
-    async def held(_: str, db: AsyncConnection) -> list[str]:
-        return [
-            f"{row.consumer} cannot read {row.topic}[{row.partition}] at offset {row.kafka_offset}: {row.error}"
-            for row in await db.execute(_HELD)
-        ]
 
-    return [sentence for found in await read_each(databases, held) for sentence in found]
+async def held_in(db: AsyncConnection) -> list[str]:
+    """Returns one sentence for each partition that a consumer of this database cannot read on."""
+    return [
+        f"{row.consumer} cannot read {row.topic}[{row.partition}] at offset {row.kafka_offset}: {row.error}"
+        for row in await db.execute(_HELD)
+    ]
 
 
 async def ignored_events(databases: Databases) -> list[str]:

@@ -15,10 +15,11 @@ SHORT = 6
 """A value of fewer characters is masked in a text only where it is a whole word."""
 
 _WORDS = ("token", "secret", "password")
-_WORD = f"(?:{'|'.join(_WORDS)})s?"
-_IS_SECRET = re.compile(rf"(?:[a-z0-9]+[_-])*{_WORD}", re.IGNORECASE)
+SECRET_WORD = f"(?:{'|'.join(_WORDS)})s?"
+"""A regular expression of Python and of Postgres: how the name of a secret ends."""
+_IS_SECRET = re.compile(rf"(?:[a-z0-9]+[_-])*{SECRET_WORD}", re.IGNORECASE)
 _NAMED_VALUE = re.compile(
-    rf"""(?<![a-z0-9])(?P<before>{_WORD}['")]?\s*(?:=\s*\(?|:\s*(?=['"])))"""
+    rf"""(?<![a-z0-9])(?P<before>{SECRET_WORD}['")]?\s*(?:=\s*\(?|:\s*(?=['"])))"""
     r"""(?P<value>'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?|[^\s,;&)}\]]+)""",
     re.IGNORECASE,
 )

@@ -16,6 +16,7 @@ from fanout.console import console as screen
 from fanout.console import progress, say
 from fanout.errors import NotRunning
 from fanout.machine import Load
+from fanout.order_timeline import timeline
 from fanout.running import Addresses, running
 from fanout.scenario import Outage, Played, correct_one, outage, outcomes, play
 from fanout.verify.invariants import discover
@@ -83,9 +84,9 @@ async def _demo(addresses: Addresses, orders: int, rate: float, before: Load, co
         console.print(line)
     with progress(screen) as tell:
         report = await settle(addresses.databases, SETTLE_SECONDS, lambda now: tell(_in_flight(now)))
-    verify.show(report, console, checks=False)
+    verify.show(report, console, accounts=True)
     await _suggest(addresses, played, gap, console)
-    return report.holds and report.settled and played.load.complete
+    return report.verdict != "broken" and report.settled and played.load.complete
 
 
 def _in_flight(report: Report) -> str:
@@ -117,7 +118,7 @@ async def _suggest(addresses: Addresses, played: Played, gap: Outage | None, con
     example = next(iter([*sorted(gap.unassessed if gap else ()), *played.load.order_ids]), None)
     if example:
         console.print("\n[bold]one of these orders[/]")
-        order.show(example, await order.timeline(addresses.databases, UUID(example)), console)
+        order.show(example, await timeline(addresses.databases, UUID(example)), console)
     console.print("[bold]go on[/]")
     if not shutil.which("fanout"):
         console.print("  source .venv/bin/activate    # first: so that this shell finds fanout")

@@ -1,4 +1,4 @@
-"""`fanout dlq`: list and show dead letters, redrive them to their consumer, corrected if need be, or discard them."""
+"""`fanout dlq`: list and show dead letters, redrive them to their consumer, edited if need be, or discard them."""
 
 import json
 import sys
@@ -9,23 +9,21 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from chassis.events.dead_letter_size import VALUE_OMITTED
-from fanout.console import Json, counted, print_json, printable, say, table
-from fanout.dead_letters_client import open_client
+from fanout.console import Json, counted, print_json, printable, say
+from fanout.dead_letter_fields import chosen_type, event_type_of, fields_of
+from fanout.dead_letter_page import list_lines, page_lines
+from fanout.dead_letters_client import DeadLettersClient, open_client
 from fanout.durations import timestamp
-from fanout.errors import BadUsage, Refusal
+from fanout.editing import edit_until_accepted
+from fanout.errors import BadUsage, FanoutError, Refusal
+from fanout.running import running
 from schemas.secrets import masked_text
 
 DeadLetter = dict[str, Any]
 
 PAGE = 200
-HEX_A_LINE = 64
 DONE = {"redrive": "redriven", "discard": "discarded"}
-STATUS = {
-    "parked": "parked, waits for a decision",
-    "redriven": "redriven to its consumer, which has not parked it again",
-    "discarded": "discarded",
-}
+CRASHED = "WorkerCrashed"
 
 
 def _iso(text: str) -> str:
@@ -45,6 +43,7 @@ Since = Annotated[str | None, typer.Option(parser=_iso, metavar="TIME", help="On
 Until = Annotated[str | None, typer.Option(parser=_iso, metavar="TIME", help="Only failures before then.")]
 Status = Annotated[Literal["parked", "redriven", "discarded", "all"], typer.Option(help="Only these.")]
 Limit = Annotated[int, typer.Option(min=1, help="Show so many at most.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask about what cannot be decoded.")]
 
 command = typer.Typer(no_args_is_help=True, help="List, show, redrive or discard dead letters.")
 
@@ -81,24 +80,10 @@ def ls(
     if not found:
         print("no dead letters" if status == "all" else f"no {status} dead letters")
         return
-    headings = (">id", "consumer", "from", "type", "status", "reason", ">tries", "last failed (UTC)")
-    rows = map(_cells, found)
-    Console(highlight=False).print(table(headings, rows, unbroken=("id", "last failed (UTC)")))
+    for line in list_lines(found, Console().width):
+        print(printable(line))
     if after is not None:
         print(f"the first {len(found)} are shown, there are more: --limit")
-
-
-def _cells(dead_letter: DeadLetter) -> tuple[object, ...]:
-    return (
-        dead_letter["dead_letter_id"],
-        dead_letter["consumer"],
-        f"{dead_letter['topic']} {dead_letter['partition']}/{dead_letter['kafka_offset']}",
-        (dead_letter["type"] or "-")[:40],
-        dead_letter["status"],
-        f"{dead_letter['failure']}: {dead_letter['error_type']}: {dead_letter['error_message'][:100]}",
-        dead_letter["attempts"],
-        _second(dead_letter["last_failed_at"]),
-    )
 
 
 @command.command()
@@ -106,7 +91,9 @@ def show(
     dead_letter_id: Annotated[int, typer.Argument(metavar="ID", help="As ls shows it.", show_default=False)],
     json_output: Json = False,
 ) -> None:
-    """Show a dead letter: why it was parked, its event or its bytes, its headers, and the actions on it.
+    """Show a dead letter: why it was parked, its event field by field, its headers, and the actions on it.
+
+    Of an event that cannot be decoded it shows the fields that are there, and the bytes.
 
     Example: fanout dlq show 7
     """
@@ -115,60 +102,11 @@ def show(
     if json_output:
         print_json(dead_letter)
         return
-    for line in _lines(dead_letter):
+    fields = None
+    if event_type := event_type_of(dead_letter):
+        fields = fields_of(dead_letter, event_type, running().registry_url)
+    for line in page_lines(dead_letter, fields):
         print(printable(line))
-
-
-def _lines(dead_letter: DeadLetter) -> Iterator[str]:
-    yield f"dead letter {dead_letter['dead_letter_id']}: {STATUS[dead_letter['status']]}"
-    yield (
-        f"{dead_letter['consumer']} parked it from {dead_letter['topic']}, partition {dead_letter['partition']}, "
-        f"offset {dead_letter['kafka_offset']}, after {dead_letter['attempts']} tries, "
-        f"{_second(dead_letter['last_failed_at'])} UTC"
-    )
-    yield f"reason: {dead_letter['failure']}: {dead_letter['error_type']}: {dead_letter['error_message']}"
-    yield ""
-    yield from _content(dead_letter)
-    yield ""
-    yield f"key: {dead_letter['key']}"
-    yield from (f"{header['name']}: {header['value']}" for header in dead_letter["headers"])
-    if dead_letter["truncated"]:
-        yield f"truncated: {', '.join(dead_letter['truncated'])}"
-    yield ""
-    if not dead_letter["actions"]:
-        yield "nothing was done about it: fanout dlq redrive ID --why …, or fanout dlq discard ID --why …"
-    for action in dead_letter["actions"]:
-        corrected = f", as {json.dumps(action['correction'])}" if action["correction"] else ""
-        what = f"{action['what']} ({action['redrive']})" if action["what"] == "redriven" else action["what"]
-        yield f"{_second(action['at'])} UTC  {what} by {action['who']}: {action['why']}{corrected}"
-
-
-def _content(dead_letter: DeadLetter) -> Iterator[str]:
-    """Yields the event if it can be decoded, else the bytes in hexadecimal."""
-    if dead_letter["event"] is not None:
-        yield str(dead_letter["type"])
-        yield from json.dumps(dead_letter["event"], indent=2, ensure_ascii=False).splitlines()
-        return
-    yield f"cannot be decoded: {dead_letter['decode_error']}"
-    omitted = [header["value"] for header in dead_letter["headers"] if header["name"] == VALUE_OMITTED]
-    if omitted:
-        yield (
-            f"its value of {omitted[-1]} bytes is too large for a dead letter and was left out: "
-            f"it is in the table parked of {dead_letter['consumer']}'s database"
-        )
-    elif dead_letter["value"] is None:
-        yield "it has no value: a tombstone"
-    else:
-        text = dead_letter["value"]
-        withheld = (
-            ", the first 5 are shown: the others may contain a secret" if dead_letter["withheld"] else ""
-        )
-        yield f"{dead_letter['value_bytes']} bytes{withheld}:"
-        yield from (text[start : start + HEX_A_LINE] for start in range(0, len(text), HEX_A_LINE))
-
-
-def _second(timestamp: str) -> str:
-    return timestamp[:19].replace("T", " ")
 
 
 @command.command()
@@ -185,8 +123,11 @@ def redrive(
     everything: All = False,
     correct: Correct = None,
     event_type: Type = None,
+    yes: Yes = False,
 ) -> None:
     """Redrive dead letters to the consumer that parked them. However often that is done, it is one effect.
+
+    One that cannot be decoded will be parked again if it is redriven unchanged, so that is asked about first.
 
     Example: fanout dlq redrive 7 --why "the bug is fixed"
     Example: fanout dlq redrive --consumer fraud --since 1h --why "the bug is fixed"
@@ -194,7 +135,41 @@ def redrive(
     """
     wanted = {"consumer": consumer, "topic": topic, "reason": reason, "since": since, "until": until}
     body = {"why": why} | _correction(ids, correct, event_type)
+    _require_choice(ids, wanted, everything)
+    if correct is None and not yes:
+        _ask_about_undecodable(ids, wanted)
     _act("redrive", ids, wanted, everything, who, body)
+
+
+@command.command()
+def edit(
+    dead_letter_id: Annotated[int, typer.Argument(metavar="ID", help="As ls shows it.", show_default=False)],
+    why: Why,
+    who: Who = None,
+    event_type: Annotated[
+        str | None, typer.Option("--type", help="The event's type, if the dead letter has none.")
+    ] = None,
+) -> None:
+    """Open the event of a dead letter in $VISUAL or $EDITOR, and redrive it as you left it.
+
+    What was cut off is null. If what you wrote does not fit the contract, you are told and can edit again. Your text
+    is kept in a file, which is named, until it is redriven.
+
+    Example: EDITOR=nano fanout dlq edit 7 --why "truncated by a bug"
+    """
+    with open_client(who) as client:
+        dead_letter = client.get(f"/dead-letters/{dead_letter_id}", {})
+        chosen = chosen_type(dead_letter, event_type)
+        document = fields_of(dead_letter, chosen, running().registry_url)
+        named = {} if event_type_of(dead_letter) else {"type": chosen.NAME}
+        edit_until_accepted(
+            document,
+            f"dead-letter-{dead_letter_id}",
+            lambda edited: client.post(
+                f"/dead-letters/{dead_letter_id}/redrive", {"why": why, "correction": edited, **named}
+            ),
+        )
+    print(f"redriven as edited: dead letter {dead_letter_id}")
 
 
 @command.command()
@@ -215,6 +190,7 @@ def discard(
     Example: fanout dlq discard 7 --why "a test message"
     """
     wanted = {"consumer": consumer, "topic": topic, "reason": reason, "since": since, "until": until}
+    _require_choice(ids, wanted, everything)
     _act("discard", ids, wanted, everything, who, {"why": why})
 
 
@@ -241,6 +217,53 @@ def _text(given: str) -> str:
         raise BadUsage(f"--correct: {masked_text(given)} cannot be read: {error.strerror}") from error
 
 
+def _require_choice(ids: Sequence[int] | None, wanted: Mapping[str, str | None], everything: bool) -> None:
+    has_filter = any(value is not None for value in wanted.values())
+    if [bool(ids), has_filter, everything].count(True) > 1:
+        raise BadUsage("give ids, or filters, or --all, but not more than one of these")
+    if not (ids or has_filter or everything):
+        raise BadUsage("which dead letters? give ids or a filter, or --all for everything that is parked")
+
+
+def _ask_about_undecodable(ids: Sequence[int] | None, wanted: Mapping[str, str | None]) -> None:
+    """Asks whether to redrive what cannot be decoded; raises BadUsage where nobody can be asked."""
+    with open_client() as client:
+        found = next((each for each in _chosen(client, ids, wanted) if _is_undecodable(each)), None)
+    if found is None:
+        return
+    number = found["dead_letter_id"]
+    sentence = f"dead letter {number} cannot be decoded, so unchanged it will be parked again"
+    if not sys.stdin.isatty():
+        raise BadUsage(
+            f"nothing was redriven: {sentence}: correct it with fanout dlq edit {number}, or add --yes"
+        )
+    if not typer.confirm(
+        f"{sentence}: fanout dlq edit {number} corrects it. Redrive nevertheless?", err=True
+    ):
+        raise FanoutError("nothing was redriven")
+
+
+def _chosen(
+    client: DeadLettersClient, ids: Sequence[int] | None, wanted: Mapping[str, str | None]
+) -> Iterator[DeadLetter]:
+    """Yields the dead letters with these ids, without those that are unknown, else those that match."""
+    for dead_letter_id in ids or ():
+        try:
+            yield client.get(f"/dead-letters/{dead_letter_id}", {})
+        except Refusal:
+            continue  # whoever acts on it says so
+    after: int | None = None if ids else 0
+    while after is not None:
+        page = client.get("/dead-letters", {**wanted, "status": "parked", "after": after, "limit": PAGE})
+        yield from page["dead_letters"]
+        after = page["next_after"]
+
+
+def _is_undecodable(dead_letter: DeadLetter) -> bool:
+    """Returns False for one that was never decoded because it crashed its worker."""
+    return dead_letter["decode_error"] is not None and dead_letter["error_type"] != CRASHED
+
+
 def _act(
     action: str,
     ids: Sequence[int] | None,
@@ -251,10 +274,6 @@ def _act(
 ) -> None:
     """Acts on single dead letters by id, or on everything parked that matches."""
     filters = {name: value for name, value in wanted.items() if value is not None}
-    if [bool(ids), bool(filters), everything].count(True) > 1:
-        raise BadUsage("give ids, or filters, or --all, but not more than one of these")
-    if not (ids or filters or everything):
-        raise BadUsage("which dead letters? give ids or a filter, or --all for everything that is parked")
     if ids:
         _one_by_one(action, ids, who, body)
         return

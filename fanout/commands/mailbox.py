@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from fanout.console import Json, counted, print_json, say
+from fanout.console import Json, counted, print_json, printable, say
 from fanout.durations import seconds
 from fanout.errors import NotRunning
 from fanout.local.smtp_server import delay_seconds
@@ -22,6 +22,7 @@ Order = Annotated[str | None, typer.Option(metavar="ID", help="Only e-mails abou
 Customer = Annotated[str | None, typer.Option(metavar="CUSTOMER", help="Only e-mails to this customer.")]
 Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="Show the newest so many.")]
 Delay = Annotated[float | None, typer.Option(parser=seconds, metavar="SPAN", help="How long each takes.")]
+Ids = Annotated[bool, typer.Option("--ids", help="Also show the order and the Message-ID of each.")]
 
 # https://cr.yp.to/proto/maildir.html: seconds, microseconds, process and its counter name a file.
 _NAME = re.compile(r"(\d+)\.M(\d+)P\d+Q(\d+)\.")
@@ -38,12 +39,16 @@ class Mail:
     order_id: str
     is_repeat: bool
 
-    def __str__(self) -> str:
-        """One line, however long, so that it can be searched."""
-        mark = "  (repeat)" if self.is_repeat else ""
-        return (
-            f"{self.arrived_at:%Y-%m-%d %H:%M:%S}  {self.to:<30}  {self.subject:<26}  {self.message_id}{mark}"
-        )
+    @property
+    def customer(self) -> str:
+        """The address without its domain, as --to takes it."""
+        return self.to.rpartition("@")[0] or self.to
+
+    def line(self, ids: bool) -> str:
+        """Returns one line, with `ids` a long one, so that it can be searched."""
+        line = f"{self.arrived_at:%Y-%m-%d %H:%M:%S}  {self.customer:<14}  {self.subject:<26}"
+        named = f"  {self.order_id:<36}  {self.message_id}" if ids else ""
+        return (line + named + "  (repeat)" * self.is_repeat).rstrip()
 
 
 def command(
@@ -52,8 +57,11 @@ def command(
     limit: Limit = 50,
     json_output: Json = False,
     delay: Delay = None,
+    ids: Ids = False,
 ) -> None:
     """Show the e-mails that arrived, oldest first, with repeats marked; or make the mail server slow.
+
+    A repeat has a Message-ID that had arrived before.
 
     Example: fanout mailbox --to customer-001
     Example: fanout mailbox --delay 750ms
@@ -74,7 +82,7 @@ def command(
     if slow := delay_seconds(directory.mail_delay):
         say(f"the mail server takes {slow * 1000:.0f} ms for each mail: fanout mailbox --delay 0")
     for mail in shown:
-        print(mail)
+        print(printable(mail.line(ids)))
     if found:
         older = f", the newest {limit} are shown" if len(found) > limit else ""
         print(f"{counted(len(found), 'message')}, {repeated} repeated{older}")

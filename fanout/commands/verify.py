@@ -1,7 +1,7 @@
 """`fanout verify`: the ledger. Is every published event applied, once, by every consumer that subscribes to it?"""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fanout.console import Json, print_json, some
-from fanout.databases import held_partitions
+from fanout.console import Json, counted, print_json, say, some
 from fanout.durations import seconds
 from fanout.running import running
 from fanout.verify.invariants import Verdict
@@ -19,47 +18,75 @@ from fanout.verify.reconcile import Account
 from fanout.verify.records import latest
 from fanout.verify.report import Report, as_json, audit, settle
 
+EXIT_CODES = {"holds": 0, "broken": 1, "waiting": 3}
+COLOURS = {"holds": "green", "broken": "red", "waiting": "yellow"}
+
 Wait = Annotated[
     float | None,
     typer.Option(parser=seconds, metavar="SPAN", help="Wait so long until nothing is in flight."),
 ]
+All = Annotated[bool, typer.Option("--all", "-v", help="Also show what is well: every consumer and check.")]
 
 
-def command(wait: Wait = None, json_output: Json = False) -> None:
-    """Print the ledger, read from the databases; exit 1 if anything is lost, applied twice, violated or unreadable.
+def command(wait: Wait = None, everything: All = False, json_output: Json = False) -> None:
+    """Print the ledger, read from the databases. Its last line is the verdict, in one sentence; so is the exit code.
+
+    0 holds: all that was published is applied, once, and nothing is in flight or parked.
+    1 broken: something was lost or applied twice, or a check, an outbox row or a partition needs you.
+    3 waiting: events are in flight, or parked messages wait for your decision; --wait does not wait for those.
 
     Example: fanout verify --wait 60s
     """
     databases = running().databases
     report = asyncio.run(audit(databases) if wait is None else settle(databases, wait))
-    held = asyncio.run(held_partitions(databases))
     if json_output:
-        print_json(as_json(report) | {"held_partitions": held})
+        print_json(as_json(report))
     else:
-        show(report, Console())
-        for sentence in held:
-            print(sentence)
-    if held or not report.holds or (wait is not None and not report.settled):
-        raise typer.Exit(1)
+        show(report, Console(), accounts=everything, checks=everything)
+    if wait is not None and report.verdict == "waiting" and report.settled:
+        say("it does not help to wait longer: nothing is in flight, and parked messages need your decision")
+    if code := EXIT_CODES[report.verdict]:
+        raise typer.Exit(code)
 
 
-def show(report: Report, console: Console, checks: bool = True) -> None:
-    """`checks` also lists the checks that hold, one a line."""
-    console.print(_accounts(report.accounts))
+def show(report: Report, console: Console, accounts: bool = False, checks: bool = False) -> None:
+    """Prints what is not well, one line about the rest, and the verdict.
+
+    With `accounts`, every consumer is in the table; with `checks`, every check has its line.
+    """
+    waiting = {consumer for consumers in report.waiting.values() for consumer in consumers}
+    unwell = [each for each in report.accounts if accounts or each.consumer in waiting or not _is_well(each)]
+    if unwell:
+        console.print(_accounts(unwell))
     for line in _findings(report):
         console.print(line, highlight=False, soft_wrap=True)
     for verdict in report.verdicts:
         if checks or verdict.offenders or verdict.pending:
             console.print(_verdict(verdict), highlight=False, soft_wrap=True)
-    violated = sum(bool(verdict.offenders) for verdict in report.verdicts)
+    if not accounts and (well := [account for account in report.accounts if account not in unwell]):
+        console.print(_well(well, rest=bool(unwell)), highlight=False, soft_wrap=True)
     pending = sum(bool(verdict.pending and not verdict.offenders) for verdict in report.verdicts)
-    ok = len(report.verdicts) - violated - pending
+    ok = len(report.verdicts) - report.violated - pending
     console.print(
-        f"{len(report.verdicts)} checks: {ok} ok, {pending} pending, {violated} violated", highlight=False
+        f"{len(report.verdicts)} checks: {ok} ok, {pending} pending, {report.violated} violated",
+        highlight=False,
     )
-    calm = report.settled and not report.waits
-    colour = "red" if not report.holds else "green" if calm else "yellow"
-    console.print(report.conclusion, style=colour, highlight=False)
+    console.print(report.conclusion, style=COLOURS[report.verdict], highlight=False, soft_wrap=True)
+
+
+def _is_well(account: Account) -> bool:
+    return not (account.in_flight or account.lost or account.excess)
+
+
+def _well(accounts: Sequence[Account], rest: bool) -> str:
+    consumers = counted(len(accounts), f"{'other ' * rest}consumer")
+    published, applied, parked, duplicates = (
+        sum(getattr(account, name) for account in accounts)
+        for name in ("published", "applied", "parked", "duplicates")
+    )
+    outcome = "all applied once" if not parked else f"{applied} applied once, {parked} parked and decided"
+    again = f"; {duplicates} more were repeats, and ignored" * bool(duplicates)
+    return f"{consumers}: {published} deliveries, {outcome}{again}"
 
 
 def _accounts(accounts: Iterable[Account]) -> Table:
@@ -123,7 +150,9 @@ def _findings(report: Report) -> Iterable[str]:
             number = ", ".join(f"{consumer} {count}" for consumer, count in sorted(consumers.items()))
             yield f"{what}: {number}"
     if report.unfinished_orders:
-        yield f"orders that wait for a parked message: {escape(some(report.unfinished_orders))}"
+        yield f"orders that wait for a message that was parked: {escape(some(report.unfinished_orders))}"
+    for sentence in report.held:
+        yield f"[red]{escape(sentence)}[/]"
     if report.forwarded:
         yield f"{report.forwarded} dead letters are in flight: not stored yet, or not yet back at their consumer"
 

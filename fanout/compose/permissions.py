@@ -145,6 +145,7 @@ def _grants(service: str) -> Iterator[str]:
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"
     yield f"REVOKE ALL ON DATABASE {service} FROM {everyone}"
     yield f"GRANT CONNECT ON DATABASE {service} TO {ours}"
+    yield f"GRANT TEMPORARY ON DATABASE {service} TO {OPERATOR}"  # for the views of fanout sql
     yield from worker_grants(found, worker.login)
     if has_api:
         yield _grants_of_api(service)

@@ -66,6 +66,7 @@ async def _make_logins(passwords: dict[str, str]) -> list[str]:
     async with databases.superuser(POSTGRES_PORT, passwords["postgres"], POSTGRES) as db:
         for name in [OPERATOR, *(process.login for process in processes())]:
             changes += await databases.ensure_login(db, name, passwords[name], databases.TIMEOUTS)
+        changes += await databases.ensure_reader(db, [OPERATOR])
     return changes
 
 

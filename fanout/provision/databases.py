@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -12,6 +12,7 @@ import asyncpg
 from fanout.environment import for_process
 from fanout.errors import SetupFailed
 from fanout.local.ports import HOST
+from fanout.masked_views import READER
 from fanout.repository import REPOSITORY
 
 REGISTRY = "registry"
@@ -55,6 +56,16 @@ async def ensure_login(
     for setting, value in timeouts.items():
         await db.execute(f"ALTER ROLE {name} SET {setting} = '{value}'")
     return [f"login {name}"] * is_new
+
+
+async def ensure_reader(db: asyncpg.Connection, logins: Iterable[str]) -> list[str]:
+    """Creates the role of `fanout sql`, which cannot log in and has no rights, and lets these logins take it."""
+    is_new = not await db.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", READER)
+    if is_new:
+        await db.execute(f"CREATE ROLE {READER} NOLOGIN")
+    for login in logins:
+        await db.execute(f"GRANT {READER} TO {login} WITH INHERIT FALSE, SET TRUE")
+    return [f"role {READER}"] * is_new
 
 
 def migrate(urls: dict[str, str]) -> list[str]:

@@ -44,6 +44,7 @@ async def _make_databases(servers: Servers) -> list[str]:
         changes += await databases.ensure_database(db, REGISTRY, passwords[REGISTRY], {})
         for name in servers.services:
             changes += await databases.ensure_database(db, name, passwords[name], databases.TIMEOUTS)
+        changes += await databases.ensure_reader(db, servers.services)
     return changes
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -117,6 +117,13 @@ class Reading:
     """No outbox row of an event created later was deleted."""
     waiting: dict[str, Counter[str]] = field(default_factory=dict)
     """What waits for an operator -> how much of it, by consumer."""
+    held: list[str] = field(default_factory=list)
+    """A sentence for each partition that a consumer cannot read on."""
+
+
+def made_at(event_id: UUID) -> datetime | None:
+    """Returns the time that a UUIDv7 carries (RFC 9562), None for an id of another version."""
+    return datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC) if event_id.version == 7 else None
 
 
 def latest(timestamps: Iterable[datetime | None]) -> datetime | None:

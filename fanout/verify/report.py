@@ -3,18 +3,22 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 from chassis.events.topics import REDRIVE, redrive_topic
+from fanout.console import counted
 from fanout.databases import Databases
 from fanout.errors import Unreachable
 from fanout.verify.invariants import RULES, Query, Verdict, discover, judge
 from fanout.verify.reconcile import Account, Double, account, by_subscription, doubles
-from fanout.verify.records import Facts, Forwarded, Partition, Reading, RefusedRow
+from fanout.verify.records import Facts, Forwarded, Partition, Reading, RefusedRow, made_at
 from fanout.verify.snapshot import read
 
 POLL_SECONDS = 0.5
+
+Word = Literal["holds", "waiting", "broken"]
 
 
 async def audit(databases: Databases, queries: Sequence[Query] | None = None) -> "Report":
@@ -25,7 +29,10 @@ async def audit(databases: Databases, queries: Sequence[Query] | None = None) ->
 async def settle(
     databases: Databases, seconds: float, progress: Callable[["Report"], None] = lambda report: None
 ) -> "Report":
-    """Audits until nothing is in flight or the time is over; a database may be unreachable in between."""
+    """Audits until nothing is in flight or the time is over; a database may be unreachable in between.
+
+    Parked messages are not waited for: only an operator's decision ends that.
+    """
     deadline = monotonic() + seconds
     while True:
         try:
@@ -56,6 +63,7 @@ def assess(reading: Reading) -> "Report":
         reading.refused,
         len(list(_not_received(reading))),
         reading.waiting,
+        reading.held,
     )
 
 
@@ -70,7 +78,11 @@ class Report:
     forwarded: int = 0
     """Dead letters that are not stored yet, and redriven ones that their consumer has not received."""
     waiting: Facts = field(default_factory=dict)
-    """What waits for an operator, by consumer. It is accounted for, so the report holds."""
+    """What waits for an operator, by consumer. It is accounted for, so nothing is broken."""
+    held: Sequence[str] = ()
+    """A sentence for each partition that a consumer cannot read on."""
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When the databases had been read."""
 
     @property
     def lost(self) -> int:
@@ -112,9 +124,22 @@ class Report:
         return self.in_flight == 0
 
     @property
-    def holds(self) -> bool:
-        broken = any(verdict.offenders for verdict in self.verdicts)
-        return not (broken or self.lost or self.applied_twice or self.set_aside)
+    def oldest(self) -> float | None:
+        """The age in seconds of the oldest event in flight, None if there is none or no id says when it was made."""
+        in_flight = [event.event_id for account in self.accounts for event in account.in_flight]
+        times = [made for made in map(made_at, in_flight) if made]
+        return max((self.at - min(times)).total_seconds(), 0.0) if times else None
+
+    @property
+    def parked(self) -> int:
+        """Dead letters that are neither redriven nor discarded; without their database, what consumers have parked."""
+        if self.waiting:
+            return sum(consumers.total() for consumers in self.waiting.values())
+        return sum(account.parked + account.unknown_producer_parked for account in self.accounts)
+
+    @property
+    def violated(self) -> int:
+        return sum(bool(verdict.offenders) for verdict in self.verdicts)
 
     @property
     def unfinished_orders(self) -> Sequence[str]:
@@ -123,18 +148,46 @@ class Report:
         return sorted(pending) if self.settled else []
 
     @property
-    def waits(self) -> Sequence[str]:
-        found = [f"{consumers.total()} {what}" for what, consumers in self.waiting.items() if consumers]
-        unfinished = len(self.unfinished_orders)
-        return [*found, f"orders unfinished {unfinished}"] if unfinished else found
+    def verdict(self) -> Word:
+        """The word for all of it.
+
+        A row that cannot be sent and a partition that cannot be read are broken: no time and no redrive mends them.
+        """
+        if self.lost or self.applied_twice or self.violated or self.set_aside or self.held:
+            return "broken"
+        return "holds" if self.settled and not self.parked else "waiting"
 
     @property
     def conclusion(self) -> str:
-        rest = [] if self.settled else [f"in flight {self.in_flight}"]
-        aside = [f"cannot be sent {len(self.set_aside)}"] if self.set_aside else []
-        return ", ".join(
-            [f"lost {self.lost}", f"applied twice {self.applied_twice}", *rest, *aside, *self.waits]
-        )
+        """The verdict in one sentence, which names all that stands against `holds`."""
+        counts = f"lost {self.lost}, applied twice {self.applied_twice}"
+        match self.verdict:
+            case "holds":
+                discarded = counted(len(self.unfinished_orders), "order")
+                rest = f"; {discarded} cannot go on: see above" if self.unfinished_orders else ""
+                return f"holds: {counts}, in flight 0, parked 0{rest}"
+            case "waiting":
+                return f"waiting: {'; '.join(self._waits())}; {counts}"
+        return f"broken: {'; '.join([counts, *self._breaks(), *self._waits()])}"
+
+    def _breaks(self) -> Iterator[str]:
+        if self.violated:
+            yield f"{counted(self.violated, 'check')} violated"
+        if self.set_aside:
+            yield f"{counted(len(self.set_aside), 'outbox row')} cannot be sent"
+        if self.held:
+            yield f"{counted(len(self.held), 'partition')} cannot be read"
+
+    def _waits(self) -> Iterator[str]:
+        if self.parked:
+            orders = len(self.unfinished_orders)
+            holds = f" {'holds' if self.parked == 1 else 'hold'} {counted(orders, 'order')} back" * bool(
+                orders
+            )
+            yield f"{counted(self.parked, 'parked message')}{holds} (fanout dlq ls)"
+        if self.in_flight:
+            age = "" if self.oldest is None else f", the oldest for {self.oldest:.0f} s"
+            yield f"{counted(self.in_flight, 'event')} in flight{age}"
 
 
 def _verdicts(reading: Reading, accounts: Sequence[Account], doubled: Sequence[Double]) -> Iterator[Verdict]:
@@ -160,17 +213,21 @@ def _not_received(reading: Reading) -> Iterator[Forwarded]:
 
 def as_json(report: Report) -> dict[str, Any]:
     return {
+        "verdict": report.verdict,
+        "sentence": report.conclusion,
         "lost": report.lost,
         "applied_twice": report.applied_twice,
         "in_flight": report.in_flight,
+        "parked": report.parked,
         "settled": report.settled,
-        "holds": report.holds,
+        "oldest_in_flight_seconds": report.oldest,
         "unpublished": report.unpublished,
         "forwarded": report.forwarded,
         "ignored": report.ignored,
         "refused": [row._asdict() for row in report.refused],
         "waiting": report.waiting,
         "unfinished_orders": report.unfinished_orders,
+        "held_partitions": report.held,
         "consumers": [
             {
                 "consumer": account.consumer,

@@ -22,7 +22,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.outbox.table import load_headers
-from fanout.databases import Databases, read_each
+from fanout.databases import Databases, held_in, read_each
 from fanout.verify.invariants import Query
 from fanout.verify.records import (
     ConsumerState,
@@ -54,6 +54,7 @@ async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
         reading.forwarded += [
             Forwarded(row[0], row[1], row[2], _event_id(row[3])) async for row in _rows(db, _FORWARDED)
         ]
+        reading.held += await held_in(db)
         reading.unpublished[service] = sum([row[0] async for row in _rows(db, _UNPUBLISHED)])
         reading.refused += [RefusedRow(service, *row) async for row in _rows(db, _REFUSED)]
         complete_since, _ = await _purged(db, "outbox")
@@ -67,6 +68,7 @@ async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
     await read_each(databases, first_pass)
     await read_each(databases, second_pass)
     reading.consumers.sort(key=lambda state: state.consumer)
+    reading.held.sort()
     reading.refused.sort(key=lambda row: (row.service, row.id))
     reading.unpublished = dict(sorted(reading.unpublished.items()))
     reading.offenders = dict(sorted(reading.offenders.items()))

@@ -9,7 +9,7 @@ from fanout.commands.verify import show
 from fanout.verify.report import Report, as_json
 from tests.integration.conftest import Broken
 from tests.support.corruptions import CORRUPTIONS
-from tests.support.simulated_system import Honest, of, placed
+from tests.support.simulated_system import HOLDS, Honest, of, placed
 
 
 def offenders(report: Report) -> dict[str, str]:
@@ -19,7 +19,7 @@ def offenders(report: Report) -> dict[str, str]:
 async def test_an_honest_world_holds(copied: Broken) -> None:
     report = await (await copied()).audit()
     assert offenders(report) == {}
-    assert (report.holds, report.settled, report.conclusion) == (True, True, "lost 0, applied twice 0")
+    assert (report.verdict, report.settled, report.conclusion) == ("holds", True, HOLDS)
     assert all(account.published == account.applied > 0 for account in report.accounts)
 
 
@@ -36,7 +36,7 @@ async def test_each_check_can_fail_and_names_the_offender(
     simulated = await copied(corruption.service)
     await simulated.run(corruption.service, corruption.sql.format(**honest.orders))
     report = await simulated.audit()
-    assert not report.holds
+    assert report.verdict == "broken"
     assert corruption.named.format(**honest.orders) in offenders(report)[sentence]
 
 
@@ -49,7 +49,7 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
         "fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1"
     )
     report = await simulated.audit()
-    assert (report.holds, report.conclusion) == (False, "lost 1, applied twice 0")
+    assert (report.verdict, report.conclusion) == ("broken", "broken: lost 1, applied twice 0")
     assert [event.order_id for event in of(report, "fraud").lost] == [honest.orders["shipped"]]
 
 
@@ -65,7 +65,7 @@ async def test_ignored_events_are_named_and_neither_lost_nor_a_violation(
     simulated = await copied("inventory")
     await simulated.run("inventory", IGNORED.format(partition=0, type="OrderGifted", first=7))
     report = await simulated.audit()
-    assert (report.holds, report.settled, report.conclusion) == (True, True, "lost 0, applied twice 0")
+    assert (report.verdict, report.settled, report.conclusion) == ("holds", True, HOLDS)
     assert as_json(report)["ignored"] == {"OrderGifted": {"inventory": 12}}
     show(report, Console(width=200))
     assert (
@@ -109,7 +109,7 @@ async def test_a_handler_called_again_for_one_receipt_is_applied_twice(copied: B
         "UPDATE consumer_offsets SET applied = applied + 1, received = received + 1 WHERE topic = 'orders'",
     )
     report = await simulated.audit()
-    assert (report.holds, report.applied_twice, of(report, "inventory").excess) == (False, 1, 1)
+    assert (report.verdict, report.applied_twice, of(report, "inventory").excess) == ("broken", 1, 1)
 
 
 async def test_one_fact_published_twice_is_applied_twice(copied: Broken, honest: Honest) -> None:
@@ -120,7 +120,7 @@ async def test_one_fact_published_twice_is_applied_twice(copied: Broken, honest:
         f"VALUES (gen_random_uuid(), 'shipments', 'OrderShipped', '{order}', 2, '[]')",
     )
     report = await simulated.audit()
-    assert (report.holds, report.applied_twice) == (False, 1)
+    assert (report.verdict, report.applied_twice) == ("broken", 1)
     assert f"{order} (OrderShipped 2 times)" in offenders(report)["nothing happened twice to one order"]
 
 
@@ -128,8 +128,9 @@ async def test_undelivered_orders_are_in_flight_and_wrong_in_nothing(copied: Bro
     simulated = await copied("orders")
     await simulated.order()
     report = await simulated.audit()
-    assert (report.holds, report.settled, report.unpublished["orders"]) == (True, False, 1)
-    assert report.conclusion == "lost 0, applied twice 0, in flight 6"
+    assert (report.verdict, report.settled, report.unpublished["orders"]) == ("waiting", False, 1)
+    assert report.conclusion.startswith("waiting: 6 events in flight, the oldest for ")
+    assert report.conclusion.endswith(" s; lost 0, applied twice 0")
 
 
 async def test_a_world_at_work_is_never_accused(copied: Broken, honest: Honest) -> None:
@@ -159,9 +160,12 @@ async def test_a_row_that_cannot_be_sent_is_named_until_an_operator_decides(copi
     )
     await simulated.run("orders", refused)
     report = await simulated.audit()
-    assert (report.holds, report.settled, len(report.set_aside)) == (False, False, 1)
-    assert report.conclusion == "lost 0, applied twice 0, in flight 6, cannot be sent 1"
+    assert (report.verdict, report.settled, len(report.set_aside)) == ("broken", False, 1)
+    assert (
+        "broken: lost 0, applied twice 0; 1 outbox row cannot be sent; 6 events in flight"
+        in report.conclusion
+    )
     await simulated.run("orders", "UPDATE outbox SET discarded_at = now() WHERE set_aside_at IS NOT NULL")
     report = await simulated.audit()
-    assert (report.holds, report.settled, len(report.set_aside)) == (True, True, 0)
+    assert (report.verdict, report.settled, len(report.set_aside)) == ("holds", True, 0)
     assert [row.is_discarded for row in report.refused] == [True]

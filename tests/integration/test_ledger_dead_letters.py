@@ -15,7 +15,7 @@ async def test_a_dead_letter_that_is_not_sent_yet_is_in_flight(copied: Broken) -
         "INSERT INTO outbox (event_id, topic, headers) VALUES (gen_random_uuid(), 'orders.fraud.dlq', '[]')",
     )
     report = await simulated.audit()
-    assert (report.holds, report.settled, report.in_flight) == (True, False, 1)
+    assert (report.verdict, report.settled, report.in_flight) == ("waiting", False, 1)
 
 
 SIDE_MESSAGE = (
@@ -35,13 +35,13 @@ async def test_a_dead_letter_is_in_flight_until_it_is_stored_and_a_redriven_one_
     simulated = await copied(sender, reader)
     await simulated.run(sender, SIDE_MESSAGE.format(topic, "[]"))
     report = await simulated.audit()
-    assert (report.holds, report.settled, report.forwarded) == (True, False, 1)
+    assert (report.verdict, report.settled, report.forwarded) == ("waiting", False, 1)
     await simulated.run(reader, REACHED.format(reader, topic))
     await simulated.run(
         reader, f"UPDATE consumer_offsets SET applied = 0, duplicates = 1 WHERE topic = '{topic}'"
     )
     report = await simulated.audit()
-    assert (report.holds, report.settled, report.forwarded) == (True, True, 0)
+    assert (report.verdict, report.settled, report.forwarded) == ("holds", True, 0)
 
 
 async def test_an_effect_of_a_redriven_dead_letter_is_not_orphaned(copied: Broken) -> None:
@@ -51,12 +51,12 @@ async def test_an_effect_of_a_redriven_dead_letter_is_not_orphaned(copied: Broke
         "fraud", f"INSERT INTO inbox (consumer, event_id, status) VALUES ('fraud', '{event_id}', 'applied')"
     )
     await simulated.run("fraud", REACHED.format("fraud", "orders.fraud.retry"))
-    assert not (await simulated.audit()).holds
+    assert (await simulated.audit()).verdict == "broken"
     await simulated.run(
         "dead_letters", SIDE_MESSAGE.format("orders.fraud.retry", f'[["ce_id", "{event_id}"]]')
     )
     report = await simulated.audit()
-    assert (report.holds, report.settled) == (True, True)
+    assert (report.verdict, report.settled) == ("holds", True)
 
 
 async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(
@@ -69,7 +69,7 @@ async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(
     await simulated.run("fraud", f"DELETE FROM assessments WHERE order_id = '{honest.orders['shipped']}'")
     await simulated.run("fraud", f"DELETE FROM orders_seen WHERE order_id = '{honest.orders['shipped']}'")
     report = await simulated.audit()
-    assert (report.holds, of(report, "fraud").parked) == (True, 1)
+    assert (report.verdict, of(report, "fraud").parked) == ("holds", 1)
 
 
 async def test_garbage_is_shown_as_of_an_unknown_producer_and_breaks_nothing(copied: Broken) -> None:
@@ -81,7 +81,7 @@ async def test_garbage_is_shown_as_of_an_unknown_producer_and_breaks_nothing(cop
         "VALUES ('fraud', 'orders', 3, 17, '[]', now(), 'permanent', 'Undecodable', 'garbage', 1, now())",
     )
     report = await simulated.audit()
-    assert (report.holds, of(report, "fraud").unknown_producer_parked) == (True, 1)
+    assert (report.verdict, of(report, "fraud").unknown_producer_parked) == ("holds", 1)
 
 
 LETTER = """
@@ -110,11 +110,22 @@ async def test_what_is_parked_and_the_orders_that_wait_for_it_are_said_though_al
     )
     await simulated.run("dead_letters", ";".join(LETTER.format(consumer) for consumer in ("orders", "fraud")))
     report = await simulated.audit()
-    assert (report.holds, report.settled) == (True, True)
+    assert (report.verdict, report.settled) == ("waiting", True)
     assert list(report.unfinished_orders) == [order]
-    assert report.conclusion == "lost 0, applied twice 0, 2 parked (fanout dlq ls), orders unfinished 1"
+    assert report.conclusion == (
+        "waiting: 2 parked messages hold 1 order back (fanout dlq ls); lost 0, applied twice 0"
+    )
     console = Console(width=200, record=True)
     show(report, console)
     assert "parked (fanout dlq ls): fraud 1, orders 1" in console.export_text()
-    await simulated.run("dead_letters", "UPDATE dead_letters SET status = 'discarded'")
-    assert (await simulated.audit()).conclusion == "lost 0, applied twice 0, orders unfinished 1"
+    await simulated.run(
+        "dead_letters",
+        "INSERT INTO actions (dead_letter_id, who, what, why, redrive) "
+        "SELECT dead_letter_id, 'ada', 'discarded', 'a test', 0 FROM dead_letters; "
+        "UPDATE dead_letters SET status = 'discarded'",
+    )
+    decided = await simulated.audit()
+    assert decided.verdict == "holds"
+    assert decided.conclusion == (
+        "holds: lost 0, applied twice 0, in flight 0, parked 0; 1 order cannot go on: see above"
+    )

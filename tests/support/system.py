@@ -1,6 +1,7 @@
 """The running system as a customer and an operator see it, and conditions with deadlines instead of sleeps."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ from tests.support.stack import Stack
 
 Condition = Callable[[], Awaitable[Any]]
 WORKERS = ("analytics", "fraud", "fulfillment", "inventory", "notifications", "orders", "payments")
+PARKED = 3
+"""The exit code of `fanout verify` when events are in flight, or messages are parked; the ledger says which."""
 
 
 async def until(condition: Condition, seconds: float = 30) -> Any:
@@ -116,8 +119,15 @@ class System:
         return bool(await self.query(service, waiting, service, f"%{statement}%"))
 
     async def settled(self, seconds: int = 90) -> str:
-        """The ledger, once nothing is on the way; fails if anything was lost or doubled."""
-        return await self.fanout("verify", "--wait", f"{seconds}s")
+        """Returns the verdict of the ledger, once nothing is in flight.
+
+        Fails if anything was lost or doubled, or is still in flight. Messages that other tests have parked may stay.
+        """
+        done = await asyncio.to_thread(self.stack.fanout, "verify", "--wait", f"{seconds}s", "--json")
+        assert done.returncode in (0, PARKED), f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+        ledger = json.loads(done.stdout)
+        assert ledger["settled"] and not (ledger["lost"] or ledger["applied_twice"]), ledger["sentence"]
+        return str(ledger["sentence"])
 
 
 def _plain(seed: int) -> Iterator[Purchase]:

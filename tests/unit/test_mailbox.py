@@ -82,6 +82,17 @@ def test_the_limit_keeps_the_newest_and_counts_all(home: StackDirectory) -> None
     assert shown("--limit", "1").splitlines()[-1] == "3 messages, 1 repeated, the newest 1 are shown"
 
 
+def test_a_line_fits_80_columns_and_has_its_ids_when_asked(
+    home: StackDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for _ in range(2):
+        keep(home, "a", order_id="o-7", customer="customer-001", subject="Your order was cancelled")
+    assert max(map(len, shown().splitlines())) <= 80
+    assert "customer-001  " in shown() and "@customers" not in shown()
+    assert shown("--ids").count("o-7") == shown("--ids").count("<a@x>") == 2
+
+
 def test_an_empty_mailbox_says_so(home: StackDirectory) -> None:
     assert shown().strip() == "no message has arrived"
     assert json.loads(shown("--json")) == {"messages": [], "count": 0, "repeated": 0}

@@ -74,6 +74,10 @@ LINES = [
     "outbox retry orders " + HUGE,
     "scale fraud " + HUGE,
     "up --owner-pid " + HUGE,
+    "tail --since 99999999h",
+    "tail --count " + HUGE,
+    "sql orders --timeout 99999999h",
+    "sql orders --limit " + HUGE,
     "token ada --for 99999999h",
 ]
 ASKED_OF_THE_STACK = ("dlq show " + HUGE, "scale fraud " + HUGE)

@@ -92,7 +92,7 @@ class Ground:
     async def ledger(self) -> tuple[int, int]:
         """Lost and doubled, once nothing is on the way."""
         report = await settle(self.addresses.databases, LEDGER_SECONDS)
-        self.note(f"ledger: {report.conclusion}{'' if report.holds else '; A CHECK IS VIOLATED'}")
+        self.note(f"ledger: {report.conclusion}")
         assert report.settled, report.conclusion
         return report.lost, report.applied_twice
 
