@@ -34,6 +34,8 @@ class StackDirectory:
         self.registry = path / "registry"
         self.mail = path / "mail"
         self.mail_delay = path / "mail-delay"
+        self.mail_fault = path / "mail-fault"
+        self.comparing = path / "comparing"
         self.stack_file = path / "stack.json"
         self.secrets = path / "secrets.json"
         self.token_key = path / "token_private_key.pem"
@@ -48,7 +50,8 @@ class StackDirectory:
         self.socket_elsewhere = path / "supervisor.address"
         self.folders = (self.logs, self.kafka, self.registry, self.mail, path / "postgres.new")
         self.files = (
-            *(self.mail_delay, self.stack_file, self.secrets, self.offsets_file, self.counts_file, self.lock),
+            *(self.mail_delay, self.mail_fault, self.comparing),
+            *(self.stack_file, self.secrets, self.offsets_file, self.counts_file, self.lock),
             *(
                 self.token_key,
                 self.supervisor_config,
