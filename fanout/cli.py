@@ -44,6 +44,7 @@ COMMANDS = {
     "outbox": "fanout.commands.outbox:command",
     "dlq": "fanout.commands.dlq:command",
     "load": "fanout.commands.load:command",
+    "compare": "fanout.commands.compare:command",
     "demo": "fanout.commands.demo:command",
 }
 
@@ -59,6 +60,7 @@ WITH_CONTAINERS = {
     "scale": "docker compose up --detach --no-recreate --scale inventory-worker=3",
     "demo": "docker compose run --rm fanout load, then docker compose run --rm fanout verify --wait 60s",
     "poison": "no login may alter a message there; docker compose run --rm fanout dlq ls shows what was parked",
+    "compare": "run it where the repository is, on the local stack: make up, then fanout compare",
     "new-consumer": "run it where the repository is, then docker compose up --build --wait",
     "check": "run it where the repository is, after make install",
 }

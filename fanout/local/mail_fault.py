@@ -44,7 +44,7 @@ def current_fault(file: Path) -> MailState | None:
 
 @contextmanager
 def mail_fault(file: Path, fault: MailState) -> Iterator[None]:
-    """Causes the fault for as long as the block takes, and ENDS_AFTER_SECONDS at most if the process is killed in it."""
+    """Causes the fault until the block ends, or ENDS_AFTER_SECONDS after the process was killed in it."""
     ended = threading.Event()
     _write(file, fault)
 

@@ -15,7 +15,7 @@ import sys
 import time
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP
 
@@ -112,8 +112,7 @@ class SmtpSession(SMTP):
         """Ends a session as it begins while the server counts as stopped."""
         super().connection_made(transport)
         if self.event_handler.is_stopped():
-            assert isinstance(transport, asyncio.Transport)
-            transport.abort()
+            cast(asyncio.Transport, transport).abort()  # uvloop's is one, but is not derived from it
 
     async def push(self, status: str | bytes) -> None:
         """Holds a 250 back until another reply follows or the client has to wait for this one."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import smtplib
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -119,24 +121,42 @@ def test_a_damaged_fault_is_none(tmp_path: Path, text: str) -> None:
     assert current_fault(tmp_path / FILE) is None
 
 
-async def test_a_server_that_is_stopped_ends_old_sessions_and_begins_no_new_one(
-    client: smtplib.SMTP, folder: Path
+@pytest.fixture
+def address(folder: Path) -> Iterator[tuple[str, int]]:
+    """The server as a process of its own, on the event loop that it uses there."""
+    where = HOST, free_base()
+    command = [sys.executable, "-m", "fanout.local.smtp_server", where[0], str(where[1]), str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    yield where
+    process.terminate()
+    _, errors = process.communicate(timeout=10)
+    assert not errors
+
+
+def test_a_server_that_is_stopped_ends_old_sessions_and_begins_no_new_one(
+    address: tuple[str, int], folder: Path
 ) -> None:
-    await asyncio.to_thread(client.ehlo)
-    port = client.sock.getpeername()[1]
+    old = connect(address[1])
+    old.ehlo()
     with mail_fault(folder.with_name(FILE), MailState(None)):
-        async with asyncio.timeout(10):
-            while (await asyncio.to_thread(client.noop))[0] != 421:
-                pass
+        answers(old, smtp_server.CLOSING)
+        began = time.monotonic()
         with pytest.raises(OSError):
-            await asyncio.to_thread(smtplib.SMTP, HOST, port, local_hostname="test", timeout=10)
-        assert (await asyncio.to_thread(client.mail, "a@x"))[0] == 421
-    async with asyncio.timeout(10):
-        while (await asyncio.to_thread(client.noop))[0] != 250:
-            pass
-    again = await asyncio.to_thread(connect, port)
-    assert (await asyncio.to_thread(again.noop))[0] == 250
-    again.close()
+            smtplib.SMTP(*address, local_hostname="test", timeout=10).ehlo()
+        assert time.monotonic() - began < 5, "the session was kept waiting"
+        assert old.mail("a@x")[0] == 421
+    answers(old, "250")
+    new = connect(address[1])
+    assert new.noop()[0] == 250
+    for session in (old, new):
+        session.close()
+
+
+def answers(session: smtplib.SMTP, reply: str) -> None:
+    """Asks until the answer begins with the code of this reply."""
+    deadline = time.monotonic() + 10
+    while session.noop()[0] != int(reply.split()[0]):
+        assert time.monotonic() < deadline
 
 
 async def until_it_takes(client: smtplib.SMTP, least: float, most: float) -> None:
