@@ -28,10 +28,10 @@ class Size:
 def sizes() -> list[Size]:
     own = [file for name in SERVICES for file in (REPOSITORY / "services" / name).rglob("*.py")]
     return [
-        Size("lines of its services", f"{lines(SYNCHRONOUS):,}", f"{lines(own):,}"),
-        Size("lines shared by all services", "none", f"{lines(CHASSIS.rglob('*.py')):,}"),
-        Size("its processes", "2: payments, notifier", "3: payments' API and worker, notifications"),
-        Size("servers besides Postgres", "none", "2: Kafka, registry"),
+        Size("lines of the services", f"{lines(SYNCHRONOUS):,}", f"{lines(own):,}"),
+        Size("lines of the chassis", "none", f"{lines(CHASSIS.rglob('*.py')):,}"),
+        Size("processes", "payments, notifier", "payments (2), notifications"),
+        Size("servers", "Postgres", "Postgres, Kafka, registry"),
     ]
 
 

@@ -23,20 +23,28 @@ NEVER = "never"
 
 @dataclass(frozen=True, slots=True)
 class Headings:
-    """What the conditions are, and what the effect is: a word for the table, some more for the bars."""
+    """What the conditions are, and what the effect is: a word for the table, the whole for the bars."""
 
+    title: str
     condition: str
     effect: str
     effect_in_full: str
 
 
-MAIL_SERVER = Headings("mail", "sent", "mail to the customer sent after")
-LISTENERS = Headings("listeners", "done", "every listener done after")
+MAIL_SERVER = Headings(
+    "the same payments, by how long the mail server takes for a mail",
+    *("mail", "sent", "mail to the customer sent after"),
+)
+LISTENERS = Headings(
+    "the same payments, by how many listeners want to know of them",
+    *("number", "done", "last listener done after"),
+)
 
 
 def report(rows: Sequence[Row], headings: Headings, sentences: Sequence[str]) -> Group:
     """Returns table, bars and sentences."""
     return Group(
+        Text(headings.title, "bold"),
         _table(rows, headings),
         _bars("answered after (p50)", rows, [row.figures.answer_p50 for row in rows]),
         Text(),
