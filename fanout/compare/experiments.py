@@ -151,7 +151,7 @@ async def _measure(used: Setting, run: Run, mails: Mails, tell: Tell) -> dict[Si
         )
         if run.state.is_stopped:
             await ill.aclose()
-        await until_mailed(mails, samples, tell_of)
+        await until_mailed(mails, samples["events"], tell_of)
     return samples
 
 

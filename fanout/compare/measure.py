@@ -73,19 +73,16 @@ class Payer:
         return json.dumps(body).encode(), self.token | {"Idempotency-Key": str(uuid4())}
 
 
-async def until_mailed(
-    mails: Mails, samples: Mapping[Side, Sequence[Sample]], tell: Callable[[str], None]
-) -> None:
-    """Waits for the mail about each accepted payment, EFFECT_SECONDS at most."""
+async def until_mailed(mails: Mails, ours: Sequence[Sample], tell: Callable[[str], None]) -> None:
+    """Waits for the mail about each payment that our side accepted, EFFECT_SECONDS at most.
+
+    What the synchronous side has mailed is there already: it answered after that.
+    """
     deadline = monotonic() + EFFECT_SECONDS
-    while monotonic() < deadline:
+    while True:
         mails.look()
-        waiting = sum(
-            each.is_accepted and each.order_id not in mails.paid[side]
-            for side, payments in samples.items()
-            for each in payments
-        )
-        if not waiting:
+        waiting = sum(each.is_accepted and each.order_id not in mails.paid["events"] for each in ours)
+        if not waiting or monotonic() > deadline:
             return
         tell(f"waiting for {counted(waiting, 'mail')}")
         await asyncio.sleep(POLL_SECONDS)
