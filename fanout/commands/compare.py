@@ -86,12 +86,11 @@ def command(
     picture: Picture = None,
     json_output: Json = False,
 ) -> None:
-    """Pay the same invoices twice: at a service that calls its notifier before it answers, and here, with events.
+    """Pay the same invoices at a service that calls its notifier before it answers, and here, with events.
 
-    The synchronous service is examples/synchronous, started for this with a database of its own. Both sides send the
-    customer a mail over the mail server of the stack, which is made slow or refuses every session; a second after the
-    command has ended, or six after it was killed, the mail server is as before. Mails of everybody else are slow
-    meanwhile. The orders that are paid are real ones and stay. Times are in seconds with --json.
+    The synchronous service is examples/synchronous, run for this with a database of its own. Both sides mail the
+    customer over the mail server of the stack, which is slow meanwhile, or refuses: also for everybody else. It is as
+    before when the command ends, and six seconds after it was killed. The orders are real and stay. --json has seconds.
 
     Example: fanout compare
     Example: fanout compare --delays 5ms,100ms,1s --pairs 50 --svg compare.svg
@@ -110,7 +109,7 @@ def command(
     else:
         wanted = levels(ONE_CONSUMER if one_consumer else delays or DEFAULT_DELAYS)
         count = pairs or PAIRS_OF_LEVELS
-        estimate = sum((count + 1) * interval(level.state) for level in wanted)
+        estimate = sum((count + 2) * interval(level.state) for level in wanted)
 
     def measure(used: Setting, tell: Tell) -> Result:
         if consumers is not None:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 
@@ -92,15 +93,21 @@ def interval(state: MailState, listeners: int = 1) -> float:
 
 
 async def over_levels(used: Setting, levels: Sequence[Level], pairs: int, tell: Tell) -> list[Row]:
-    """Measures the same payments with the mail server in one state after the other."""
-    rows: list[Row] = []
+    """Measures the same payments with the mail server in one state after the other, and then all states once more.
+
+    So a time in which the machine is busy falls on every state.
+    """
+    rounds = [(level, size) for size in (pairs - pairs // 2, pairs // 2) for level in levels]
+    samples: dict[tuple[str, Side], list[Sample]] = {
+        (each.name, side): [] for each in levels for side in SIDES
+    }
     with used.synchronous_service([]) as url:
-        async with _invoices(used, pairs, len(levels), tell) as (shares, mails):
-            for level, invoices in zip(levels, shares, strict=True):
+        async with _invoices(used, [size for _, size in rounds], tell) as (shares, mails):
+            for (level, _), invoices in zip(rounds, shares, strict=True):
                 run = Run(url, invoices, level.state, interval(level.state), f"mail server {level.name}")
-                samples = await _measure(used, run, mails, tell)
-                rows += [Row(level.name, side, figures(samples[side], mails.paid[side])) for side in SIDES]
-    return rows
+                for side, found in (await _measure(used, run, mails, tell)).items():
+                    samples[level.name, side] += found
+    return [Row(name, side, figures(found, mails.paid[side])) for (name, side), found in samples.items()]
 
 
 async def over_listeners(
@@ -110,7 +117,7 @@ async def over_listeners(
     rows: list[Row] = []
     state, home = MailState(takes), str(used.directory.path)
     with web_app(f"{EXAMPLE}.listener:app", {"TAKES_SECONDS": str(takes)}, used.folder) as further:
-        async with _invoices(used, pairs, len(counts), tell) as (shares, mails):
+        async with _invoices(used, [pairs] * len(counts), tell) as (shares, mails):
             for count, invoices in zip(counts, shares, strict=True):
                 with (
                     used.synchronous_service([f"{further}/{n}" for n in range(2, count + 1)]) as url,
@@ -157,13 +164,17 @@ async def _measure(used: Setting, run: Run, mails: Mails, tell: Tell) -> dict[Si
 
 @asynccontextmanager
 async def _invoices(
-    used: Setting, pairs: int, conditions: int, tell: Tell
+    used: Setting, sizes: Sequence[int], tell: Tell
 ) -> AsyncIterator[tuple[list[list[Invoice]], Mails]]:
-    """Yields the invoices of each condition. Whatever ends the block, no mail of the synchronous side stays."""
-    mails, each = Mails(used.directory.mail), pairs + 1
-    placed = await place_invoices(used.addresses, each * conditions, mails, tell)
+    """Yields a share of invoices for each run: so many, and one more to open connections with.
+
+    Whatever ends the block, no mail of the synchronous side stays, and what was not paid is cancelled.
+    """
+    mails, wanted = Mails(used.directory.mail), [size + 1 for size in sizes]
+    placed = await place_invoices(used.addresses, sum(wanted), mails, tell)
+    remaining = iter(placed)
     try:
-        yield [placed[first : first + each] for first in range(0, len(placed), each)], mails
+        yield [list(islice(remaining, size)) for size in wanted], mails
     except BaseException:
         await cancel(used.addresses, placed)
         raise
