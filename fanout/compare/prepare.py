@@ -1,7 +1,6 @@
 """Places the orders whose invoices a comparison pays, and waits until the system is quiet again."""
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,12 +14,13 @@ from fanout.compare.mails import Mails
 from fanout.databases import snapshot
 from fanout.errors import FanoutError
 from fanout.http_client import Client, NoAnswer, NotConnected
-from fanout.load import Purchase, at_rate, order_body, payment_body
+from fanout.load import Purchase, at_rate, order_body, payment_body, post
 from fanout.running import Addresses
 from fanout.tokens import bearer, signer
 
 CUSTOMER = "compare"
 RATE = 20.0
+PATIENCE_SECONDS = 10.0
 QUIET_SECONDS = 30.0
 POLL_SECONDS = 0.1
 CANCEL_SECONDS = 5.0
@@ -42,20 +42,16 @@ async def place_invoices(
 
     Raises FanoutError if an order is not accepted, or payments or notifications do not get it in time.
     """
-    headers = bearer(signer(addresses).customer(CUSTOMER))
-    order = json.dumps(order_body(Purchase("invoice", CUSTOMER, (("mug", 1),), None))).encode()
+    token = signer(addresses).customer(CUSTOMER)
+    order = order_body(Purchase("invoice", CUSTOMER, (("mug", 1),), None))
     async with Client(addresses.apis["orders"]) as client:
 
         async def place(number: int, due: float) -> Invoice:
             tell(f"placing orders: {number + 1} of {count}")
-            try:
-                answer = await client.post("/orders", order, headers | {"Idempotency-Key": str(uuid4())})
-            except (NotConnected, NoAnswer) as error:
-                raise FanoutError(f"orders does not answer ({error}): fanout status") from error
-            if answer.status != 201:
-                reason = answer.body[:200].decode(errors="replace")
-                raise FanoutError(f"an order was refused ({answer.status} {reason}): fanout status")
-            body = payment_body(json.loads(answer.body))
+            answer = await post(client, "/orders", order, token, PATIENCE_SECONDS, patient=True)
+            if answer.state != "ok":
+                raise FanoutError(f"an order was not accepted ({answer.problem}): fanout status")
+            body = payment_body(answer.body)
             return Invoice(body["order_id"], body)
 
         try:
