@@ -29,6 +29,19 @@ async def test_each_payment_is_a_mail_and_a_repeated_one_has_the_same_id(tmp_pat
     assert first["Message-ID"] == second["Message-ID"] == "<p1@notifier.synchronous.example>"
 
 
+async def test_a_session_is_kept_and_one_that_the_server_has_ended_is_opened_anew(tmp_path: Path) -> None:
+    inbox = SmtpInbox()
+    async with inbox.listening():
+        with web_app("examples.synchronous.notifier:app", {"SMTP": inbox.address}, tmp_path) as url:
+            async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+                for _ in range(5):
+                    assert (await client.post("/payments", json=PAYMENT)).status_code == 204
+                assert len(inbox.connections) == 1
+                inbox.hang_up()
+                assert (await client.post("/payments", json=PAYMENT)).status_code == 204
+    assert len(inbox.connections) == 2 and len(inbox.taken) == 6
+
+
 async def test_without_a_mail_server_it_answers_503_and_says_why(tmp_path: Path) -> None:
     with web_app("examples.synchronous.notifier:app", {"SMTP": "127.0.0.1:9"}, tmp_path) as url:
         async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
