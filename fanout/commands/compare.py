@@ -13,9 +13,10 @@ from rich.text import Text
 
 from fanout.compare.code_size import Size, sizes
 from fanout.compare.conditions import Level, levels, listeners
-from fanout.compare.experiments import Setting, Tell, interval, over_levels, over_listeners, setting
+from fanout.compare.experiments import Tell, interval, over_levels, over_listeners
 from fanout.compare.report import LISTENERS, MAIL_SERVER, Headings, as_json, ratios, report, span, svg
 from fanout.compare.samples import SIDES, Row
+from fanout.compare.setting import Setting, setting
 from fanout.console import Json, console, print_json, progress, say, table
 from fanout.durations import seconds
 from fanout.errors import BadUsage

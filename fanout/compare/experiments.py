@@ -1,12 +1,8 @@
 """The experiments of `fanout compare`: a mail server in several states, and more and more listeners."""
 
 import asyncio
-import fcntl
-import json
-import signal
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,68 +15,14 @@ from fanout.compare.mails import Mails
 from fanout.compare.measure import EFFECT_SECONDS, POLL_SECONDS, Payer, until_mailed
 from fanout.compare.prepare import Invoice, cancel, place_invoices
 from fanout.compare.samples import SIDES, Row, Sample, Side, figures
-from fanout.errors import FanoutError
+from fanout.compare.setting import EXAMPLE, Setting
 from fanout.local.mail_fault import MailState, mail_fault
-from fanout.local.ports import HOST
 from fanout.local.smtp_server import DELAY_IS_READ_SECONDS
-from fanout.local.stack_directory import StackDirectory
-from fanout.local.topology import StackSpec
-from fanout.provision import outside_database
-from fanout.running import Addresses
 
-LOGIN, DATABASE = "compare", "compare_payments"
-EXAMPLE = "examples.synchronous"
 SENDER_PAUSE = 0.5
 """Between two rounds of our sender."""
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What an experiment works with. `fails_softly`: the synchronous service accepts what its notifier refused."""
-
-    spec: StackSpec
-    database_url: str
-    notifier_url: str
-    folder: Path
-    fails_softly: bool
-
-    @property
-    def directory(self) -> StackDirectory:
-        return self.spec.directory
-
-    @property
-    def addresses(self) -> Addresses:
-        return self.spec.addresses()
-
-    @contextmanager
-    def synchronous_service(self, listeners: Sequence[str]) -> Iterator[str]:
-        environment = {
-            "DATABASE_URL": self.database_url,
-            "LISTENERS": json.dumps([f"{self.notifier_url}/payments", *listeners]),
-            "IF_NOT_TOLD": "log" if self.fails_softly else "refuse",
-        }
-        with web_app(f"{EXAMPLE}.payments:app", environment, self.folder) as url:
-            yield url
-
-
-@contextmanager
-def setting(fails_softly: bool) -> Iterator[Setting]:
-    """Makes a database and starts the notifier; takes both away again, also after Ctrl-C.
-
-    Raises NotRunning, or FanoutError while another comparison runs on this stack.
-    """
-    spec = StackSpec.of_running()
-    with _alone(spec.directory), tempfile.TemporaryDirectory(prefix="fanout-compare-") as folder:
-        try:
-            url = asyncio.run(outside_database.make(spec.servers(), LOGIN, DATABASE))
-            smtp = {"SMTP": f"{HOST}:{spec.ports.smtp}"}
-            with web_app(f"{EXAMPLE}.notifier:app", smtp, Path(folder)) as notifier_url:
-                yield Setting(spec, url, notifier_url, Path(folder), fails_softly)
-        finally:
-            with _uninterrupted():
-                asyncio.run(outside_database.drop(spec.servers(), LOGIN, DATABASE))
 
 
 def interval(state: MailState, listeners: int = 1) -> float:
@@ -168,7 +110,7 @@ async def _invoices(
 ) -> AsyncIterator[tuple[list[list[Invoice]], Mails]]:
     """Yields a share of invoices for each run: so many, and one more to open connections with.
 
-    Whatever ends the block, no mail of the synchronous side stays, and what was not paid is cancelled.
+    However the block ends, no mail of the synchronous side stays; if it is interrupted, unpaid orders are cancelled.
     """
     mails, wanted = Mails(used.directory.mail), [size + 1 for size in sizes]
     placed = await place_invoices(used.addresses, sum(wanted), mails, tell)
@@ -201,25 +143,3 @@ async def _at_all_listeners(
         },
         "events": {order_id: max(at, taken[order_id]) for order_id, at in paid.items() if order_id in taken},
     }
-
-
-@contextmanager
-def _alone(directory: StackDirectory) -> Iterator[None]:
-    with directory.comparing.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FanoutError(
-                f"another fanout compare runs on the stack in {directory.path}: wait for it"
-            ) from None
-        yield
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ignores Ctrl-C, so that a second one does not leave half of what is being removed."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

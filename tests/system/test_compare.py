@@ -10,8 +10,8 @@ import asyncpg
 import psutil
 from sqlalchemy.engine import make_url
 
-from fanout.compare.experiments import DATABASE, LOGIN
 from fanout.compare.prepare import CUSTOMER
+from fanout.compare.setting import DATABASE, LOGIN
 from fanout.local.mail_fault import ENDS_AFTER_SECONDS, current_fault
 from fanout.local.stack_directory import StackDirectory
 from tests.support.stack import Stack

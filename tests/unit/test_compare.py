@@ -17,11 +17,12 @@ from rich.console import Console
 from fanout.compare import code_size
 from fanout.compare.child import child
 from fanout.compare.conditions import levels, listeners
-from fanout.compare.experiments import _alone, interval
+from fanout.compare.experiments import interval
 from fanout.compare.listeners import taken_by_all
 from fanout.compare.mails import Mails, arrived_at
 from fanout.compare.report import LISTENERS, MAIL_SERVER, Headings, as_json, report, span, svg
 from fanout.compare.samples import SIDES, Row, Sample, Side, figures, ratio
+from fanout.compare.setting import _alone
 from fanout.errors import FanoutError, ProcessFailed
 from fanout.local.mail_fault import MailState
 from fanout.local.stack_directory import StackDirectory
