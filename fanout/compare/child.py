@@ -1,5 +1,7 @@
 """A process that ends when this one does, however this one ends: it runs until its standard input is closed."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -46,7 +48,7 @@ def child(
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            subprocess.run(["kill", "-KILL", f"-{process.pid}"], check=False)
+            os.killpg(process.pid, signal.SIGKILL)  # its own group, as it leads a session of its own
             process.wait()
 
 

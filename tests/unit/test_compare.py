@@ -230,6 +230,24 @@ def test_a_child_ends_with_its_block(tmp_path: Path) -> None:
     assert not process.is_running()
 
 
+def test_a_child_that_ignores_its_end_is_killed_and_no_other_process_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.compare.child.STOP_SECONDS", 0.2)
+    log, bystander = (
+        tmp_path / "log",
+        subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.DEVNULL),
+    )
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + WAITS
+    with child("test", [sys.executable, "-c", stubborn], {}, log, lambda: is_complete(log)):
+        process = pid_in(log)
+    psutil.wait_procs([process], timeout=SECONDS)
+    assert not process.is_running()
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_child_ends_with_its_parent_however_that_ends(tmp_path: Path, number: signal.Signals) -> None:
     log = tmp_path / "log"
