@@ -41,8 +41,11 @@ def _sections(group: TyperGroup, prefix: str) -> Iterator[str]:
 def _paragraphs(help_text: str) -> Iterator[str]:
     for paragraph in help_text.strip().split("\n\n"):
         line = " ".join(paragraph.split())
-        example = re.fullmatch(r"Example: (.*)", line)
-        yield f"```\n{example[1]}\n```\n" if example else f"{line}\n"
+        first, *examples = re.split(r"\s*\bExample: ", line)
+        if first:
+            yield f"{first}\n"
+        if examples:
+            yield "\n".join(["```", *examples, "```\n"])
 
 
 def _options(context: typer.Context) -> Iterator[str]:

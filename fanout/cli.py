@@ -46,6 +46,7 @@ COMMANDS = {
     "outbox": "fanout.commands.outbox:command",
     "dlq": "fanout.commands.dlq:command",
     "load": "fanout.commands.load:command",
+    "compare": "fanout.commands.compare:command",
     "demo": "fanout.commands.demo:command",
 }
 
@@ -61,6 +62,7 @@ WITH_CONTAINERS = {
     "kill": "docker compose exec fraud-worker sh -c 'kill -KILL -1'",
     "scale": "docker compose up --detach --no-recreate --scale inventory-worker=3",
     "demo": "docker compose run --rm fanout load, then docker compose run --rm fanout verify --wait 60s",
+    "compare": "run it where the repository is, on the local stack: make up, then fanout compare",
     "new-consumer": "run it where the repository is, then docker compose up --build --wait",
     "test": "run it where the repository is, after make install",
     "check": "run it where the repository is, after make install",

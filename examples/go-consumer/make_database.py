@@ -7,14 +7,13 @@ With --drop, removes both, and the consumer group.
 import argparse
 import asyncio
 import sys
-from secrets import token_hex
 
 from confluent_kafka import KafkaError, KafkaException
 
 from fanout.errors import FanoutError
 from fanout.kafka_admin import admin
 from fanout.local.topology import StackSpec
-from fanout.provision.databases import TIMEOUTS, ensure_login, superuser
+from fanout.provision import outside_database
 
 LOGIN, DATABASE, GROUP = "go_totals", "customer_totals", "go-totals"
 
@@ -27,25 +26,11 @@ def main() -> None:
         spec = StackSpec.of_running()
         if drop:
             _remove_group(spec)
-        asyncio.run(_drop(spec) if drop else _make(spec))
+            asyncio.run(outside_database.drop(spec.servers(), LOGIN, DATABASE))
+        else:
+            print(asyncio.run(outside_database.make(spec.servers(), LOGIN, DATABASE)))
     except FanoutError as error:
         sys.exit(str(error))
-
-
-async def _make(spec: StackSpec) -> None:
-    password = token_hex(16)
-    async with superuser(spec.ports.postgres, spec.passwords["postgres"]) as db:
-        await ensure_login(db, LOGIN, password, TIMEOUTS)
-        if not await db.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
-            await db.execute(f"CREATE DATABASE {DATABASE} OWNER {LOGIN}")
-        await db.execute(f"REVOKE CONNECT, TEMPORARY ON DATABASE {DATABASE} FROM PUBLIC")
-    print(f"postgresql://{LOGIN}:{password}@127.0.0.1:{spec.ports.postgres}/{DATABASE}")
-
-
-async def _drop(spec: StackSpec) -> None:
-    async with superuser(spec.ports.postgres, spec.passwords["postgres"]) as db:
-        await db.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-        await db.execute(f"DROP ROLE IF EXISTS {LOGIN}")
 
 
 def _remove_group(spec: StackSpec) -> None:

@@ -1,7 +1,8 @@
 """The mail server of either stack: accepts every message and keeps it, as slowly as it is told to.
 
 `python -m fanout.local.smtp_server HOST PORT FOLDER` keeps each message in the Maildir FOLDER. The file
-`mail-delay` beside it says how many milliseconds a message takes; it is read every tenth of a second.
+`mail-delay` beside it says how many milliseconds a message takes; it is read every tenth of a second, as is
+`mail-fault`, which hides it for a while (see `fanout.local.mail_fault`).
 """
 
 import asyncio
@@ -14,13 +15,18 @@ import sys
 import time
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP
+
+from fanout.local import mail_fault
+from fanout.local.mail_fault import MailState, current_fault
 
 DOMAIN = "mailbox.fanout.example"
 DELAY_FILE = "mail-delay"
 DELAY_IS_READ_SECONDS = 0.1
+CLOSING = "421 closing"
+"""What RFC 5321 has a server say that is about to stop."""
 PLAIN_ADDRESS = re.compile(r"<([\w.+-]+@[\w.-]+)>", re.ASCII)
 
 
@@ -50,8 +56,9 @@ class MailHandler:
         self._unfinished, self._new = f"{folder}/tmp", f"{folder}/new"
         self._numbers = count(1)
         self._delay_file = folder.with_name(DELAY_FILE)
-        self._delay = 0.0
-        self._delay_read_at = float("-inf")
+        self._fault_file = folder.with_name(mail_fault.FILE)
+        self._state = MailState(0.0)
+        self._read_at = float("-inf")
 
     async def handle_EHLO(
         self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]
@@ -60,16 +67,32 @@ class MailHandler:
         greeting, *extensions = responses
         return [greeting, "250-PIPELINING", *extensions]
 
+    async def handle_NOOP(self, server: Any, session: Any, envelope: Any, arg: str) -> str:
+        return CLOSING if self.is_stopped() else "250 OK"
+
+    async def handle_MAIL(
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        if self.is_stopped():
+            return CLOSING
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        if delay := self._current_delay():
+        if delay := self._current_state().seconds:
             await asyncio.sleep(delay)
         self._keep(envelope.content)
         return "250 kept"
 
-    def _current_delay(self) -> float:
-        if (now := time.monotonic()) > self._delay_read_at + DELAY_IS_READ_SECONDS:
-            self._delay, self._delay_read_at = delay_seconds(self._delay_file), now
-        return self._delay
+    def is_stopped(self) -> bool:
+        return self._current_state().is_stopped
+
+    def _current_state(self) -> MailState:
+        if (now := time.monotonic()) > self._read_at + DELAY_IS_READ_SECONDS:
+            usual = MailState(delay_seconds(self._delay_file))
+            self._state, self._read_at = current_fault(self._fault_file) or usual, now
+        return self._state
 
     def _keep(self, content: bytes) -> None:
         """Names the file as https://cr.yp.to/proto/maildir.html says, and leaves syncing to the system."""
@@ -84,6 +107,12 @@ class SmtpSession(SMTP):
     """aiosmtpd's session with replies that travel together (RFC 2920); takes a third of its time for a message."""
 
     _held = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ends a session as it begins while the server counts as stopped."""
+        super().connection_made(transport)
+        if self.event_handler.is_stopped():
+            cast(asyncio.Transport, transport).abort()  # uvloop's is one, but is not derived from it
 
     async def push(self, status: str | bytes) -> None:
         """Holds a 250 back until another reply follows or the client has to wait for this one."""

@@ -35,6 +35,8 @@ class StackDirectory:
         self.registry = path / "registry"
         self.mail = path / "mail"
         self.mail_delay = path / "mail-delay"
+        self.mail_fault = path / "mail-fault"
+        self.comparing = path / "comparing"
         self.stack_file = path / "stack.json"
         self.secrets = path / "secrets.json"
         self.token_key = path / "token_private_key.pem"
@@ -49,7 +51,8 @@ class StackDirectory:
         self.socket_elsewhere = path / "supervisor.address"
         self.folders = (self.logs, self.code, self.kafka, self.registry, self.mail, path / "postgres.new")
         self.files = (
-            *(self.mail_delay, self.stack_file, self.secrets, self.offsets_file, self.counts_file, self.lock),
+            *(self.mail_delay, self.mail_fault, self.comparing),
+            *(self.stack_file, self.secrets, self.offsets_file, self.counts_file, self.lock),
             *(
                 self.token_key,
                 self.supervisor_config,

@@ -92,10 +92,14 @@ class SmtpInbox:
             yield
         finally:
             listener.close()
-            for protocol in self._protocols:
-                if protocol.transport is not None:
-                    protocol.transport.abort()
-            self._protocols.clear()
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Breaks all connections off."""
+        for protocol in self._protocols:
+            if protocol.transport is not None:
+                protocol.transport.abort()
+        self._protocols.clear()
 
     def _protocol(self, loop: asyncio.AbstractEventLoop) -> Any:
         self._protocols.append(SMTP(self, hostname="test.example", loop=loop))

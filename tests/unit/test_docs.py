@@ -29,7 +29,9 @@ RUN_BY = {
     "docs/add-a-consumer.md": "tests/pages/test_new_consumer.py",
     "docs/evolve-a-contract.md": "tests/pages/test_evolve_a_contract.py",
     "docs/containers.md": "tests/compose/test_containers_page.py",
+    "docs/compare.md": "tests/pages/test_compare.py",
     "examples/go-consumer/README.md": "tests/pages/test_go_consumer.py",
+    "examples/synchronous/README.md": "tests/pages/test_compare.py",
 }
 MADE = re.compile(r"loyalty|order_dispatched|order_placed/v2|order_shipped/(v2|retired)")
 """Matches files that the commands of a page make."""

@@ -62,6 +62,8 @@ LINES = [
     "replay analytics --from 99999999h",
     "verify --wait 99999999h",
     "mailbox --delay 99999999h",
+    "compare --takes 99999999h",
+    "compare --pairs " + HUGE,
     "mailbox --limit " + HUGE,
     "load --seconds 99999999h",
     "load --seconds 8000h --rate 2000",
