@@ -10,10 +10,9 @@ from typing import NamedTuple
 import asyncpg
 
 from fanout.errors import FanoutError
+from fanout.provision.databases import READER
 from schemas.secrets import MASK, SECRET_WORD, is_secret
 
-READER = "fanout_reader"
-"""Made by the set-up; it cannot log in. The logins that `fanout sql` uses may take it."""
 TEXTUAL = ("text", "character varying", "json", "jsonb")
 RECORD_KEY = "key"
 _PAIR = rf'("(?:[a-z0-9]+[_-])*{SECRET_WORD}"\s*[:,](?!\s*null)\s*)("(?:[^"\\]|\\.)*"|[^,}}\]]+)'

@@ -12,11 +12,12 @@ import asyncpg
 from fanout.environment import for_process
 from fanout.errors import SetupFailed
 from fanout.local.ports import HOST
-from fanout.masked_views import READER
 from fanout.repository import REPOSITORY
 
 REGISTRY = "registry"
 """The registry's own database and login."""
+READER = "fanout_reader"
+"""A role that cannot log in. The logins that `fanout sql` uses may take it; it may read nothing but masked views."""
 # A frozen consumer keeps its inbox row locked: without these time-outs its successor waits as long as it is frozen.
 TIMEOUTS = {"idle_in_transaction_session_timeout": "5s", "lock_timeout": "3s", "statement_timeout": "15s"}
 

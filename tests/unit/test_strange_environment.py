@@ -200,6 +200,7 @@ def test_settings_of_the_servers_are_copied_for_the_accounts_that_read_them() ->
     copied = {path: uid for path, uid, _ in settings(REPOSITORY / "deploy")}
     assert copied == {
         "kafka-settings/server.properties": 1000,
+        "postgres-settings/fingerprint.sh": 999,
         "postgres-settings/registry.sql": 999,
         "registry-settings/application.properties": 1001,
         "registry-settings/is-ready": 1001,
