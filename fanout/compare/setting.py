@@ -3,8 +3,8 @@
 import asyncio
 import fcntl
 import json
+import shutil
 import signal
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,12 +58,12 @@ def setting(fails_softly: bool) -> Iterator[Setting]:
     Raises NotRunning, or FanoutError while another comparison runs on this stack.
     """
     spec = StackSpec.of_running()
-    with _alone(spec.directory), tempfile.TemporaryDirectory(prefix="fanout-compare-") as folder:
+    with _alone(spec.directory), _emptied(spec.directory.compare) as folder:
         try:
             url = asyncio.run(outside_database.make(spec.servers(), LOGIN, DATABASE))
             smtp = {"SMTP": f"{HOST}:{spec.ports.smtp}"}
-            with web_app(f"{EXAMPLE}.notifier:app", smtp, Path(folder)) as notifier_url:
-                yield Setting(spec, url, notifier_url, Path(folder), fails_softly)
+            with web_app(f"{EXAMPLE}.notifier:app", smtp, folder) as notifier_url:
+                yield Setting(spec, url, notifier_url, folder, fails_softly)
         finally:
             with _uninterrupted():
                 asyncio.run(outside_database.drop(spec.servers(), LOGIN, DATABASE))
@@ -79,6 +79,17 @@ def _alone(directory: StackDirectory) -> Iterator[None]:
                 f"another fanout compare runs on the stack in {directory.path}: wait for it"
             ) from None
         yield
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """Removes what a killed comparison has left, and in the end the folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

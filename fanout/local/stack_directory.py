@@ -37,6 +37,7 @@ class StackDirectory:
         self.mail_delay = path / "mail-delay"
         self.mail_fault = path / "mail-fault"
         self.comparing = path / "comparing"
+        self.compare = path / "compare"
         self.stack_file = path / "stack.json"
         self.secrets = path / "secrets.json"
         self.token_key = path / "token_private_key.pem"
@@ -49,7 +50,15 @@ class StackDirectory:
         self.supervisor_logs = (path / "supervisord.log.1", self.supervisor_log)  # oldest first
         self.processes = path / "processes.json"
         self.socket_elsewhere = path / "supervisor.address"
-        self.folders = (self.logs, self.code, self.kafka, self.registry, self.mail, path / "postgres.new")
+        self.folders = (
+            self.logs,
+            self.code,
+            self.kafka,
+            self.registry,
+            self.mail,
+            self.compare,
+            path / "postgres.new",
+        )
         self.files = (
             *(self.mail_delay, self.mail_fault, self.comparing),
             *(self.stack_file, self.secrets, self.offsets_file, self.counts_file, self.lock),

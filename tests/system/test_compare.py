@@ -145,7 +145,7 @@ async def until_measuring(stack: Stack, process: subprocess.Popen[str]) -> list[
 async def nothing_is_left(stack: Stack) -> None:
     """Neither database nor login, nor a fault of the mail server."""
     directory = StackDirectory(stack.home)
-    assert not directory.mail_fault.exists()
+    assert not directory.mail_fault.exists() and not directory.compare.exists()
     url = make_url(stack.addresses.databases["orders"]).set(
         drivername="postgresql",
         username="postgres",
