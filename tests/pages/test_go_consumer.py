@@ -256,7 +256,9 @@ async def place(system: System, customers: list[str], count: int = ORDERS) -> No
 
 
 async def all_sent(system: System) -> bool:
-    return not await system.query("orders", "SELECT 1 FROM outbox WHERE published_at IS NULL")
+    return not await system.query(
+        "orders", "SELECT 1 FROM outbox WHERE published_at IS NULL AND discarded_at IS NULL"
+    )
 
 
 async def send_unreadable(system: System) -> dict[str, tuple[bytes, str]]:
