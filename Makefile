@@ -42,7 +42,7 @@ check: $(READY) ## style, types, contracts, generated pages, import rules, migra
 	@$(RUN) pytest -q tests/unit/test_imports.py
 	@$(RUN) fanout check
 
-test: $(READY) ## all tests, on the real servers
+test: $(READY) ## unit, integration and system tests, on the real servers
 	@$(RUN) pytest
 
 test-slow: $(READY) ## tests that are slow by design: freezes, long locks, a hundred thousand events
