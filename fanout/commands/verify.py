@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fanout import stopped
 from fanout.console import Json, counted, print_json, say, some
 from fanout.durations import seconds
 from fanout.running import running
@@ -41,6 +42,8 @@ def command(wait: Wait = None, everything: All = False, json_output: Json = Fals
     report = asyncio.run(audit(databases) if wait is None else settle(databases, wait))
     if wait is not None and report.verdict == "waiting" and report.settled:
         say("it does not help to wait longer: nothing is in flight, and parked messages need your decision")
+    if report.in_flight and (remedy := stopped.sentence("kafka")):
+        say(f"what is in flight stays there: {remedy}")
     if json_output:
         print_json(as_json(report))
     else:
