@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fanout.databases import read_each
 
-MOMENTS = range(5, 150, 12)
+DELAYS = range(5, 150, 12)
 """Milliseconds after which a read is interrupted: while it connects, reads, or disconnects."""
 
 
-def test_a_read_that_is_interrupted_at_any_moment_logs_nothing(
+def test_a_read_that_is_interrupted_at_any_time_logs_nothing(
     postgres_url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = postgres_url.render_as_string(hide_password=False)
@@ -31,8 +31,8 @@ def test_a_read_that_is_interrupted_at_any_moment_logs_nothing(
         while True:
             await read_each(dict.fromkeys(("orders", "payments", "fraud", "inventory"), url), read)
 
-    for moment in MOMENTS:
+    for delay in DELAYS:
         with pytest.raises(asyncio.CancelledError):
-            asyncio.run(interrupted_after(moment))
+            asyncio.run(interrupted_after(delay))
     gc.collect()
     assert [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR] == []
