@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fanout import __version__, environment
-from fanout.errors import BadUsage, FanoutError, FolderFull
+from fanout.errors import BadUsage, FanoutError, FolderFull, Unreachable
 from fanout.failures import explained
 from fanout.running import in_container
 
@@ -114,6 +114,10 @@ def _run(arguments: list[str]) -> int:
 
 
 def _say(error: FanoutError) -> int:
+    if isinstance(error, Unreachable):
+        from fanout import stopped
+
+        error = stopped.explained(error)
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
 

@@ -19,6 +19,7 @@ Tell = Callable[[str], None]
 """Replaces the line of progress."""
 
 LINE_SECONDS = 2.0
+SPINNER_WIDTH = 2
 
 console = Console(stderr=True, highlight=False)
 
@@ -38,10 +39,10 @@ def _text(value: object) -> str:
 
 @contextmanager
 def progress(console: Console) -> Iterator[Tell]:
-    """Shows progress in one changing line on a terminal, elsewhere in a new line every two seconds."""
+    """Shows progress in one changing line, cut to the width of the terminal; elsewhere a line every two seconds."""
     if console.is_terminal and not console.is_dumb_terminal:
         with console.status("", refresh_per_second=4) as status:
-            yield status.update
+            yield lambda text: status.update(fitted(text, console.width - SPINNER_WIDTH))
         return
     last, shown_at = "", 0.0
 
@@ -52,6 +53,14 @@ def progress(console: Console) -> Iterator[Tell]:
             console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
     yield show
+
+
+def fitted(text: str, width: int) -> str:
+    """Returns a text that fits into one line: if it is too long, its last items, or its end, become `…`."""
+    if len(text) <= width:
+        return text
+    items = text[: width - 1].rpartition(", ")[0]
+    return f"{items}, …" if items else f"{text[: width - 1]}…"
 
 
 def table(headings: Sequence[str], rows: Iterable[Iterable[object]], unbroken: Iterable[str] = ()) -> Table:
@@ -73,8 +82,9 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Returns `1 row` or `2 rows`; `plural` is for a noun whose plural is not made by an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
 def some(texts: Sequence[str], limit: int = 10) -> str:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from fanout.errors import FanoutError, Unreachable
@@ -44,7 +44,7 @@ async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
     connect_args = {"server_settings": _SETTINGS, "timeout": 5}
     engine = create_async_engine(url, poolclass=NullPool, connect_args=connect_args, hide_parameters=True)
     try:
-        async with engine.connect() as db:
+        async with _connection(engine) as db:
             yield db
     except OSError as error:
         raise _unreachable(service, url) from error
@@ -59,13 +59,22 @@ async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def read_each(databases: Databases, read: Callable[[str, AsyncConnection], Awaitable[T]]) -> list[T]:
-    """Calls `read(service, db)` with a snapshot of every database at once; returns results in their order."""
+    """Calls `read(service, db)` with a snapshot of every database at once; returns results in their order.
+
+    Raises the first error. All connections are closed when it ends, also when it fails or is cancelled: one that is
+    left to the end of the event loop is cancelled while it closes, which SQLAlchemy logs as an error.
+    """
 
     async def read_one(service: str, url: str) -> T:
         async with snapshot(service, url) as db:
             return await read(service, db)
 
-    return await asyncio.gather(*(read_one(*each) for each in databases.items()))
+    try:
+        async with asyncio.TaskGroup() as group:
+            reading = [group.create_task(read_one(*each)) for each in databases.items()]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors.exceptions[0].__cause__
+    return [task.result() for task in reading]
 
 
 async def held_partitions(databases: Databases) -> list[str]:
@@ -93,6 +102,30 @@ async def ignored_events(databases: Databases) -> list[str]:
         ]
 
     return [sentence for found in await read_each(databases, ignored) for sentence in found]
+
+
+@asynccontextmanager
+async def _connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Connects and disconnects, both to the end also when cancelled: if cut short, the libraries log a traceback."""
+    connecting = asyncio.create_task(_connect(engine))
+    try:
+        yield await _to_the_end(connecting)
+    finally:
+        if connecting.done() and not connecting.exception():
+            await _to_the_end(asyncio.create_task(connecting.result().close()))
+
+
+async def _connect(engine: AsyncEngine) -> AsyncConnection:
+    return await engine.connect()
+
+
+async def _to_the_end(task: asyncio.Task[T]) -> T:
+    """Returns the task's result; when cancelled, waits for the task all the same before it ends."""
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _unreachable(service: str, url: str) -> Unreachable:

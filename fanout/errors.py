@@ -82,8 +82,12 @@ class RefusedInput(Refusal):
 class Unreachable(FanoutError):
     exit_code = 2
 
-    def __init__(self, what: str, address: str) -> None:
-        super().__init__(f"{what} does not answer at {address}: see fanout status, or docker compose ps")
+    def __init__(self, what: str, address: str, remedy: str = "see fanout status") -> None:
+        super().__init__(f"{what} does not answer at {address}: {remedy}")
+        self.what, self.address = what, address
+
+    def with_remedy(self, remedy: str) -> "Unreachable":
+        return Unreachable(self.what, self.address, remedy)
 
 
 class BadUsage(FanoutError):

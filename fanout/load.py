@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any, Literal, TypeVar, get_args
 from uuid import uuid4
 
+from fanout.console import counted
 from fanout.http_client import Client, NoAnswer, NotConnected, Response
 from fanout.running import Addresses
 from fanout.tokens import bearer, signer
@@ -278,7 +279,7 @@ class LoadReport:
     def lines(self) -> list[str]:
         count = len(self.placements)
         lines = [
-            f"{count} orders in {self.seconds:.1f} s ({count / max(self.seconds, 0.001):.1f}/s): "
+            f"{counted(count, 'order')} in {self.seconds:.1f} s ({count / max(self.seconds, 0.001):.1f}/s): "
             + ", ".join(f"{state} {self.outcomes[state]}" for state in get_args(Outcome)),
             f"accepted within {self.latency(0.5) * 1000:.0f} ms (p50), {self.latency(0.99) * 1000:.0f} ms (p99)",
         ]
@@ -286,7 +287,7 @@ class LoadReport:
             lines.append(
                 f"invoices: {', '.join(f'{state} {n}' for state, n in sorted(self.payments.items()))}"
             )
-        return lines + [f"{times} times {problem}" for problem, times in self._problems()]
+        return lines + [f"{counted(times, 'time')} {problem}" for problem, times in self._problems()]
 
     def as_json(self) -> dict[str, Any]:
         return {

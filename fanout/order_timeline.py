@@ -60,7 +60,12 @@ class Step:
     waiting: Sequence[str]
 
     def milliseconds(self, received: ReceivedEvent) -> int:
-        return milliseconds(self.event.created_at, received.received_at)
+        return milliseconds_later(self.event, received)
+
+
+def milliseconds_later(event: PublishedEvent, received: ReceivedEvent) -> int:
+    """Returns how long after its creation the event was received."""
+    return milliseconds(event.created_at, received.received_at)
 
 
 async def timeline(databases: Databases, order_id: UUID) -> list[Step]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from fanout.order_timeline import PublishedEvent, ReceivedEvent, Step, milliseconds
+from fanout.order_timeline import PublishedEvent, ReceivedEvent, Step, milliseconds, milliseconds_later
 
 
 @dataclass(slots=True)
@@ -30,12 +30,17 @@ class Hop:
         return min(self.event.published_at or self.received.received_at, self.received.received_at)
 
     @property
+    def later(self) -> int:
+        return milliseconds_later(self.event, self.received)
+
+    @property
     def in_outbox(self) -> int:
         return milliseconds(self.event.created_at, self.left_outbox_at)
 
     @property
     def in_kafka(self) -> int:
-        return milliseconds(self.left_outbox_at, self.received.received_at)
+        """Returns the rest of `later`, so that the rounded parts add up to it."""
+        return self.later - self.in_outbox
 
 
 @dataclass(slots=True)
@@ -108,7 +113,7 @@ def _title(node: Node, start: datetime) -> Text:
 
 def _arrival(hop: Hop) -> Text:
     then = "then parked until redriven" if hop.received.redrive else f"Kafka {hop.in_kafka}"
-    times = f"{hop.in_outbox + hop.in_kafka} ms later (outbox {hop.in_outbox}, {then})"
+    times = f"{hop.later} ms later (outbox {hop.in_outbox}, {then})"
     status = " (parked)" if hop.received.status == "parked" else ""
     return Text.assemble((f"{hop.received.consumer}{status}", "red" if status else "green"), f"  {times}")
 

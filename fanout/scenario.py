@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 
 from fanout.commands import processes
 from fanout.commands.poison import poison
-from fanout.console import Tell
+from fanout.console import Tell, counted
 from fanout.databases import snapshot
 from fanout.dead_letters_client import open_client
 from fanout.errors import FanoutError
@@ -137,7 +137,7 @@ class Outage:
         count, later = len(self.unassessed), len(self.caught_up)
         assessed = f"all {count}" if later == count else f"only {later}"
         return (
-            f"fraud was dead for {self.seconds:.1f} s: {count} orders confirmed meanwhile, "
+            f"fraud was dead for {self.seconds:.1f} s: {counted(count, 'order')} confirmed meanwhile, "
             f"{assessed} assessed after it came back"
         )
 

@@ -84,7 +84,7 @@ async def _place(
             if placement.state == "ok":
                 accepted.append(placement)
             if console.is_terminal:
-                tell(f"{answered} of {len(wanted)} orders answered")
+                tell(f"{answered} of {counted(len(wanted), 'order')} answered")
 
         async def watch_invoices(count: int) -> None:
             kafka_answers = await _answers(addresses.kafka)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fanout import stopped
 from fanout.console import Json, counted, print_json, say, some
 from fanout.durations import seconds
 from fanout.running import running
@@ -39,12 +40,14 @@ def command(wait: Wait = None, everything: All = False, json_output: Json = Fals
     """
     databases = running().databases
     report = asyncio.run(audit(databases) if wait is None else settle(databases, wait))
+    if wait is not None and report.verdict == "waiting" and report.settled:
+        say("it does not help to wait longer: nothing is in flight, and parked messages need your decision")
+    if report.in_flight and (remedy := stopped.sentence("kafka")):
+        say(f"what is in flight stays there: {remedy}")
     if json_output:
         print_json(as_json(report))
     else:
         show(report, Console(), accounts=everything, checks=everything)
-    if wait is not None and report.verdict == "waiting" and report.settled:
-        say("it does not help to wait longer: nothing is in flight, and parked messages need your decision")
     if code := EXIT_CODES[report.verdict]:
         raise typer.Exit(code)
 
@@ -85,8 +88,9 @@ def _well(accounts: Sequence[Account], rest: bool) -> str:
         for name in ("published", "applied", "parked", "duplicates")
     )
     outcome = "all applied once" if not parked else f"{applied} applied once, {parked} parked and decided"
-    again = f"; {duplicates} more were repeats, and ignored" * bool(duplicates)
-    return f"{consumers}: {published} deliveries, {outcome}{again}"
+    repeats = "was a repeat" if duplicates == 1 else "were repeats"
+    again = f"; {duplicates} more {repeats}, and ignored" * bool(duplicates)
+    return f"{consumers}: {counted(published, 'delivery', 'deliveries')}, {outcome}{again}"
 
 
 def _accounts(accounts: Iterable[Account]) -> Table:
@@ -126,9 +130,9 @@ def _findings(report: Report) -> Iterable[str]:
             events = [f"{event.type} of {event.order_id}" for event in account.lost]
             yield f"[red]{account.consumer} lost {len(events)}:[/] {escape(some(events))}"
         if account.excess < 0:
-            yield f"[red]{account.consumer} has {-account.excess} receipts without an application[/]"
+            yield f"[red]{account.consumer} has {counted(-account.excess, 'receipt')} without an application[/]"
         if account.excess > 0:
-            yield f"[red]{account.consumer} applied {account.excess} more events than it has receipts for[/]"
+            yield f"[red]{account.consumer} applied {counted(account.excess, 'event')} more than it has receipts for[/]"
     if report.ignored:
         by_type = [
             f"{event_type} {events} ({consumer})"
@@ -136,10 +140,12 @@ def _findings(report: Report) -> Iterable[str]:
             for consumer, events in consumers.items()
         ]
         total = sum(sum(consumers.values()) for consumers in report.ignored.values())
-        yield f"ignored {total} events of types that the consumer's release does not know: {', '.join(by_type)}"
+        ignored = counted(total, "event")
+        yield f"ignored {ignored} of types that the consumer's release does not know: {', '.join(by_type)}"
     for service, rows in report.unpublished.items():
         if rows:
-            yield f"{service}: {rows} rows of its outbox are not yet in Kafka"
+            are = "is" if rows == 1 else "are"
+            yield f"{service}: {counted(rows, 'row')} of its outbox {are} not yet in Kafka"
     for row in report.set_aside:
         yield f"[red]{row} cannot be sent:[/] {escape(row.error)}: fanout outbox show {row.service} {row.id}"
     for row in report.refused:
@@ -154,7 +160,9 @@ def _findings(report: Report) -> Iterable[str]:
     for sentence in report.held:
         yield f"[red]{escape(sentence)}[/]"
     if report.forwarded:
-        yield f"{report.forwarded} dead letters are in flight: not stored yet, or not yet back at their consumer"
+        are, their = ("is", "its") if report.forwarded == 1 else ("are", "their")
+        letters = counted(report.forwarded, "dead letter")
+        yield f"{letters} {are} in flight: not stored yet, or not yet back at {their} consumer"
 
 
 def _verdict(verdict: Verdict) -> str:

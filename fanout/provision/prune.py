@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from fanout import kafka_admin
 from fanout.compose import blocks
-from fanout.console import say
+from fanout.console import counted, say
 from fanout.dead_letters_client import SERVICE, open_client
 from fanout.errors import BadUsage, FanoutError
 from fanout.local import ports
@@ -139,7 +139,7 @@ def _discard_dead_letters(consumer: str) -> None:
     with open_client("fanout setup --prune") as client:
         count = sum(client.pages("/dead-letters/discard", wanted))
     if count:
-        print(f"discarded: {count} dead letters of {consumer}")
+        print(f"discarded: {counted(count, 'dead letter')} of {consumer}")
 
 
 def _remove_group(admin: AdminClient, group: str) -> None:

@@ -43,7 +43,7 @@ def test_an_outage_counts_what_was_confirmed_in_it_and_not_assessed_before() -> 
     found = between(at(2), at(8), confirmed, assessed)
     assert (found.unassessed, found.caught_up) == ({"during"}, {"during"})
     assert str(found) == (
-        "fraud was dead for 6.0 s: 1 orders confirmed meanwhile, all 1 assessed after it came back"
+        "fraud was dead for 6.0 s: 1 order confirmed meanwhile, all 1 assessed after it came back"
     )
 
 

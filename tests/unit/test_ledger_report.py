@@ -138,12 +138,21 @@ def test_it_is_said_when_waiting_longer_does_not_help(
     monkeypatch.setattr(verify, "settle", settled)
     done = CliRunner().invoke(_app(["verify"]), ["verify", "--wait", "1s"])
     assert (done.exit_code, "it does not help to wait longer" in done.stderr) == (3, is_said)
+    assert done.output.splitlines()[-1].startswith("waiting: ")
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [(1, "1 row of its outbox is not yet in Kafka"), (2, "2 rows of its outbox are not yet in Kafka")],
+)
+def test_one_row_is_no_plural(rows: int, sentence: str) -> None:
+    assert f"orders: {sentence}" in shown(report(unpublished={"orders": rows})).splitlines()
 
 
 def test_what_is_well_is_one_line_unless_everything_is_asked_for() -> None:
     short, long = shown(report()), shown(report(), accounts=True, checks=True)
     assert short.splitlines() == [
-        "1 consumer: 1 deliveries, all applied once; 2 more were repeats, and ignored",
+        "1 consumer: 1 delivery, all applied once; 2 more were repeats, and ignored",
         f"{len(RULES) + 3} checks: {len(RULES) + 3} ok, 0 pending, 0 violated",
         HOLDS,
     ]

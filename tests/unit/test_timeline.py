@@ -51,6 +51,16 @@ def test_json_has_the_same_in_milliseconds() -> None:
     assert event["waiting"] == ["inventory"]
 
 
+def test_the_tree_and_the_table_have_the_same_milliseconds() -> None:
+    sent, later = START + timedelta(microseconds=1400), START + timedelta(microseconds=2800)
+    event = replace(PLACED, published_at=sent)
+    steps = [step(event, [ReceivedEvent("payments", PLACED.event_id, "applied", later)], [])]
+    page = StringIO()
+    order_tree.show(ORDER, order_tree.arranged(steps), Console(file=page, width=100))
+    assert as_json(ORDER, steps)["events"][0]["received"][0]["milliseconds"] == 3
+    assert "3 ms later (outbox 1, Kafka 2)" in page.getvalue()
+
+
 def test_what_is_no_uuid_is_refused_in_one_sentence() -> None:
     with pytest.raises(BadUsage, match="'42' is not an order id"):
         parsed("42")

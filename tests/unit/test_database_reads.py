@@ -1,0 +1,72 @@
+"""Reading all databases at once leaves no connection open, whatever ends it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fanout import databases
+from fanout.databases import read_each
+from fanout.errors import Unreachable
+
+URLS = {"orders": "", "fraud": "", "payments": ""}
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens to connections that take the longer to close, the later their service is in URLS."""
+    happened: list[str] = []
+
+    @asynccontextmanager
+    async def slow_to_close(service: str, _: str) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            try:
+                await asyncio.sleep(0.01 * list(URLS).index(service))
+            except asyncio.CancelledError:
+                happened.append(f"{service} is cancelled while it closes")
+                raise
+            happened.append(f"{service} is closed")
+
+    monkeypatch.setattr(databases, "snapshot", slow_to_close)
+    return happened
+
+
+CLOSED = [f"{service} is closed" for service in URLS]
+
+
+def test_an_interrupted_read_closes_every_connection_before_it_ends(events: list[str]) -> None:
+    async def read(service: str, _: AsyncConnection) -> None:
+        await asyncio.Event().wait()
+
+    async def interrupted() -> None:
+        main = asyncio.current_task()
+        assert main
+        asyncio.get_running_loop().call_later(0.01, main.cancel)
+        await read_each(URLS, read)
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+    assert events == CLOSED
+
+
+def test_a_failed_read_closes_every_connection_and_raises_its_error(events: list[str]) -> None:
+    async def read(service: str, _: AsyncConnection) -> None:
+        if service == "orders":
+            raise Unreachable("the database of orders", "here")
+        await asyncio.Event().wait()
+
+    with pytest.raises(Unreachable, match="the database of orders"):
+        asyncio.run(read_each(URLS, read))
+    assert events == CLOSED
+
+
+async def test_results_are_in_the_order_of_the_databases(events: list[str]) -> None:
+    async def read(service: str, _: AsyncConnection) -> str:
+        await asyncio.sleep(0.001 * len(service))
+        return service
+
+    assert await read_each(URLS, read) == list(URLS)
