@@ -43,6 +43,15 @@ def test_api_processes_have_the_public_key_and_nobody_the_private_one(spec: Stac
         assert "token_private_key" not in described and private.splitlines()[1] not in described
 
 
+def test_the_registry_writes_dates_without_the_offset_of_a_time_zone(spec: StackSpec) -> None:
+    """The pattern is one of Java, where x is that offset and Y the year of the week."""
+    [registry] = [process for process in spec.infrastructure() if process.name == "registry"]
+    pattern = registry.environment["QUARKUS_LOG_CONSOLE_FORMAT"]
+    assert "%d{yyyy-MM-dd HH:mm:ss} " in pattern
+    settings = (REPOSITORY / "deploy" / "registry" / "application.properties").read_text().splitlines()
+    assert f"quarkus.log.console.format={pattern}" in settings
+
+
 def test_our_own_settings_are_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FANOUT_KAFKA", "127.0.0.1:9")
 
