@@ -13,6 +13,7 @@ import pytest
 from fanout import __version__, cli
 from fanout.cli import COMMANDS
 from fanout.errors import BadUsage, UnknownProcess, UnknownService
+from fanout.kafka_tail import unknown_topic
 from fanout.names import matching, process_of, service_of
 from fanout.repository import services
 from tests.support.stack import REPOSITORY
@@ -54,6 +55,35 @@ def test_an_unknown_process_is_answered_with_those_that_exist() -> None:
     assert str(unknown.value).startswith(
         "no process fruad-worker, did you mean fraud-worker; there are kafka, "
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("frad", "fraud-worker"),
+        ("Kafak", "kafka"),
+        ("dead_leters-api", "dead_letters-api"),
+        ("nothing", None),
+    ],
+)
+def test_a_process_that_is_nearly_named_is_suggested_by_its_service_too(name: str, meant: str | None) -> None:
+    with pytest.raises(
+        UnknownProcess, match=f"^no process {name}{f', did you mean {meant}' if meant else ''}; "
+    ):
+        process_of(name, PROCESSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("nosuch", ""),
+        ("ordes", ", did you mean orders"),
+        ("orders.frad.dlq", ", did you mean orders.fraud.dlq"),
+    ],
+)
+def test_an_unknown_topic_is_answered_with_the_topics_of_events_only(name: str, meant: str) -> None:
+    known = ["orders.fraud.retry", "payments", "orders", "orders.fraud.dlq", "__consumer_offsets"]
+    assert str(unknown_topic(name, known)) == f"no topic {name}{meant}; there are orders, payments"
 
 
 @pytest.mark.parametrize("name", ["dead_letters", "dead-letters", "dead-letters-worker", "DEAD_LETTERS-api"])
