@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fanout.commands.logs import Printer, read_from
+from fanout.commands.status import Row, _cells
 from fanout.environment import for_process
 from fanout.errors import BadUsage
 from fanout.local import kafka
@@ -118,6 +119,12 @@ def test_a_cache_whose_path_divides_a_class_path_is_refused(monkeypatch: pytest.
 
     with pytest.raises(BadUsage, match="XDG_CACHE_HOME"):
         kafka.process(StackDirectory(Path("/tmp/x")), Ports(9000), [])
+
+
+def test_a_stopped_process_has_no_uptime() -> None:
+    stopped, running = Row("kafka", "STOPPED", None, 0, 0, 0), Row("kafka", "RUNNING", 7, 61, 2, 5_000_000)
+    assert _cells(stopped) == ("kafka", "STOPPED", "-", "-", 0, "0 MB")
+    assert [str(cell) for cell in _cells(running)] == ["kafka", "RUNNING", "7", "0:01:01", "2", "5 MB"]
 
 
 def test_starts_are_counted_across_a_rotated_log(tmp_path: Path) -> None:
