@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from fanout import __version__, cli
 from fanout.cli import COMMANDS
 from fanout.errors import BadUsage, UnknownProcess, UnknownService
+from fanout.help_text import flowing
 from fanout.kafka_tail import unknown_topic
 from fanout.names import matching, process_of, service_of
 from fanout.repository import services
@@ -146,3 +149,29 @@ def test_the_version_is_that_of_the_package() -> None:
     declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     assert (done.returncode, done.stdout) == (0, f"fanout {declared}\n")
     assert declared == __version__
+
+
+def test_a_paragraph_of_help_is_one_line_and_an_example_has_its_own() -> None:
+    text = """Do it.
+
+    It is long, and the docstring
+    breaks it.
+
+    Example: fanout one
+    Example: fanout two
+    """
+    assert (
+        flowing(text)
+        == "Do it.\n\nIt is long, and the docstring breaks it.\n\nExample: fanout one\nExample: fanout two"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["compare"], ["tail"], ["schemas", "check"]])
+def test_no_line_of_help_ends_early(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first word of a line would not have fitted on the line before it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = CliRunner().invoke(cli._app(arguments[:1]), [*arguments, "--help"]).output
+    lines = [line.strip() for line in printed.split("╭")[0].splitlines()]
+    text = [pair for pair in pairwise(lines) if all(pair) and "Example:" not in "".join(pair)]
+    assert text
+    assert [line for line, after in text if len(f"{line} {after.split()[0]}") < 78] == []
