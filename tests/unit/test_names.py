@@ -166,7 +166,7 @@ def test_a_paragraph_of_help_is_one_line_and_an_example_has_its_own() -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", [["compare"], ["tail"], ["schemas", "check"]])
+@pytest.mark.parametrize("arguments", [["compare"], ["tail"], ["dlq", "edit"]])
 def test_no_line_of_help_ends_early(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The first word of a line would not have fitted on the line before it."""
     monkeypatch.setenv("COLUMNS", "80")
