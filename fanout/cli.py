@@ -15,6 +15,7 @@ import typer
 from fanout import __version__, environment
 from fanout.errors import BadUsage, FanoutError, FolderFull, Unreachable
 from fanout.failures import explained
+from fanout.help_text import flowing, let_help_flow
 from fanout.running import in_container
 
 ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -142,9 +143,10 @@ def _app(names: list[str]) -> typer.Typer:
         module, function = COMMANDS[name].split(":")
         command = getattr(importlib.import_module(module), function)
         if isinstance(command, typer.Typer):
+            let_help_flow(command)
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, help=flowing(command.__doc__))(command)
     return app
 
 

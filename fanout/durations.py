@@ -17,7 +17,7 @@ def seconds(text: str) -> float:
     """Parses a span of at most a year for Typer; a bare number is seconds."""
     found = _SPAN.fullmatch(text.strip().lower())
     if found is None:
-        raise typer.BadParameter(f"'{text[:40]}' is no span of time: write 60s, 2m or 1.5")
+        raise typer.BadParameter(f"'{text[:40]}' is no span of time: write 60s, 2m or 1.5 (seconds)")
     span = float(found[1]) * _UNITS[found[2]]
     if span > LONGEST_SECONDS:
         raise typer.BadParameter(f"'{text[:40]}' is longer than a year, which is the longest span: write 24h")

@@ -21,7 +21,11 @@ FanoutError               exit 1
     └── NoNetwork         a file is missing from the cache and cannot be downloaded
 """
 
-from difflib import get_close_matches
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+NEAR = 0.6
+"""How much of two names has to be the same to take one for the other, as difflib counts."""
 
 
 class FanoutError(Exception):
@@ -114,12 +118,12 @@ class FolderFull(BadUsage):
 
 class UnknownProcess(BadUsage):
     def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"no process {name}{_meant(name, known)}; there are {', '.join(known)}")
+        super().__init__(f"no process {name}{did_you_mean(name, known)}; there are {', '.join(known)}")
 
 
 class UnknownService(BadUsage):
     def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"no service {name}{_meant(name, known)}; there are {', '.join(known)}")
+        super().__init__(f"no service {name}{did_you_mean(name, known)}; there are {', '.join(known)}")
 
 
 class NoNetwork(BadUsage):
@@ -129,6 +133,15 @@ class NoNetwork(BadUsage):
         )
 
 
-def _meant(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, 1)
-    return f", did you mean {close[0]}" if close else ""
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Returns `, did you mean fraud-worker` for `frad`: the nearest name, if one is near, else nothing.
+
+    Upper case does not count, and a process may be called by its service.
+    """
+    best, nearest = NEAR, ""
+    for each in known:
+        for spelling in (each, each.partition("-")[0]):
+            likeness = SequenceMatcher(None, name.lower(), spelling.lower()).ratio()
+            if likeness > best:
+                best, nearest = likeness, each
+    return f", did you mean {nearest}" if nearest else ""

@@ -4,13 +4,19 @@ Requests carry an Idempotency-Key, so one that meets a connection which the serv
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from textwrap import shorten
 from types import TracebackType
 from typing import Self, cast
 from urllib.parse import urlsplit
 
 import httptools
+
+from fanout.console import printable
+
+LONGEST_BODY = 200
 
 
 class NotConnected(Exception):
@@ -27,6 +33,16 @@ class Response:
     headers: dict[str, str] = field(default_factory=dict)
     """Names in lower case."""
     body: bytes = b""
+
+
+def problem_of(response: Response) -> str:
+    """Returns the status, and title and detail of a problem (RFC 9457), or the beginning of any other body."""
+    try:
+        problem = json.loads(response.body)
+        said = ": ".join([problem["title"], *([problem["detail"]] if "detail" in problem else [])])
+    except (ValueError, LookupError, TypeError):
+        said = shorten(response.body.decode(errors="replace"), LONGEST_BODY, placeholder="…")
+    return printable(f"{response.status} {said}".rstrip())
 
 
 class Client:

@@ -1,6 +1,6 @@
 """Reads topics as records arrive, without joining a group and without committing anything."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import cast
@@ -10,7 +10,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from chassis.config import Broker
 from chassis.events.decoding import NOT_UTF_8
 from chassis.events.record import Record
-from fanout.errors import BadUsage, Unreachable
+from chassis.events.topics import event_topic
+from fanout.errors import BadUsage, Unreachable, did_you_mean
 from fanout.kafka_admin import ANSWER_SECONDS, SILENT, Partition
 
 POLL_SECONDS = 0.2
@@ -56,8 +57,7 @@ def _starts(
     try:
         known = consumer.list_topics(timeout=ANSWER_SECONDS).topics
         if missing := [topic for topic in topics if topic not in known]:
-            public = sorted(topic for topic in known if not topic.startswith("_"))
-            raise BadUsage(f"Kafka has no topic {missing[0]}; there are {', '.join(public)}")
+            raise unknown_topic(missing[0], known)
         places = [(topic, number) for topic in topics for number in known[topic].partitions]
         if from_beginning:
             return [TopicPartition(*place, OFFSET_BEGINNING) for place in places]
@@ -69,6 +69,13 @@ def _starts(
         return [place if place.offset >= 0 else end for place, end in zip(found, ends, strict=True)]
     except KafkaException as error:
         raise Unreachable("Kafka", kafka.address) from error
+
+
+def unknown_topic(name: str, known: Iterable[str]) -> BadUsage:
+    """Returns the error, with the topics of events only; one of dead letters is named if that is probably meant."""
+    public = sorted(topic for topic in known if not topic.startswith("_"))
+    of_events = [topic for topic in public if event_topic(topic) == topic]
+    return BadUsage(f"no topic {name}{did_you_mean(name, public)}; there are {', '.join(of_events)}")
 
 
 def _end(consumer: Consumer, place: Partition) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_args
 from uuid import uuid4
 
 from fanout.console import counted
-from fanout.http_client import Client, NoAnswer, NotConnected, Response
+from fanout.http_client import Client, NoAnswer, NotConnected, Response, problem_of
 from fanout.running import Addresses
 from fanout.tokens import bearer, signer
 
@@ -107,7 +107,9 @@ async def place_orders(
         seconds = perf_counter() - start
         unpaid = {task for _, task in paying if not task.done()}
         while unpaid and watch_invoices:
-            await watch_invoices(len(unpaid))
+            # One whose time is up waits like the others.
+            gave_up = sum(task.done() and task.result().state == "waiting" for _, task in paying)
+            await watch_invoices(len(unpaid) + gave_up)
             _, unpaid = await asyncio.wait(unpaid, timeout=LOOK_SECONDS)
     for number, task in paying:
         paid = task.result()
@@ -202,7 +204,7 @@ async def post(
 def _answer(response: Response, not_yet: Collection[int]) -> Answer:
     if 200 <= response.status < 300:
         return Answer("ok", json.loads(response.body))
-    problem = f"{response.status}: {response.body[:200].decode(errors='replace')}"
+    problem = problem_of(response)
     if response.status in not_yet:
         return Answer("waiting", {}, problem, "yes")
     if response.status == 503 and (after := response.headers.get("retry-after")):
@@ -272,7 +274,10 @@ class LoadReport:
         return self.payments["waiting"]
 
     def latency(self, share: float) -> float:
-        """Returns the seconds within which this share of the accepted orders was answered; 0.99 is p99."""
+        """Returns the seconds within which this share of the accepted orders was answered; 0.99 is p99.
+
+        It is 0 if none was.
+        """
         accepted = [placement.seconds for placement in self.placements if placement.state == "ok"]
         return percentile(accepted, share)
 
@@ -281,8 +286,11 @@ class LoadReport:
         lines = [
             f"{counted(count, 'order')} in {self.seconds:.1f} s ({count / max(self.seconds, 0.001):.1f}/s): "
             + ", ".join(f"{state} {self.outcomes[state]}" for state in get_args(Outcome)),
-            f"accepted within {self.latency(0.5) * 1000:.0f} ms (p50), {self.latency(0.99) * 1000:.0f} ms (p99)",
         ]
+        if self.outcomes["ok"]:
+            lines.append(
+                f"accepted within {self.latency(0.5) * 1000:.0f} ms (p50), {self.latency(0.99) * 1000:.0f} ms (p99)"
+            )
         if self.payments:
             lines.append(
                 f"invoices: {', '.join(f'{state} {n}' for state, n in sorted(self.payments.items()))}"
@@ -294,11 +302,14 @@ class LoadReport:
             "orders": {state: self.outcomes[state] for state in get_args(Outcome)},
             "invoices": {state: self.payments[state] for state in get_args(Paid)},
             "seconds": round(self.seconds, 3),
-            "p50_ms": round(self.latency(0.5) * 1000, 1),
-            "p99_ms": round(self.latency(0.99) * 1000, 1),
+            "p50_ms": self._milliseconds(0.5),
+            "p99_ms": self._milliseconds(0.99),
             "complete": self.complete,
             "problems": dict(self._problems()),
         }
+
+    def _milliseconds(self, share: float) -> float | None:
+        return round(self.latency(share) * 1000, 1) if self.outcomes["ok"] else None
 
     def _problems(self) -> list[tuple[str, int]]:
         return Counter(placement.problem for placement in self.placements if placement.problem).most_common(3)

@@ -69,8 +69,8 @@ class Result:
     ratios: dict[str, Any] = field(default_factory=dict)
     sizes: Sequence[Size] = ()
 
-    def printed(self) -> Group:
-        figures = report(self.rows, self.headings, self.sentences)
+    def printed(self, wraps: bool) -> Group:
+        figures = report(self.rows, self.headings, self.sentences, wraps)
         if not self.sizes:
             return figures
         rows = [(each.what, each.synchronous, each.events) for each in self.sizes]
@@ -118,10 +118,18 @@ def command(
         rows = asyncio.run(over_levels(used, wanted, count, tell))
         return _of_one_consumer(rows) if one_consumer else _of_levels(rows, wanted)
 
-    with setting(ignore_failures) as used:
-        say(f"{count} payments each; takes about {START_SECONDS + estimate:.0f} s, Ctrl-C ends it")
-        with progress(console) as tell:
-            result = measure(used, tell)
+    try:
+        with setting(ignore_failures) as used:
+            rounds = "" if consumers is not None else ", in two rounds"
+            say(
+                f"{count} payments at each side under each condition{rounds}; takes about "
+                f"{START_SECONDS + estimate:.0f} s, Ctrl-C ends it"
+            )
+            with progress(console) as tell:
+                result = measure(used, tell)
+    except KeyboardInterrupt:
+        say("stopped: the mail server is as it was before, and nothing of the comparison still runs")
+        raise
     _show(result, picture, json_output)
 
 
@@ -172,9 +180,8 @@ def _losses(rows: Sequence[Row]) -> list[str]:
 
 
 def _show(result: Result, picture: Path | None, json_output: bool) -> None:
-    printed = result.printed()
     if picture:
-        picture.write_text(svg(printed, "fanout compare"), encoding="utf-8")
+        picture.write_text(svg(result.printed(wraps=True), "fanout compare"), encoding="utf-8")
     if json_output:
         print_json(
             as_json(
@@ -182,7 +189,8 @@ def _show(result: Result, picture: Path | None, json_output: bool) -> None:
             )
         )
         return
-    Console(highlight=False).print(printed)
+    out = Console(highlight=False)
+    out.print(result.printed(wraps=out.is_terminal), crop=False)
     if picture:
         say(f"the picture is in {picture}")
 

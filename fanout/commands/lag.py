@@ -246,7 +246,7 @@ def _as_json(measured: Measurement, relays: Iterable[Backlog]) -> dict[str, Any]
 def _show(measured: Measurement, relays: Sequence[Backlog]) -> None:
     console = Console()
     if measured.lags:
-        rows = [(_name(lag), lag.topic, lag.messages, _age(lag.seconds)) for lag in measured.lags]
+        rows = [(_name(lag), lag.topic, lag.messages, f"{lag.seconds or 0:.1f}") for lag in measured.lags]
         console.print(table(("group", "topic", ">messages behind", ">seconds behind"), rows))
     if relays:
         headings = ("relay", ">rows not yet in Kafka", ">age of the oldest", ">cannot be sent")
@@ -264,7 +264,8 @@ def _name(lag: Lag) -> str:
 
 
 def _age(seconds: float | None) -> str:
-    return "0" if seconds is None else f"{seconds:.1f}"
+    """Returns an age with its unit; a relay that has sent everything has no oldest row."""
+    return "-" if seconds is None else f"{seconds:.1f} s"
 
 
 _LISTENING = text("SELECT DISTINCT consumer, topic FROM subscriptions")

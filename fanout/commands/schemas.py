@@ -13,7 +13,7 @@ from rich.console import Console
 
 from fanout.console import Json, counted, print_json, printable, say, table
 from fanout.contracts import BROKEN, base, owners
-from fanout.errors import BadUsage, FanoutError, NotRunning
+from fanout.errors import BadUsage, FanoutError, NotRunning, did_you_mean
 from fanout.repository import REPOSITORY
 from fanout.running import running
 from schemas import EVENTS, Event, gate, generator, published
@@ -260,7 +260,8 @@ def _event(name: str) -> type[Event]:
     for event in EVENTS:
         if name == event.NAME:
             return event
-    raise BadUsage(f"no event {name}; there are {', '.join(event.NAME for event in EVENTS)}")
+    names = [event.NAME for event in EVENTS]
+    raise BadUsage(f"no event {name}{did_you_mean(name, names)}; there are {', '.join(names)}")
 
 
 def _registered(event: type[Event]) -> list[Any]:

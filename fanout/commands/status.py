@@ -45,18 +45,7 @@ def command(json_output: Json = False) -> None:
             }
         )
         return
-    lines: list[tuple[object, ...]] = [
-        (
-            row.process,
-            row.state,
-            row.pid or "-",
-            timedelta(seconds=row.uptime_seconds),
-            row.restarts,
-            _mb(row.memory_bytes),
-        )
-        for row in found
-    ]
-    lines.append(("sum", "", "", "", sum(row.restarts for row in found), _mb(total)))
+    lines = [*map(_cells, found), ("sum", "", "", "", sum(row.restarts for row in found), _mb(total))]
     headings = ("process", "state", ">pid", ">uptime", ">restarts", ">memory")
     Console(highlight=False).print(table(headings, lines, unbroken=("process",)))
     for subject, level in lowered.items():
@@ -66,6 +55,12 @@ def command(json_output: Json = False) -> None:
         )
     for sentence in missing:
         print(sentence)
+
+
+def _cells(row: Row) -> tuple[object, ...]:
+    """Returns the line of a process; one that is stopped has neither pid nor uptime."""
+    uptime = timedelta(seconds=row.uptime_seconds) if row.pid else "-"
+    return row.process, row.state, row.pid or "-", uptime, row.restarts, _mb(row.memory_bytes)
 
 
 def rows() -> list[Row]:

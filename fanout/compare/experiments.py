@@ -39,14 +39,19 @@ async def over_levels(used: Setting, levels: Sequence[Level], pairs: int, tell: 
 
     So a time in which the machine is busy falls on every state.
     """
-    rounds = [(level, size) for size in (pairs - pairs // 2, pairs // 2) for level in levels]
+    sizes = pairs - pairs // 2, pairs // 2
+    rounds = [
+        (f"round {number} of {len(sizes)}, mail server {level.name}", level, size)
+        for number, size in enumerate(sizes, 1)
+        for level in levels
+    ]
     samples: dict[tuple[str, Side], list[Sample]] = {
         (each.name, side): [] for each in levels for side in SIDES
     }
     with used.synchronous_service([]) as url:
-        async with _invoices(used, [size for _, size in rounds], tell) as (shares, mails):
-            for (level, _), invoices in zip(rounds, shares, strict=True):
-                run = Run(url, invoices, level.state, interval(level.state), f"mail server {level.name}")
+        async with _invoices(used, [size for _, _, size in rounds], tell) as (shares, mails):
+            for (about, level, _), invoices in zip(rounds, shares, strict=True):
+                run = Run(url, invoices, level.state, interval(level.state), about)
                 for side, found in (await _measure(used, run, mails, tell)).items():
                     samples[level.name, side] += found
     return [Row(name, side, figures(found, mails.paid[side])) for (name, side), found in samples.items()]
@@ -113,7 +118,8 @@ async def _invoices(
     However the block ends, no mail of the synchronous side stays; if it is interrupted, unpaid orders are cancelled.
     """
     mails, wanted = Mails(used.directory.mail), [size + 1 for size in sizes]
-    placed = await place_invoices(used.addresses, sum(wanted), mails, tell)
+    uses = f"{sum(sizes)} to pay and time, {len(sizes)} to open connections with"
+    placed = await place_invoices(used.addresses, sum(wanted), uses, mails, tell)
     remaining = iter(placed)
     try:
         yield [list(islice(remaining, size)) for size in wanted], mails

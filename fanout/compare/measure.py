@@ -13,7 +13,7 @@ from fanout.compare.mails import Mails
 from fanout.compare.prepare import CUSTOMER, Invoice
 from fanout.compare.samples import SIDES, Sample, Side
 from fanout.console import counted
-from fanout.http_client import Client, NoAnswer, NotConnected
+from fanout.http_client import Client, NoAnswer, NotConnected, problem_of
 from fanout.running import Addresses
 from fanout.tokens import bearer, signer
 
@@ -96,4 +96,4 @@ async def _problem(client: Client, body: bytes, headers: Mapping[str, str]) -> s
         return f"no answer: {error}"
     if 200 <= answer.status < 300:
         return ""
-    return f"{answer.status}: {answer.body[:160].decode(errors='replace')}"
+    return problem_of(answer)

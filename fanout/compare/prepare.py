@@ -36,10 +36,11 @@ class Invoice:
 
 
 async def place_invoices(
-    addresses: Addresses, count: int, mails: Mails, tell: Callable[[str], None]
+    addresses: Addresses, count: int, uses: str, mails: Mails, tell: Callable[[str], None]
 ) -> list[Invoice]:
     """Orders a mug on invoice so many times; returns when all can be paid and the mails about them have arrived.
 
+    `uses` says what they are for.
     Raises FanoutError if an order is not accepted, or payments or notifications do not get it in time.
     """
     token = signer(addresses).customer(CUSTOMER)
@@ -47,7 +48,7 @@ async def place_invoices(
     async with Client(addresses.apis["orders"]) as client:
 
         async def place(number: int, due: float) -> Invoice:
-            tell(f"placing orders: {number + 1} of {count}")
+            tell(f"placing orders: {number + 1} of {count}, {uses}")
             answer = await post(client, "/orders", order, token, PATIENCE_SECONDS, patient=True)
             if answer.state != "ok":
                 raise FanoutError(f"an order was not accepted ({answer.problem}): fanout status")

@@ -41,8 +41,8 @@ LISTENERS = Headings(
 )
 
 
-def report(rows: Sequence[Row], headings: Headings, sentences: Sequence[str]) -> Group:
-    """Returns table, bars and sentences."""
+def report(rows: Sequence[Row], headings: Headings, sentences: Sequence[str], wraps: bool = True) -> Group:
+    """Returns table, bars and sentences; without `wraps` each of these is one line, however long."""
     return Group(
         Text(headings.title, "bold"),
         _table(rows, headings),
@@ -50,7 +50,7 @@ def report(rows: Sequence[Row], headings: Headings, sentences: Sequence[str]) ->
         Text(),
         _bars(f"{headings.effect_in_full} (p50)", rows, [row.figures.effect_p50 for row in rows]),
         *([Text()] if sentences else []),
-        *map(Text, sentences),
+        *(Text(each) if wraps else Text(each, no_wrap=True, overflow="ignore") for each in sentences),
     )
 
 

@@ -8,6 +8,8 @@ from fanout.local.stack_directory import StackDirectory
 from fanout.provision.databases import REGISTRY
 
 HEAP_MB = 256
+LOG_FORMAT = "%d{yyyy-MM-dd HH:mm:ss} %p [%c] (%t) %m%n"
+"""Apicurio's own puts the offset of the time zone into the date: 2026-03+00-01."""
 
 
 def url(ports: Ports) -> str:
@@ -29,6 +31,7 @@ def process(directory: StackDirectory, ports: Ports, artifacts: list[Artifact], 
             "QUARKUS_MANAGEMENT_PORT": str(ports.registry_management),
             "QUARKUS_BANNER_ENABLED": "false",
             "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
+            "QUARKUS_LOG_CONSOLE_FORMAT": LOG_FORMAT,
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "postgresql",
             "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{HOST}:{ports.postgres}/{REGISTRY}",

@@ -4,9 +4,10 @@ import asyncio
 import json
 import signal
 import smtplib
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -21,7 +22,7 @@ from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
 from fanout.local.stack_directory import write_private
 from fanout.local.stop import PARENT_WATCH, parent_watch, require_no_silent_supervisor, take_down
-from fanout.local.supervisor import SECRET, Probe, Supervisor, configuration, descriptions
+from fanout.local.supervisor import SECRET, Probe, State, Supervisor, configuration, descriptions
 from fanout.local.topology import MAILBOX, StackSpec
 from fanout.provision import steps
 from fanout.provision.databases import superuser
@@ -35,11 +36,13 @@ def bring_up(spec: StackSpec, owner_pid: int | None) -> None:
     """Everything runs and is ready afterwards; if that fails, nothing runs that did not run before."""
     supervisor = Supervisor(spec.directory)
     if supervisor.answers():
-        say("already running")
+        before = supervisor.states()
         changed = changed_code(supervisor, spec)
         reshape(supervisor, spec)
         with ThreadPoolExecutor() as pool:
-            _start_all(supervisor, spec, pool, changed)
+            _start_all(supervisor, spec, pool, changed, pids(before))
+        if went_on := already_running(before, supervisor.states()):
+            say(went_on)
         return
     require_no_silent_supervisor(spec.directory)
     if take_down(spec.directory):
@@ -51,7 +54,7 @@ def bring_up(spec: StackSpec, owner_pid: int | None) -> None:
     with ThreadPoolExecutor() as pool:
         try:
             _launch(supervisor, spec, processes)
-            _start_all(supervisor, spec, pool, {})
+            _start_all(supervisor, spec, pool, {}, {})
         except BaseException:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             say("taking down what was started")
@@ -87,29 +90,40 @@ def _configure(spec: StackSpec, processes: list[Process]) -> None:
 
 
 def _start_all(
-    supervisor: Supervisor, spec: StackSpec, pool: ThreadPoolExecutor, changed: dict[str, list[str]]
+    supervisor: Supervisor,
+    spec: StackSpec,
+    pool: ThreadPoolExecutor,
+    changed: dict[str, list[str]],
+    before: Mapping[str, int],
 ) -> None:
-    """`changed` are processes that run already and have to take over changed code, with the files."""
+    """`changed` are processes that run already and have to take over changed code, with the files.
+
+    Says nothing of a process that has the same pid as `before`.
+    """
     servers = spec.servers()
     broker = pool.submit(_start, supervisor, "kafka", lambda: _broker_answers(spec.ports))
     mail = pool.submit(_start, supervisor, MAILBOX, probe_of(spec, MAILBOX))
     _start(supervisor, "postgres", probe_of(spec, "postgres"))
-    say("postgres is ready")
+    _say_if_new(supervisor, before, "postgres", "postgres is ready")
     steps.make_databases(servers)
-    contracts = pool.submit(_start_registry, supervisor, spec)
-    steps.migrate(servers)
-    say("migrations are done")
+    contracts = pool.submit(_start_registry, supervisor, spec, before)
+    say(migrated(steps.migrate(servers)))
     broker.result()
     steps.make_topics(servers)
     supervisor.wait_ready("kafka", probe_of(spec, "kafka"))
-    say("kafka is ready")
+    _say_if_new(supervisor, before, "kafka", "kafka is ready")
     contracts.result()
     mail.result()
-    start_services(supervisor, spec, changed)
+    _say_if_new(supervisor, before, MAILBOX, f"{MAILBOX} is ready")
+    start_services(supervisor, spec, changed, before=before)
 
 
 def start_services(
-    supervisor: Supervisor, spec: StackSpec, changed: dict[str, list[str]], only: Container[str] | None = None
+    supervisor: Supervisor,
+    spec: StackSpec,
+    changed: dict[str, list[str]],
+    only: Container[str] | None = None,
+    before: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Starts every process of a service, the `changed` ones anew, or `only` some; returns when they are ready."""
     names = [process.name for process in spec.service_processes() if only is None or process.name in only]
@@ -121,11 +135,35 @@ def start_services(
             supervisor.start(name)
     for name in names:
         supervisor.wait_ready(name, probe_of(spec, name))
-        say(
-            code.sentence(name, changed[name])
-            if name in changed
-            else f"{name} is ready{_address(spec, name)}"
-        )
+        if name in changed:
+            say(code.sentence(name, changed[name]))
+        else:
+            _say_if_new(supervisor, before, name, f"{name} is ready{_address(spec, name)}")
+
+
+def _say_if_new(supervisor: Supervisor, before: Mapping[str, int], name: str, sentence: str) -> None:
+    if supervisor.state(name).pid != before.get(name):
+        say(sentence)
+
+
+def pids(states: Iterable[State]) -> dict[str, int]:
+    """Returns the pid of each process that has one."""
+    return {state.name: state.pid for state in states if state.pid}
+
+
+def already_running(before: Iterable[State], now: Iterable[State]) -> str:
+    """Returns how many processes are the same as before, all or the others; nothing if none is."""
+    was, runs = pids(before), pids(now)
+    same = sum(was.get(name) == pid for name, pid in runs.items())
+    which = "everything" if same == len(runs) else "everything else"
+    return f"{which} was already running ({same})" if same else ""
+
+
+def migrated(changes: Iterable[str]) -> str:
+    """Returns which services' migrations ran, given what the migrations say: `orders: alembic_version`."""
+    found = [change.partition(": ") for change in changes]
+    ran = dict.fromkeys(service for service, _, what in found if what != "subscriptions")
+    return f"migrations are done: {', '.join(ran) or 'none was new'}"
 
 
 def _address(spec: StackSpec, name: str) -> str:
@@ -152,10 +190,12 @@ def _start(supervisor: Supervisor, name: str, is_ready: Probe) -> None:
     supervisor.wait_ready(name, is_ready)
 
 
-def _start_registry(supervisor: Supervisor, spec: StackSpec) -> None:
+def _start_registry(supervisor: Supervisor, spec: StackSpec, before: Mapping[str, int]) -> None:
     _start(supervisor, "registry", probe_of(spec, "registry"))
-    steps.register_contracts(spec.servers())
-    say("registry is ready, the contracts are in it")
+    new = steps.register_contracts(spec.servers())
+    _say_if_new(supervisor, before, "registry", "registry is ready, the contracts are in it")
+    if new and "registry" in before:
+        say(f"new in the registry: {', '.join(new)}")
 
 
 def reshape(supervisor: Supervisor, spec: StackSpec) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # the container has no local stack
 
 POLL_SECONDS = 0.2
 STILL_SECONDS = 120.0
+SPEAKING_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -145,30 +146,40 @@ def _wait_ready(spec: "StackSpec", service: str) -> None:
 
 @dataclass
 class Pace:
-    """How many events were read and how fast, not counting the time before the first one."""
+    """How many events were read, and how many a second since the workers were up: `began` is when they joined.
+
+    Counted from the first commit, it would leave out the time that the events of this commit took.
+    """
 
     total: int
     done: int = 0
     began: float = field(default_factory=time.monotonic)
     moved: float = field(default_factory=time.monotonic)
+    looked: float = field(default_factory=time.monotonic)
+    is_up: bool = False
 
-    def reached(self, done: int) -> None:
-        now = time.monotonic()
-        if done == 0:
-            self.began = now
+    def reached(self, done: int, is_up: bool) -> None:
+        """Takes note of a look at the group: how much it has read, and whether a worker has joined it."""
+        self.looked = time.monotonic()
+        self.is_up = self.is_up or is_up or done > 0
+        if not self.is_up:
+            self.began = self.looked
         if done != self.done:
-            self.done, self.moved = done, now
+            self.done, self.moved = done, self.looked
 
     @property
     def per_second(self) -> float:
-        seconds = self.moved - self.began
+        seconds = self.looked - self.began
         return self.done / seconds if seconds > 0 else 0.0
 
     @property
     def line(self) -> str:
-        rest = (self.total - self.done) / self.per_second if self.done else None
-        to_go = "" if rest is None else f", {self.per_second:,.0f} a second, {rest:.0f} s to go"
-        return f"{self.done:,} of {self.total:,} events{to_go}"
+        """Promises nothing in the first second, which says little about the others."""
+        read = f"{self.done:,} of {self.total:,} events"
+        if not self.done or self.looked - self.began < SPEAKING_SECONDS:
+            return read
+        rest = (self.total - self.done) / self.per_second
+        return f"{read}, {self.per_second:,.0f} a second, {rest:.0f} s to go"
 
 
 async def wait_until_read(admin: AdminClient, group: str, plan: Plan) -> Pace:
@@ -176,7 +187,8 @@ async def wait_until_read(admin: AdminClient, group: str, plan: Plan) -> Pace:
     pace = Pace(plan.total)
     with progress(console) as show:
         while pace.done < pace.total:
-            pace.reached(plan.done(committed(admin, group)))
+            done = plan.done(committed(admin, group))
+            pace.reached(done, pace.is_up or bool(members(admin, group)))
             show(pace.line)
             if time.monotonic() - pace.moved > STILL_SECONDS:
                 raise FanoutError(

@@ -12,7 +12,7 @@ from mako.template import Template
 from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 import schemas
-from fanout.errors import BadUsage
+from fanout.errors import BadUsage, did_you_mean
 from fanout.repository import REPOSITORY, services
 from schemas import Event
 from schemas.files import versions_of
@@ -76,7 +76,9 @@ def stored_events(names: Iterable[str]) -> list[StoredEvent]:
     for name in names:
         if name not in known:
             listed = ", ".join(f"{event.NAME} ({event.TOPIC})" for event in known.values())
-            raise BadUsage(f"no event {name}; there are, with their topics, {listed}")
+            raise BadUsage(
+                f"no event {name}{did_you_mean(name, list(known))}; there are, with their topics, {listed}"
+            )
     return [_stored(known[name]) for name in dict.fromkeys(names)]
 
 

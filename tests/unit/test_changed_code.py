@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from fanout.local import code, launch, trial
+from fanout.local.ports import Ports
 from fanout.local.process import Process
 from fanout.local.reload import irrevocable
 from fanout.local.stack_directory import StackDirectory
+from fanout.local.start import already_running, migrated, pids, start_services
+from fanout.local.supervisor import State
+from fanout.local.topology import StackSpec
 from fanout.repository import REPOSITORY
 
 FRAUD, ORDERS = (Process(f"{name}-worker", [], service=name) for name in ("fraud", "orders"))
@@ -139,3 +143,59 @@ def test_services_that_can_be_imported_pass_the_trial() -> None:
 )
 def test_what_cannot_be_taken_back_is_left_to_up(path: str, done: str) -> None:
     assert irrevocable(path) == done
+
+
+def state(name: str, pid: int) -> State:
+    return State(name, "RUNNING" if pid else "STOPPED", pid, 0)
+
+
+class Supervised:
+    """In place of supervisor: starts what has no pid, with the pid 99, and anew what was stopped."""
+
+    def __init__(self, states: list[State]) -> None:
+        self.pids = {each.name: each.pid for each in states}
+
+    def states(self) -> list[State]:
+        return [state(name, pid) for name, pid in self.pids.items()]
+
+    def state(self, name: str) -> State:
+        return state(name, self.pids[name])
+
+    def stop(self, names: set[str]) -> None:
+        self.pids |= dict.fromkeys(names, 0)
+
+    def start(self, name: str) -> None:
+        self.pids[name] = self.pids[name] or 99
+
+    def wait_ready(self, name: str, is_ready: object) -> None:
+        assert self.pids[name]
+
+
+def test_up_says_what_it_started_and_restarted_and_how_many_went_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = StackSpec.build(StackDirectory(tmp_path), Ports(9000))
+    names = [process.name for process in spec.service_processes()]
+    before = [state(name, 0 if name == "fraud-worker" else number) for number, name in enumerate(names, 1)]
+    supervisor = Supervised(before)
+
+    start_services(supervisor, spec, {"orders-worker": ["a.py"]}, before=pids(before))  # type: ignore[arg-type]
+
+    assert capsys.readouterr().err.splitlines() == [
+        "fraud-worker is ready",
+        "restarted orders-worker: a.py changed",
+    ]
+    went_on = already_running(before, supervisor.states())
+    assert went_on == f"everything else was already running ({len(names) - 2})"
+
+
+def test_up_says_in_one_line_that_everything_ran_already() -> None:
+    states = [state("kafka", 1), state("orders-api", 2)]
+    assert already_running(states, states) == "everything was already running (2)"
+    assert already_running([state("kafka", 0)], [state("kafka", 3)]) == ""
+
+
+def test_up_says_whose_migrations_ran() -> None:
+    said = migrated(["orders: chassis_version", "orders: alembic_version", "fraud: subscriptions"])
+    assert said == "migrations are done: orders"
+    assert migrated([]) == "migrations are done: none was new"

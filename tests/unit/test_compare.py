@@ -6,20 +6,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import typer
 from rich.console import Console
 
-from fanout.compare import code_size
+from fanout.commands import compare as command
+from fanout.compare import code_size, experiments
 from fanout.compare.child import child
 from fanout.compare.conditions import levels, listeners
 from fanout.compare.experiments import interval
 from fanout.compare.listeners import taken_by_all
 from fanout.compare.mails import Mails, arrived_at
+from fanout.compare.prepare import Invoice
 from fanout.compare.report import LISTENERS, MAIL_SERVER, Headings, as_json, report, span, svg
 from fanout.compare.samples import SIDES, Row, Sample, Side, figures, ratio
 from fanout.compare.setting import _alone
@@ -50,6 +55,77 @@ def printed(rows: list[Row], headings: Headings) -> list[str]:
     console.print(report(rows, headings, []))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()
+
+
+def test_sentences_are_broken_on_a_terminal_and_in_a_picture_but_not_in_a_pipe(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows, picture = rows_of("5ms"), tmp_path / "compare.svg"
+    result = command._of_one_consumer(rows)
+    command._show(result, picture, json_output=False)
+    assert result.sentences[0] in capsys.readouterr().out.splitlines()
+    assert result.sentences[0].replace(" ", "&#160;") not in picture.read_text()
+
+
+class Places:
+    """In place of a stack: takes the orders that are placed, and measures nothing."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.placed: list[tuple[int, str]] = []
+        self.runs: list[tuple[str, int]] = []
+        self.addresses, self.directory = None, SimpleNamespace(mail=tmp_path)
+        monkeypatch.setattr(experiments, "place_invoices", self._place)
+        monkeypatch.setattr(experiments, "_measure", self._measure)
+
+    @contextmanager
+    def synchronous_service(self, listeners: list[str]) -> Iterator[str]:
+        yield ""
+
+    async def _place(self, addresses: object, count: int, uses: str, *_: object) -> list[Invoice]:
+        self.placed.append((count, uses))
+        return [Invoice(str(number), {}) for number in range(count)]
+
+    async def _measure(self, used: object, run: experiments.Run, *_: object) -> dict[Side, list[Sample]]:
+        self.runs.append((run.about, len(run.invoices) - 1))
+        return {side: samples(1.0) for side in SIDES}
+
+
+async def test_it_says_which_round_it_is_and_why_more_orders_are_placed_than_paid(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    places = Places(monkeypatch, tmp_path)
+    await experiments.over_levels(places, levels("5ms,stopped"), 5, print)  # type: ignore[arg-type]
+    assert places.placed == [(14, "10 to pay and time, 4 to open connections with")]
+    assert places.runs == [
+        ("round 1 of 2, mail server 5 ms", 3),
+        ("round 1 of 2, mail server stopped", 3),
+        ("round 2 of 2, mail server 5 ms", 2),
+        ("round 2 of 2, mail server stopped", 2),
+    ]
+
+
+def test_an_interrupt_is_answered_with_what_is_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def setting(fails_softly: bool) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            print("taken away", file=sys.stderr)
+
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "setting", setting)
+    monkeypatch.setattr(command, "over_levels", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command.command()
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "taken away",
+        "stopped: the mail server is as it was before, and nothing of the comparison still runs",
+    ]
 
 
 def test_figures_are_medians_and_the_slowest_of_a_hundred() -> None:

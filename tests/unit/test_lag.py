@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from fanout.commands.lag import Gap, Lag, Measurement, Position, _rounds, _show, gap, made_at, summed
+from fanout.commands.lag import Backlog, Gap, Lag, Measurement, Position, _rounds, _show, gap, made_at, summed
 from fanout.durations import seconds
 from fanout.outside_groups import event_readers
 
@@ -39,6 +39,12 @@ def test_a_clock_that_runs_ahead_makes_no_negative_age() -> None:
     assert summed([Gap("fraud", place, 1)], {place: 101.0}, 100.0, {"go-totals"}) == [
         Lag("fraud", "orders", 1, 0.0)
     ]
+
+
+def test_the_age_of_the_oldest_row_has_a_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    _show(Measurement(), [Backlog("orders", 3, 43.61, 0), Backlog("payments", 0, None, 0)])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["orders", "3", "43.6", "s", "0"] in rows and ["payments", "0", "-", "0"] in rows
 
 
 def test_a_group_of_no_service_is_outside_and_named_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,5 +97,5 @@ def test_spans_of_time(text: str, value: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "-5s", "inf", "5 days", "s"])
 def test_what_is_no_span_of_time_is_refused(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="no span of time"):
+    with pytest.raises(typer.BadParameter, match=r"no span of time: write 60s, 2m or 1\.5 \(seconds\)$"):
         seconds(text)

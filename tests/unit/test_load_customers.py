@@ -30,6 +30,7 @@ async def placed(
     watch: Callable[[Placement], None] = lambda placement: None,
     patience: float = PATIENCE,
     watch_invoices: Callable[[int], Coroutine[Any, Any, None]] | None = None,
+    rate: float = 1_000,
 ) -> LoadReport:
     async def answer_orders(request: Request) -> Reply:
         return orders(request)
@@ -42,7 +43,7 @@ async def placed(
         return await place_orders(
             system,
             purchases,
-            1_000,
+            rate,
             patient=patient,
             patience=patience,
             watch=watch,
@@ -133,6 +134,25 @@ async def test_an_invoice_whose_order_has_not_arrived_waits_and_fails_nothing() 
     assert report.is_good and not report.complete
     assert "404" not in "".join(report.lines()) and report.as_json()["problems"] == {}
     assert watched[0] == 2
+
+
+async def test_an_invoice_whose_time_is_up_is_still_counted_as_waiting() -> None:
+    """They give up one after the other, in the order in which theirs were placed."""
+    numbers, watched = count(), list[int]()
+
+    async def watch_invoices(number: int) -> None:
+        watched.append(number)
+
+    report = await placed(
+        [INVOICE] * 4,
+        lambda _: accepted(numbers),
+        lambda _: UNKNOWN_YET,
+        rate=3,
+        patience=0.9,
+        watch_invoices=watch_invoices,
+    )
+
+    assert len(watched) > 1 and {*watched, report.waiting} == {4}
 
 
 async def test_an_invoice_that_is_refused_is_not_one_that_waits() -> None:

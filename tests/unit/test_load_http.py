@@ -1,10 +1,11 @@
 """The small HTTP client: connections are reused, and what was perhaps sent is never called unsent."""
 
 import asyncio
+import json
 
 import pytest
 
-from fanout.http_client import Client, NoAnswer, NotConnected
+from fanout.http_client import Client, NoAnswer, NotConnected, Response, problem_of
 from tests.support.scripted_api import CLOSE, Reply, Request, scripted_api
 
 
@@ -34,6 +35,32 @@ async def test_headers_and_body_arrive() -> None:
     async with scripted_api(answer) as url, Client(url) as client:
         response = await client.post("/orders", b'{"a": 1}', {"Idempotency-Key": "k"})
     assert (response.status, response.headers["x-path"], response.body) == (200, "/orders", b'{"a": 1}')
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            b'{"type": "about:blank", "title": "Not ready", "detail": "Postgres is away."}',
+            "Not ready: Postgres is away.",
+        ),
+        (b'{"title": "Not ready"}', "Not ready"),
+        (b'{"error": "busy"}', '{"error": "busy"}'),
+        (b"", ""),
+        (b"[1]", "[1]"),
+        (b"upstream\x1b[2J gone", "upstream\N{REPLACEMENT CHARACTER}[2J gone"),
+    ],
+)
+def test_an_answer_that_refuses_is_told_by_its_title_and_detail(body: bytes, said: str) -> None:
+    assert problem_of(Response(503, {}, body)) == f"503 {said}".rstrip()
+
+
+def test_a_long_detail_is_whole_and_another_long_body_ends_with_a_whole_word() -> None:
+    detail = "word " * 100 + "end"
+    body = json.dumps({"title": "Refused", "detail": detail}).encode()
+    assert problem_of(Response(422, {}, body)) == f"422 Refused: {detail}"
+    cut = problem_of(Response(502, {}, detail.encode()))
+    assert len(cut) < 210 and cut.endswith("word…")
 
 
 async def test_requests_do_not_wait_for_each_other() -> None:

@@ -52,6 +52,13 @@ def test_only_accepted_orders_count_into_the_latency() -> None:
     assert report.latency(0.99) == 0.01
 
 
+def test_a_load_of_which_nothing_was_accepted_names_no_latency() -> None:
+    report = LoadReport([Placement(PURCHASE, "refused", 0.01, problem="503 busy")] * 2, 1.0)
+    assert [line for line in report.lines() if "accepted within" in line] == []
+    assert (report.as_json()["p50_ms"], report.as_json()["p99_ms"]) == (None, None)
+    assert report.lines()[-1] == "2 times 503 busy"
+
+
 def test_the_report_counts_every_outcome() -> None:
     states: list[Outcome] = ["ok", "refused", "refused", "unknown"]
     report = LoadReport([Placement(PURCHASE, state, 0.01) for state in states], 1.0)

@@ -84,7 +84,7 @@ async def test_a_bad_request_is_not_asked_again() -> None:
     answer = await asked(script)
     assert (answer.state, answer.problem, len(script.keys)) == (
         "failed",
-        '422: {"title": "no such product"}',
+        "422 no such product",
         1,
     )
 

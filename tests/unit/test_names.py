@@ -6,13 +6,17 @@ import os
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from fanout import __version__, cli
 from fanout.cli import COMMANDS
 from fanout.errors import BadUsage, UnknownProcess, UnknownService
+from fanout.help_text import flowing
+from fanout.kafka_tail import unknown_topic
 from fanout.names import matching, process_of, service_of
 from fanout.repository import services
 from tests.support.stack import REPOSITORY
@@ -54,6 +58,35 @@ def test_an_unknown_process_is_answered_with_those_that_exist() -> None:
     assert str(unknown.value).startswith(
         "no process fruad-worker, did you mean fraud-worker; there are kafka, "
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("frad", "fraud-worker"),
+        ("Kafak", "kafka"),
+        ("dead_leters-api", "dead_letters-api"),
+        ("nothing", None),
+    ],
+)
+def test_a_process_that_is_nearly_named_is_suggested_by_its_service_too(name: str, meant: str | None) -> None:
+    with pytest.raises(
+        UnknownProcess, match=f"^no process {name}{f', did you mean {meant}' if meant else ''}; "
+    ):
+        process_of(name, PROCESSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("nosuch", ""),
+        ("ordes", ", did you mean orders"),
+        ("orders.frad.dlq", ", did you mean orders.fraud.dlq"),
+    ],
+)
+def test_an_unknown_topic_is_answered_with_the_topics_of_events_only(name: str, meant: str) -> None:
+    known = ["orders.fraud.retry", "payments", "orders", "orders.fraud.dlq", "__consumer_offsets"]
+    assert str(unknown_topic(name, known)) == f"no topic {name}{meant}; there are orders, payments"
 
 
 @pytest.mark.parametrize("name", ["dead_letters", "dead-letters", "dead-letters-worker", "DEAD_LETTERS-api"])
@@ -116,3 +149,29 @@ def test_the_version_is_that_of_the_package() -> None:
     declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     assert (done.returncode, done.stdout) == (0, f"fanout {declared}\n")
     assert declared == __version__
+
+
+def test_a_paragraph_of_help_is_one_line_and_an_example_has_its_own() -> None:
+    text = """Do it.
+
+    It is long, and the docstring
+    breaks it.
+
+    Example: fanout one
+    Example: fanout two
+    """
+    assert (
+        flowing(text)
+        == "Do it.\n\nIt is long, and the docstring breaks it.\n\nExample: fanout one\nExample: fanout two"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["compare"], ["tail"], ["dlq", "edit"]])
+def test_no_line_of_help_ends_early(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first word of a line would not have fitted on the line before it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = CliRunner().invoke(cli._app(arguments[:1]), [*arguments, "--help"]).output
+    lines = [line.strip() for line in printed.split("╭")[0].splitlines()]
+    text = [pair for pair in pairwise(lines) if all(pair) and "Example:" not in "".join(pair)]
+    assert text
+    assert [line for line, after in text if len(f"{line} {after.split()[0]}") < 78] == []

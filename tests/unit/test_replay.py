@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -57,12 +58,43 @@ def test_what_is_done_lies_between_start_and_end() -> None:
     assert [plan.done(at) for at in ({}, {A: 3, B: 0}, {A: 15}, {A: 99, B: 99})] == [0, 0, 5, 15]
 
 
-def test_a_pace_counts_from_when_reading_began() -> None:
-    pace = Pace(total=100, began=0.0)
-    pace.reached(0)
-    pace.reached(50)
-    pace.began, pace.moved = 10.0, 12.0
-    assert (pace.per_second, pace.line) == (25.0, "50 of 100 events, 25 a second, 2 s to go")
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    faked = SimpleNamespace(now=0.0)
+    faked.monotonic = lambda: faked.now
+    monkeypatch.setattr("fanout.replay.replay.time", faked)
+    return faked
+
+
+def test_a_pace_is_what_was_read_since_the_workers_were_up_while_it_runs_and_at_the_end(
+    clock: SimpleNamespace,
+) -> None:
+    """The first commit comes late and brings much: the time that it took counts."""
+    pace, looks = Pace(total=3_000), []
+    for clock.now, done, is_up in (
+        (3.0, 0, False),
+        (5.0, 0, True),
+        (5.2, 2_200, True),
+        (7.0, 2_200, True),
+        (8.0, 3_000, True),
+    ):
+        pace.reached(done, is_up)
+        looks.append((pace.line, pace.per_second))
+    assert looks == [
+        ("0 of 3,000 events", 0.0),
+        ("0 of 3,000 events", 0.0),
+        ("2,200 of 3,000 events, 1,000 a second, 1 s to go", pytest.approx(1_000)),
+        ("2,200 of 3,000 events, 550 a second, 1 s to go", 550.0),
+        ("3,000 of 3,000 events, 600 a second, 0 s to go", 600.0),
+    ]
+
+
+def test_a_pace_promises_nothing_in_its_first_second(clock: SimpleNamespace) -> None:
+    pace = Pace(total=100)
+    pace.reached(0, True)
+    clock.now = 0.2
+    pace.reached(50, True)
+    assert pace.line == "50 of 100 events"
 
 
 def test_before_anything_is_read_nobody_promises_a_time() -> None:

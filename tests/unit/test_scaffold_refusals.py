@@ -62,6 +62,9 @@ def test_an_unknown_event_is_one_sentence_with_every_event_and_its_topic() -> No
     command = [sys.executable, "-m", "fanout", "new-consumer", "newcomer", "--on", "OrderConfirm"]
     done = subprocess.run(command, cwd=REPOSITORY, env=dict(os.environ), capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: no event OrderConfirm; ") and done.stderr.count("\n") == 1
+    assert (
+        done.stderr.startswith("error: no event OrderConfirm, did you mean OrderConfirmed; ")
+        and done.stderr.count("\n") == 1
+    )
     assert "OrderConfirmed (orders)" in done.stderr and "OrderShipped (shipments)" in done.stderr
     assert not (REPOSITORY / "services" / "newcomer").exists()

@@ -270,7 +270,11 @@ def test_a_version_without_another_must_be_avro_too(repository: Path) -> None:
 
 def test_unknown_events_commits_and_a_stack_that_does_not_run_are_sentences(repository: Path) -> None:
     for arguments, complaint, code in (
-        (("history", "OrderPlacd"), "no event OrderPlacd; there are FraudAssessed, ", 2),
+        (
+            ("history", "OrderPlacd"),
+            "no event OrderPlacd, did you mean OrderPlaced; there are FraudAssessed, ",
+            2,
+        ),
         (("check", "--base", "nonsense"), "there is no commit nonsense", 2),
         (("diff",), "not running: fanout up", 1),
         (("show", "OrderPlaced"), "not running: fanout up", 1),

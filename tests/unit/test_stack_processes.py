@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fanout.commands.logs import Printer, read_from
+from fanout.commands.status import Row, _cells
 from fanout.environment import for_process
 from fanout.errors import BadUsage
 from fanout.local import kafka
@@ -41,6 +42,15 @@ def test_api_processes_have_the_public_key_and_nobody_the_private_one(spec: Stac
         assert has_public is process.name.endswith("-api")
         described = repr(process)
         assert "token_private_key" not in described and private.splitlines()[1] not in described
+
+
+def test_the_registry_writes_dates_without_the_offset_of_a_time_zone(spec: StackSpec) -> None:
+    """The pattern is one of Java, where x is that offset and Y the year of the week."""
+    [registry] = [process for process in spec.infrastructure() if process.name == "registry"]
+    pattern = registry.environment["QUARKUS_LOG_CONSOLE_FORMAT"]
+    assert "%d{yyyy-MM-dd HH:mm:ss} " in pattern
+    settings = (REPOSITORY / "deploy" / "registry" / "application.properties").read_text().splitlines()
+    assert f"quarkus.log.console.format={pattern}" in settings
 
 
 def test_our_own_settings_are_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +119,12 @@ def test_a_cache_whose_path_divides_a_class_path_is_refused(monkeypatch: pytest.
 
     with pytest.raises(BadUsage, match="XDG_CACHE_HOME"):
         kafka.process(StackDirectory(Path("/tmp/x")), Ports(9000), [])
+
+
+def test_a_stopped_process_has_no_uptime() -> None:
+    stopped, running = Row("kafka", "STOPPED", None, 0, 0, 0), Row("kafka", "RUNNING", 7, 61, 2, 5_000_000)
+    assert _cells(stopped) == ("kafka", "STOPPED", "-", "-", 0, "0 MB")
+    assert [str(cell) for cell in _cells(running)] == ["kafka", "RUNNING", "7", "0:01:01", "2", "5 MB"]
 
 
 def test_starts_are_counted_across_a_rotated_log(tmp_path: Path) -> None:
