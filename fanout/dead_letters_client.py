@@ -21,6 +21,17 @@ BUSY = 503
 INVALID = 422
 
 
+class Unavailable(FanoutError):
+    """The API answered all the time, and said why it cannot do what was asked now."""
+
+    exit_code = 2
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__(
+            f"the API of {SERVICE} answers {answer.status_code}: {_sentence(answer).rstrip('.')}: fanout status"
+        )
+
+
 class DeadLettersClient:
     """Every request can be repeated: a POST has an Idempotency-Key, or changes only what is still parked."""
 
@@ -54,6 +65,8 @@ class DeadLettersClient:
             if answer is not None and answer.status_code != BUSY:
                 return _accepted(answer)
             if time.monotonic() > deadline:
+                if answer is not None:
+                    raise Unavailable(answer)
                 raise Unreachable(f"the API of {SERVICE}", str(self._http.base_url))
             time.sleep(PAUSE_SECONDS)
 
@@ -75,7 +88,15 @@ def _accepted(answer: httpx.Response) -> dict[str, Any]:
     if answer.is_success:
         found: dict[str, Any] = answer.json()
         return found
-    reason = f"the API of {SERVICE} answered {answer.status_code}: {answer.text[:200]}"
-    if answer.headers.get("content-type", "").startswith("application/problem+json"):
-        reason = str(answer.json()["detail"])
+    reason = _sentence(answer)
+    if not _is_problem(answer):
+        reason = f"the API of {SERVICE} answered {answer.status_code}: {reason}"
     raise (RefusedInput if answer.status_code == INVALID else Refusal)(reason)
+
+
+def _sentence(answer: httpx.Response) -> str:
+    return str(answer.json()["detail"]) if _is_problem(answer) else answer.text[:200]
+
+
+def _is_problem(answer: httpx.Response) -> bool:
+    return str(answer.headers.get("content-type", "")).startswith("application/problem+json")

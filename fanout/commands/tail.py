@@ -48,7 +48,7 @@ Count = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record as far as it may be entry: secrets are masked, and undecodable bytes are left out."""
+    """A record as far as it may be shown: secrets are masked, and undecodable bytes are left out."""
 
     record: Record
     event: Mapping[str, Any] | None
@@ -76,7 +76,7 @@ def command(
     """Print events as they arrive in Kafka, decoded, one line each, until Ctrl-C.
 
     It joins no group and commits nothing, so no consumer notices. Colours tell the services apart. What cannot be
-    decoded is named, and its bytes are not entry; secrets are masked. With --json, each line is an object.
+    decoded is named, but its bytes are not shown; secrets are masked. With --json, each line is an object.
 
     Example: fanout tail orders --since 5m
     """

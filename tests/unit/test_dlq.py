@@ -437,5 +437,19 @@ def test_a_service_that_is_down_is_one_sentence() -> None:
         client.get("/dead-letters", {})
 
 
+@pytest.mark.parametrize("kind", ["application/problem+json", "text/plain"])
+def test_a_service_that_keeps_answering_that_it_cannot_is_quoted(
+    dead_letters_api: ScriptedApi, kind: str
+) -> None:
+    dead_letters_api.answers = [(503, {"detail": "The database is locked. Try later."})]
+    dead_letters_api.error_kind = kind
+    with (
+        open_client(patience=0) as client,
+        pytest.raises(FanoutError, match="answers 503: .*The database is locked") as raised,
+    ):
+        client.get("/dead-letters", {})
+    assert raised.value.exit_code == 2 and "does not answer" not in str(raised.value)
+
+
 def test_a_refused_input_is_a_wrong_use() -> None:
     assert (RefusedInput.exit_code, Unreachable.exit_code) == (2, 2)
