@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, Literal
 from uuid import uuid4
 
 import httpx
 
+from fanout.drafts import drafted, forget
 from fanout.errors import FanoutError, Refusal, RefusedInput, Unreachable
 from fanout.running import Addresses, running
 from fanout.tokens import bearer, signer
+
+Action = Literal["redrive", "discard"]
 
 SERVICE = "dead_letters"
 ANSWER_SECONDS = 30
@@ -47,13 +50,28 @@ class DeadLettersClient:
         headers = {"Idempotency-Key": str(uuid4())}
         return self._answer(self._http.build_request("POST", path, json=body, headers=headers))
 
-    def pages(self, path: str, body: Mapping[str, Any]) -> Iterator[int]:
+    def decide(self, action: Action, dead_letter_id: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Acts on one dead letter and returns it; what was kept as its correction is deleted."""
+        decided = self.post(f"/dead-letters/{dead_letter_id}/{action}", body)
+        forget(dead_letter_id)
+        return decided
+
+    def decide_all(self, action: Action, body: Mapping[str, Any]) -> Iterator[int]:
         """Repeats a bulk POST until nothing is left, and yields how many dead letters each page changed."""
         after: int | None = 0
         while after is not None:
-            done = self.post(path, {**body, "after": after, "limit": AT_ONCE})
+            done = self.post(f"/dead-letters/{action}", {**body, "after": after, "limit": AT_ONCE})
             after = done["next_after"]
             yield done["count"]
+        self._forget_decided()
+
+    def _forget_decided(self) -> None:
+        for dead_letter_id in list(drafted()):
+            with suppress(
+                Refusal
+            ):  # the API knows no such dead letter: the text may be all that is left of it
+                if self.get(f"/dead-letters/{dead_letter_id}", {})["status"] != "parked":
+                    forget(dead_letter_id)
 
     def _answer(self, request: httpx.Request) -> dict[str, Any]:
         deadline = time.monotonic() + self._patience

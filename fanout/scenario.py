@@ -188,7 +188,7 @@ async def correct_one(addresses: Addresses, tell: Tell) -> list[str]:
         tell("it is corrected and redriven")
         correction = {"why": WHY, "correction": whole}
         number = dead_letter["dead_letter_id"]
-        await asyncio.to_thread(client.post, f"/dead-letters/{number}/redrive", correction)
+        await asyncio.to_thread(client.decide, "redrive", number, correction)
     url = f"{addresses.apis['orders']}/orders/{order_id}"
     token = bearer(signer(addresses).operator())
 

@@ -22,6 +22,7 @@ LETTER: dict[str, Any] = {
     "error_type": "Undecodable",
     "error_message": "too short",
     "attempts": 1,
+    "redrive": 1,
     "last_failed_at": "2026-03-01T12:00:00Z",
     "event": None,
     "decode_error": "a value of 1 bytes is too short",
