@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 
-from fanout.drafts import drafted, forget
+from fanout.drafts import delete_draft, drafted
 from fanout.errors import FanoutError, Refusal, RefusedInput, Unreachable
 from fanout.running import Addresses, running
 from fanout.tokens import bearer, signer
@@ -53,7 +53,7 @@ class DeadLettersClient:
     def decide(self, action: Action, dead_letter_id: int, body: Mapping[str, Any]) -> dict[str, Any]:
         """Acts on one dead letter and returns it; what was kept as its correction is deleted."""
         decided = self.post(f"/dead-letters/{dead_letter_id}/{action}", body)
-        forget(dead_letter_id)
+        delete_draft(dead_letter_id)
         return decided
 
     def decide_all(self, action: Action, body: Mapping[str, Any]) -> Iterator[int]:
@@ -63,15 +63,15 @@ class DeadLettersClient:
             done = self.post(f"/dead-letters/{action}", {**body, "after": after, "limit": AT_ONCE})
             after = done["next_after"]
             yield done["count"]
-        self._forget_decided()
+        self._delete_drafts_of_decided()
 
-    def _forget_decided(self) -> None:
+    def _delete_drafts_of_decided(self) -> None:
         for dead_letter_id in list(drafted()):
             with suppress(
                 Refusal
             ):  # the API knows no such dead letter: the text may be all that is left of it
                 if self.get(f"/dead-letters/{dead_letter_id}", {})["status"] != "parked":
-                    forget(dead_letter_id)
+                    delete_draft(dead_letter_id)
 
     def _answer(self, request: httpx.Request) -> dict[str, Any]:
         deadline = time.monotonic() + self._patience

@@ -16,7 +16,7 @@ def draft_of(dead_letter_id: int) -> Path:
     return folder / f"dead-letter-{dead_letter_id}.json"
 
 
-def forget(dead_letter_id: int) -> None:
+def delete_draft(dead_letter_id: int) -> None:
     """Deletes the file, if there is one, and what the editor left beside it."""
     shutil.rmtree(_folder() / str(dead_letter_id), ignore_errors=True)
 

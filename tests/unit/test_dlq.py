@@ -67,22 +67,31 @@ def test_ls_goes_through_the_pages_up_to_its_limit(dead_letters_api: ScriptedApi
     assert not any("status" in path for path, _ in dead_letters_api.asked)
 
 
-def test_ls_fits_80_columns_and_leaves_no_reason_out(
+def test_ls_has_two_lines_for_each_dead_letter_that_fit_80_columns(
     dead_letters_api: ScriptedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    words = " ".join(f"word{number}" for number in range(30))
+    usual = LETTER | {
+        "type": "StockReserved",
+        "topic": "inventory",
+        "error_message": "not StockReserved: EOFError: Expected 8 bytes, read 2",
+    }
     longest = LETTER | {
         "consumer": "notifications",
-        "type": "PaymentProcessed",
+        "type": "PaymentProcessedAndMore",
         "topic": "inventory",
         "kafka_offset": 12345,
-        "error_message": words,
+        "failure": "transient",
+        "attempts": 5,
+        "error_message": "word " * 60,
     }
-    dead_letters_api.answers = [(200, {"dead_letters": [longest] * 2, "next_after": None})]
-    said = run("ls").stdout
-    assert max(map(len, said.splitlines())) <= 80
-    assert " ".join(said.split()).count(f"Undecodable: {words}, after 1 try (permanent)") == 2
+    dead_letters_api.answers = [(200, {"dead_letters": [usual, longest], "next_after": None})]
+    heading, *lines = run("ls").stdout.splitlines()
+    assert len(lines) == 4 and max(map(len, [heading, *lines])) <= 80
+    assert lines[0].split()[-3:] == ["2026-03-01", "12:00", "1"]
+    assert lines[1].strip() == "Undecodable: not StockReserved: EOFError: Expected 8 bytes, read 2"
+    assert "PaymentProcessed…" in lines[2] and lines[2].split()[-1] == "5"
+    assert lines[3].strip().startswith("transient: Undecodable: word word") and lines[3].endswith("…")
 
 
 RESERVED = StockReserved(
