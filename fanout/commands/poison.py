@@ -48,6 +48,7 @@ async def poison(addresses: Addresses, tell: Tell) -> dict[str, Any]:
     require_started(*NEEDED)
     one_mug = next(purchase for purchase in purchases(seed=2) if purchase.kind == "card")
     async with _truncation(addresses.databases[SERVICE]) as whole:
+        tell("placing an order")
         placed = await place_orders(addresses, [one_mug], rate=1, patient=True)
         if not placed.complete:
             raise FanoutError(f"no order could be placed to poison: {'; '.join(placed.lines())}")
