@@ -77,7 +77,7 @@ def command(
     """Print events as they arrive in Kafka, decoded, one line each, until Ctrl-C.
 
     It joins no group and commits nothing, so no consumer notices. Colours tell the services apart. What cannot be
-    decoded is named, but its bytes are not shown; secrets are masked. With --json, each line is an object.
+    decoded is named, and its bytes are not shown; secrets are masked. With --json, each line is an object.
 
     Example: fanout tail orders --since 5m
     """
