@@ -22,6 +22,8 @@ from schemas.files import parsed_schema
 
 TRUNCATION_SECONDS = 30
 LOOK_SECONDS = 1.0
+USUAL_SECONDS = 5.0
+"""So long nothing is said: scripts compare what it prints."""
 NEEDED = (KAFKA, "orders-api", "orders-worker", f"{SERVICE}-worker")
 """The processes between an order and the reservation of its stock."""
 
@@ -48,7 +50,6 @@ async def poison(addresses: Addresses, tell: Tell) -> dict[str, Any]:
     require_started(*NEEDED)
     one_mug = next(purchase for purchase in purchases(seed=2) if purchase.kind == "card")
     async with _truncation(addresses.databases[SERVICE]) as whole:
-        tell("placing an order")
         placed = await place_orders(addresses, [one_mug], rate=1, patient=True)
         if not placed.complete:
             raise FanoutError(f"no order could be placed to poison: {'; '.join(placed.lines())}")
@@ -59,7 +60,8 @@ async def _reserved(whole: asyncio.Future[dict[str, Any]], tell: Tell) -> dict[s
     """Waits for the message. Raises Stopped, or FanoutError after TRUNCATION_SECONDS."""
     began = monotonic()
     while (waited := monotonic() - began) < TRUNCATION_SECONDS:
-        tell(f"an order is placed; waiting until inventory reserves its stock, for {waited:.0f} s")
+        if waited >= USUAL_SECONDS:
+            tell(f"an order is placed; waiting until inventory reserves its stock, for {waited:.0f} s")
         if (await asyncio.wait({whole}, timeout=LOOK_SECONDS))[0]:
             return whole.result()
         require_started(*NEEDED)

@@ -82,6 +82,7 @@ async def test_poison_notices_a_stop_while_it_waits_and_shows_that_it_waits(
     down, said = dict(UP), []
     monkeypatch.setattr(stopped, "down_by_process", lambda: down)
     monkeypatch.setattr(poison, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(poison, "USUAL_SECONDS", 0.02)
 
     def tell(text: str) -> None:
         said.append(text)
