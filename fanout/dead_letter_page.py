@@ -1,7 +1,6 @@
 """Shows dead letters as text: a list that fits 80 columns, and one in full with its reason first."""
 
 import json
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +11,13 @@ DeadLetter = Mapping[str, Any]
 
 HEX_A_LINE = 64
 GAP = "  "
-HEADINGS = ("id", "consumer", "type", "from", "last failed (UTC)")
+HEADINGS = ("id", "consumer", "type", "from", "failed (UTC)", "tries")
+TYPE = HEADINGS.index("type")
 LONGEST_TYPE = 24
+SHORTEST_TYPE = 12
 LONGEST_REASON = 300
+USUAL = "permanent"
+"""The class of most failures; only another one is named in a list."""
 STATUS = {
     "parked": "waits for your decision",
     "redriven": "was redriven to its consumer, which has not parked it again",
@@ -23,34 +26,39 @@ STATUS = {
 
 
 def list_lines(dead_letters: Sequence[DeadLetter], width: int) -> Iterator[str]:
-    """Yields a line for each dead letter and, indented, why it was parked."""
+    """Yields two lines for each dead letter: what it is and, indented and cut to the width, why it was parked."""
     rows = [HEADINGS, *map(_cells, dead_letters)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    over = sum(widths) + len(GAP) * (len(widths) - 1) - width
+    widths[TYPE] = min(widths[TYPE], max(widths[TYPE] - over, SHORTEST_TYPE))
     indent = " " * (widths[0] + len(GAP))
     for row, dead_letter in zip(rows, [None, *dead_letters], strict=True):
-        first, *others = (cell.ljust(wide) for cell, wide in zip(row, widths, strict=True))
+        first, *others = (_cut(cell, wide).ljust(wide) for cell, wide in zip(row, widths, strict=True))
         yield GAP.join([first.strip().rjust(widths[0]), *others]).rstrip()
         if dead_letter:
-            yield from textwrap.wrap(
-                _reason(dead_letter), width, initial_indent=indent, subsequent_indent=indent + GAP
-            )
+            yield _cut(indent + _reason(dead_letter), width)
 
 
 def _cells(dead_letter: DeadLetter) -> tuple[str, ...]:
-    type_name = dead_letter["type"] or "-"
     return (
         str(dead_letter["dead_letter_id"]),
         dead_letter["consumer"],
-        type_name if len(type_name) <= LONGEST_TYPE else f"{type_name[: LONGEST_TYPE - 1]}…",
+        _cut(dead_letter["type"] or "-", LONGEST_TYPE),
         f"{dead_letter['topic']} {dead_letter['partition']}/{dead_letter['kafka_offset']}",
-        second(dead_letter["last_failed_at"]),
+        second(dead_letter["last_failed_at"])[: len("2026-03-01 12:00")],
+        str(dead_letter["attempts"]),
     )
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _reason(dead_letter: DeadLetter) -> str:
     status = "" if dead_letter["status"] == "parked" else f"{dead_letter['status']}: "
-    message = dead_letter["error_message"][:LONGEST_REASON]
-    return f"{status}{dead_letter['error_type']}: {message}, {_tries(dead_letter)}"
+    failure = "" if dead_letter["failure"] == USUAL else f"{dead_letter['failure']}: "
+    message = " ".join(dead_letter["error_message"][:LONGEST_REASON].split())
+    return f"{status}{failure}{dead_letter['error_type']}: {message}"
 
 
 def page_lines(dead_letter: DeadLetter, fields: Mapping[str, Any] | None) -> Iterator[str]:

@@ -6,15 +6,17 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 
 from fanout.console import say
 from fanout.errors import BadUsage, FanoutError, RefusedInput
+from fanout.local.stack_directory import write_private
+
+Accepted = TypeVar("Accepted")
 
 FALLBACKS = ("nano", "vi")
 
@@ -23,51 +25,73 @@ class Unchanged(Exception):
     """The user left the document as it was."""
 
 
-def edit_until_accepted(
-    document: Mapping[str, Any], name: str, accept: Callable[[dict[str, Any]], object]
-) -> None:
-    """Calls `accept` with the edited document, and after a RefusedInput lets the user edit again.
+class BadDocument(BadUsage):
+    """What the user wrote is no JSON object."""
 
-    The file is deleted once its document is accepted. Every FanoutError says where it is kept.
+
+def edit_until_accepted(
+    document: Mapping[str, Any], file: Path, accept: Callable[[dict[str, Any]], Accepted], otherwise: str
+) -> Accepted:
+    """Returns what `accept` returns of the edited document; after a RefusedInput the user can edit again.
+
+    Begins with what `file` holds from an earlier time. What is not accepted is kept there, and every FanoutError says
+    so, and that `otherwise` takes the file. Its folder, which must be its own, is deleted when nothing is to be kept.
     """
-    file = Path(tempfile.mkdtemp(prefix="fanout-")) / f"{name}.json"
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    file.write_text(text, encoding="utf-8")
+    if _is_edited(file, text):
+        say(
+            f"going on from what you wrote before, kept in {file}: once that file is deleted, you begin again"
+        )
+    else:
+        write_private(file, text)
     try:
-        while True:
-            _open(file)
-            if (refused := _refused(file, text, accept)) is None:
-                break
-            if not (sys.stdin.isatty() and _again(refused)):
-                raise refused
+        accepted = _edit(file, text, accept)
     except Unchanged:
         shutil.rmtree(file.parent)
         raise BadUsage("nothing was changed, so nothing was sent") from None
     except FanoutError as error:
-        if file.read_text(encoding="utf-8", errors="replace") == text:
+        if not _is_edited(file, text):
             shutil.rmtree(file.parent)
             raise
-        kept = f"{error}; nothing was sent, what you edited is kept in {file}"
+        command = otherwise.replace("FILE", shlex.quote(str(file)))
+        kept = (
+            f"{error}; nothing was sent, what you edited is kept in {file}: the next edit goes on from it, {command} "
+            "takes it as it is"
+        )
         raise (BadUsage if error.exit_code == BadUsage.exit_code else FanoutError)(kept) from error
-    shutil.rmtree(file.parent)
+    shutil.rmtree(file.parent, ignore_errors=True)
+    return accepted
 
 
-def _refused(file: Path, text: str, accept: Callable[[dict[str, Any]], object]) -> FanoutError | None:
-    """Returns why the document was not accepted, None if it was."""
-    edited = file.read_text(encoding="utf-8", errors="replace")
-    if edited == text:
+def _edit(file: Path, text: str, accept: Callable[[dict[str, Any]], Accepted]) -> Accepted:
+    while True:
+        _open(file)
+        try:
+            return accept(_document(file, text))
+        except (BadDocument, RefusedInput) as refused:
+            if not (sys.stdin.isatty() and _again(refused)):
+                raise
+
+
+def _is_edited(file: Path, text: str) -> bool:
+    return file.exists() and _read(file) != text
+
+
+def _read(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
+def _document(file: Path, text: str) -> dict[str, Any]:
+    """Returns the edited document. Raises Unchanged or BadDocument."""
+    if (edited := _read(file)) == text:
         raise Unchanged
     try:
         document = json.loads(edited)
     except ValueError as error:
-        return BadUsage(f"this is not JSON: {error}")
+        raise BadDocument(f"this is not JSON: {error}") from error
     if not isinstance(document, dict):
-        return BadUsage("this is not a JSON object: it must begin with { and end with }")
-    try:
-        accept(document)
-    except RefusedInput as refused:
-        return refused
-    return None
+        raise BadDocument("this is not a JSON object: it must begin with { and end with }")
+    return document
 
 
 def _open(file: Path) -> None:

@@ -13,6 +13,7 @@ FanoutError               exit 1
 ├── Refusal               an API refused a request
 │   └── RefusedInput      exit 2: the request was invalid
 ├── Unreachable           exit 2: a database, Kafka or an API does not answer
+├── Unavailable           of fanout.dead_letters_client: exit 2, its API answers, but only that it cannot now
 └── BadUsage              exit 2
     ├── UnusableFolder    a folder cannot be written
     ├── FolderFull        nothing can be written any more

@@ -173,7 +173,7 @@ async def correct_one(addresses: Addresses, tell: Tell) -> list[str]:
     """Truncates one message as `fanout poison` does, corrects and redrives it; returns what happened, line by line."""
     since = datetime.now(UTC).isoformat()
     tell("inventory publishes a truncated message")
-    whole = await poison(addresses)
+    whole = await poison(addresses, tell)
     order_id = whole["order_id"]
     parked = {"consumer": "orders", "status": "parked", "since": since}
     with open_client("fanout demo", addresses) as client:
@@ -188,7 +188,7 @@ async def correct_one(addresses: Addresses, tell: Tell) -> list[str]:
         tell("it is corrected and redriven")
         correction = {"why": WHY, "correction": whole}
         number = dead_letter["dead_letter_id"]
-        await asyncio.to_thread(client.post, f"/dead-letters/{number}/redrive", correction)
+        await asyncio.to_thread(client.decide, "redrive", number, correction)
     url = f"{addresses.apis['orders']}/orders/{order_id}"
     token = bearer(signer(addresses).operator())
 

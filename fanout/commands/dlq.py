@@ -12,7 +12,8 @@ from rich.console import Console
 from fanout.console import Json, counted, print_json, printable, say
 from fanout.dead_letter_fields import chosen_type, event_type_of, fields_of
 from fanout.dead_letter_page import list_lines, page_lines
-from fanout.dead_letters_client import DeadLettersClient, open_client
+from fanout.dead_letters_client import Action, DeadLettersClient, open_client
+from fanout.drafts import draft_of
 from fanout.durations import timestamp
 from fanout.editing import edit_until_accepted
 from fanout.errors import BadUsage, FanoutError, Refusal
@@ -153,7 +154,8 @@ def edit(
     """Open the event of a dead letter in $VISUAL or $EDITOR, and redrive it as you left it.
 
     What was cut off is null. If what you wrote does not fit the contract, you are told and can edit again. Your text
-    is kept in a file, which is named, until it is redriven.
+    is kept in a file, which is named: the next edit goes on from it, fanout dlq redrive ID --correct FILE takes it as
+    it is. The file is deleted once the dead letter is redriven or discarded with fanout.
 
     Example: EDITOR=nano fanout dlq edit 7 --why "truncated by a bug"
     """
@@ -162,14 +164,15 @@ def edit(
         chosen = chosen_type(dead_letter, event_type)
         document = fields_of(dead_letter, chosen, running().registry_url)
         named = {} if event_type_of(dead_letter) else {"type": chosen.NAME}
-        edit_until_accepted(
+        decided = edit_until_accepted(
             document,
-            f"dead-letter-{dead_letter_id}",
-            lambda edited: client.post(
-                f"/dead-letters/{dead_letter_id}/redrive", {"why": why, "correction": edited, **named}
+            draft_of(dead_letter_id),
+            lambda edited: client.decide(
+                "redrive", dead_letter_id, {"why": why, "correction": edited, **named}
             ),
+            otherwise=f"fanout dlq redrive {dead_letter_id} --correct FILE",
         )
-    print(f"redriven as edited: dead letter {dead_letter_id}")
+    print(f"{_done('redrive', decided)} as edited: dead letter {dead_letter_id}")
 
 
 @command.command()
@@ -265,7 +268,7 @@ def _is_undecodable(dead_letter: DeadLetter) -> bool:
 
 
 def _act(
-    action: str,
+    action: Action,
     ids: Sequence[int] | None,
     wanted: Mapping[str, str | None],
     everything: bool,
@@ -279,23 +282,28 @@ def _act(
         return
     count = 0
     with open_client(who) as client:
-        for done in client.pages(f"/dead-letters/{action}", {**body, **(filters or {"all": True})}):
+        for done in client.decide_all(action, {**body, **(filters or {"all": True})}):
             count += done
             say(f"{count} so far")
     print(f"{DONE[action]}: {counted(count, 'dead letter')}")
 
 
-def _one_by_one(action: str, ids: Sequence[int], who: str | None, body: Mapping[str, Any]) -> None:
+def _one_by_one(action: Action, ids: Sequence[int], who: str | None, body: Mapping[str, Any]) -> None:
     """Goes on after a refusal, and exits with the highest exit code at the end."""
     failures = []
     with open_client(who) as client:
         for dead_letter_id in ids:
             try:
-                client.post(f"/dead-letters/{dead_letter_id}/{action}", body)
+                decided = client.decide(action, dead_letter_id, body)
             except Refusal as refusal:
                 failures.append(refusal)
                 print(f"error: {refusal}", file=sys.stderr)
             else:
-                print(f"{DONE[action]}: dead letter {dead_letter_id}")
+                print(f"{_done(action, decided)}: dead letter {dead_letter_id}")
     if failures:
         raise typer.Exit(max(failure.exit_code for failure in failures))
+
+
+def _done(action: Action, decided: DeadLetter) -> str:
+    """Returns what became of a dead letter; its `redrive` counts the redrives, this one included."""
+    return f"{DONE[action]} again" if action == "redrive" and decided["redrive"] > 1 else DONE[action]

@@ -1,8 +1,8 @@
 """`fanout outbox`: list and show outbox rows that cannot be sent, send them again, or discard them."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -24,6 +24,14 @@ command = typer.Typer(
 
 LARGEST_ID = 2**63 - 1
 
+
+class Unsent(NamedTuple):
+    """Rows that are neither sent nor set aside for more than a second, and the age of the oldest, if there is one."""
+
+    rows: int
+    seconds: float | None
+
+
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Whose outbox.", show_default=False)]
 Ids = Annotated[
     list[int] | None,
@@ -39,6 +47,11 @@ COLUMNS = (
 )
 LIST = text(f"SELECT {COLUMNS} FROM outbox WHERE {REFUSED} ORDER BY id")
 SHOW = text(f"SELECT {COLUMNS}, headers, octet_length(payload) AS payload_bytes FROM outbox WHERE id = :id")
+UNSENT = text("""
+    SELECT count(*) AS rows, extract(epoch FROM clock_timestamp() - min(created_at))::float AS seconds
+    FROM outbox WHERE published_at IS NULL AND set_aside_at IS NULL
+        AND created_at < clock_timestamp() - interval '1 second'
+""")
 RETRY = text(f"""
     UPDATE outbox SET set_aside_at = NULL, error_type = NULL, error_message = NULL
     WHERE {REFUSED} AND (:everything OR id = ANY (:ids)) RETURNING id
@@ -53,18 +66,20 @@ DISCARD = text(f"""
 def ls(
     service: Annotated[str | None, typer.Argument(help="Whose outbox.")] = None, json_output: Json = False
 ) -> None:
-    """List the rows that cannot be sent, of one outbox or of all.
+    """List the rows that cannot be sent, of one outbox or of all, and count those that wait for longer than a second.
 
     Example: fanout outbox ls --json
     """
-    found = asyncio.run(_listed(_databases(service)))
+    found, unsent = asyncio.run(_listed(_databases(service)))
     if json_output:
-        print_json({"rows": found})
-    elif found:
+        print_json({"rows": found, "unsent": {"rows": unsent.rows, "oldest_seconds": unsent.seconds}})
+        return
+    if found:
         headings = ("service", ">id", "topic", "what", "set aside (UTC)", "reason")
         Console(highlight=False).print(table(headings, map(_cells, found), unbroken=("id",)))
-    else:
-        print("every row can be sent")
+    sentences = [*([] if found else ["no row is set aside"]), *_sentences(unsent)]
+    if sentences:
+        print("; ".join(sentences))
 
 
 @command.command()
@@ -114,11 +129,21 @@ def _databases(service: str | None) -> Databases:
     return {found: databases[found]}
 
 
-async def _listed(databases: Databases) -> list[dict[str, Any]]:
-    async def rows(service: str, db: AsyncConnection) -> list[dict[str, Any]]:
-        return [{"service": service, **_fields(row)} for row in await db.execute(LIST)]
+def _sentences(unsent: Unsent) -> Iterator[str]:
+    if unsent.rows:
+        verb, oldest = ("is", "") if unsent.rows == 1 else ("are", "the oldest ")
+        yield f"{unsent.rows:,} {verb} not yet sent, {oldest}for {unsent.seconds or 0:.0f} s"
 
-    return [row for found in await read_each(databases, rows) for row in found]
+
+async def _listed(databases: Databases) -> tuple[list[dict[str, Any]], Unsent]:
+    async def read(service: str, db: AsyncConnection) -> tuple[list[dict[str, Any]], Unsent]:
+        rows = [{"service": service, **_fields(row)} for row in await db.execute(LIST)]
+        return rows, Unsent(*(await db.execute(UNSENT)).one())
+
+    found = await read_each(databases, read)
+    waiting = [unsent.seconds for _, unsent in found if unsent.seconds is not None]
+    unsent = Unsent(sum(unsent.rows for _, unsent in found), max(waiting, default=None))
+    return [row for rows, _ in found for row in rows], unsent
 
 
 async def _shown(service: str, row_id: int) -> dict[str, Any]:

@@ -4,21 +4,28 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
+from time import monotonic
 from typing import Any
 
 import asyncpg
 from fastavro import schemaless_reader
 from sqlalchemy.engine import make_url
 
-from fanout.console import print_json, say
+from fanout.console import Tell, console, print_json, progress, say
 from fanout.errors import FanoutError, Unreachable
 from fanout.load import place_orders, purchases
+from fanout.local.stopped import KAFKA, require_started
 from fanout.running import Addresses, in_container, running
 from fanout.truncation import ARM, CHANNEL, DISARM, SERVICE
 from schemas import StockReserved
 from schemas.files import parsed_schema
 
 TRUNCATION_SECONDS = 30
+LOOK_SECONDS = 1.0
+USUAL_SECONDS = 5.0
+"""So long nothing is said: scripts compare what it prints."""
+NEEDED = (KAFKA, "orders-api", "orders-worker", f"{SERVICE}-worker")
+"""The processes between an order and the reservation of its stock."""
 
 
 def command() -> None:
@@ -28,24 +35,39 @@ def command() -> None:
 
     Example: fanout poison > whole.json && fanout dlq ls
     """
-    whole = asyncio.run(poison(running()))
+    addresses = running()
+    with progress(console) as tell:
+        whole = asyncio.run(poison(addresses, tell))
     print_json(whole)
     say(f"order {whole['order_id']} waits for a StockReserved that was truncated: fanout dlq ls")
 
 
-async def poison(addresses: Addresses) -> dict[str, Any]:
-    """Places an order and returns the message that was truncated: its own, or one of an order placed just then."""
+async def poison(addresses: Addresses, tell: Tell) -> dict[str, Any]:
+    """Places an order and returns the message that was truncated: its own, or one of an order placed just then.
+
+    Raises Stopped, before anything is placed, if what has to run for it was stopped.
+    """
+    require_started(*NEEDED)
     one_mug = next(purchase for purchase in purchases(seed=2) if purchase.kind == "card")
     async with _truncation(addresses.databases[SERVICE]) as whole:
         placed = await place_orders(addresses, [one_mug], rate=1, patient=True)
         if not placed.complete:
             raise FanoutError(f"no order could be placed to poison: {'; '.join(placed.lines())}")
-        try:
-            return await asyncio.wait_for(whole, TRUNCATION_SECONDS)
-        except TimeoutError:
-            raise FanoutError(
-                f"inventory reserved nothing for {TRUNCATION_SECONDS} s, so nothing was truncated: fanout status"
-            ) from None
+        return await _reserved(whole, tell)
+
+
+async def _reserved(whole: asyncio.Future[dict[str, Any]], tell: Tell) -> dict[str, Any]:
+    """Waits for the message. Raises Stopped, or FanoutError after TRUNCATION_SECONDS."""
+    began = monotonic()
+    while (waited := monotonic() - began) < TRUNCATION_SECONDS:
+        if waited >= USUAL_SECONDS:
+            tell(f"an order is placed; waiting until inventory reserves its stock, for {waited:.0f} s")
+        if (await asyncio.wait({whole}, timeout=LOOK_SECONDS))[0]:
+            return whole.result()
+        require_started(*NEEDED)
+    raise FanoutError(
+        f"inventory reserved nothing for {TRUNCATION_SECONDS} s, so nothing was truncated: fanout status"
+    )
 
 
 @asynccontextmanager

@@ -46,6 +46,7 @@ def command(
     from confluent_kafka import KafkaException
 
     from chassis.service import load
+    from fanout.local.stopped import KAFKA, require_started
     from fanout.replay.plan import require_history, require_read_model
     from fanout.replay.replay import Asked, replay, rewind
     from fanout.repository import services
@@ -61,6 +62,7 @@ def command(
     require_history(loaded)
     if rebuild:
         require_read_model(loaded)
+    require_started(KAFKA)
     try:
         if in_container():
             events = asyncio.run(rewind(loaded, addresses, asked))

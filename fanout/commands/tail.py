@@ -22,6 +22,7 @@ from fanout.console import Json, printable, say
 from fanout.durations import timestamp
 from fanout.errors import BadUsage
 from fanout.kafka_tail import arriving
+from fanout.local.stopped import KAFKA, require_started
 from fanout.running import running
 from schemas.secrets import MASK, is_secret, masked, masked_text, secrets_in
 
@@ -83,6 +84,7 @@ def command(
     if from_beginning and since:
         raise BadUsage("give --from-beginning or --since, but not both")
     system = running()
+    require_started(KAFKA)
     topics = [topic] if topic else TOPICS
     console, registry, left = Console(), Registry(system.registry_url), count
     with arriving(system.broker, topics, since, from_beginning) as batches, asyncio.Runner() as runner:

@@ -38,6 +38,7 @@ class StackDirectory:
         self.mail_fault = path / "mail-fault"
         self.comparing = path / "comparing"
         self.compare = path / "compare"
+        self.edits = path / "edits"
         self.stack_file = path / "stack.json"
         self.secrets = path / "secrets.json"
         self.token_key = path / "token_private_key.pem"
@@ -57,6 +58,7 @@ class StackDirectory:
             self.registry,
             self.mail,
             self.compare,
+            self.edits,
             path / "postgres.new",
         )
         self.files = (

@@ -137,7 +137,7 @@ def _discard_dead_letters(consumer: str) -> None:
     """A redrive would wait for ever for a topic that is gone, and every later redrive behind it."""
     wanted = {"why": f"services/{consumer} is gone", "consumer": consumer, "consumer_is_gone": True}
     with open_client("fanout setup --prune") as client:
-        count = sum(client.pages("/dead-letters/discard", wanted))
+        count = sum(client.decide_all("discard", wanted))
     if count:
         print(f"discarded: {counted(count, 'dead letter')} of {consumer}")
 

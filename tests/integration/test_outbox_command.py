@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -72,7 +73,12 @@ async def test_a_row_is_shown_whole(database: Database) -> None:
 async def test_a_row_is_handed_to_the_relay_again(database: Database) -> None:
     assert (await invoke("retry", "fraud", "1")).stdout == "handed to the relay again: 1 row\n"
     assert ((await row(database)).set_aside_at, (await row(database)).error_type) == (None, None)
-    assert (await invoke("ls")).stdout == "every row can be sent\n"
+    await fetch(database, "UPDATE outbox SET created_at = now() - interval '70 s' WHERE id = 1 RETURNING 1")
+    await fetch(database, "UPDATE outbox SET created_at = now() + interval '9 s' WHERE id = 2 RETURNING 1")
+    said = (await invoke("ls")).stdout
+    assert re.fullmatch(r"no row is set aside; 1 is not yet sent, for 7\d s\n", said), said
+    unsent = json.loads((await invoke("ls", "--json")).stdout)["unsent"]
+    assert unsent["rows"] == 1 and 70 <= unsent["oldest_seconds"] < 80
 
 
 async def test_a_row_is_discarded_for_a_reason_and_that_is_final(database: Database) -> None:

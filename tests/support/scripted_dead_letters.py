@@ -22,6 +22,7 @@ LETTER: dict[str, Any] = {
     "error_type": "Undecodable",
     "error_message": "too short",
     "attempts": 1,
+    "redrive": 1,
     "last_failed_at": "2026-03-01T12:00:00Z",
     "event": None,
     "decode_error": "a value of 1 bytes is too short",
@@ -53,6 +54,7 @@ class ScriptedApi:
         self.keys: list[str | None] = []
         self.principals: list[Principal] = []
         self.url = ""
+        self.error_kind = "application/problem+json"
 
     def answer(self) -> tuple[int, Any]:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -74,7 +76,7 @@ def serving(dead_letters_api: ScriptedApi) -> Iterator[str]:
             status, content = dead_letters_api.answer()
             data = json.dumps(content).encode()
             self.send_response(status)
-            kind = "application/json" if status == 200 else "application/problem+json"
+            kind = "application/json" if status == 200 else dead_letters_api.error_kind
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(data)))
             self.end_headers()

@@ -3,7 +3,6 @@
 import getpass
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +27,9 @@ from tests.support.scripted_dead_letters import LETTER, ScriptedApi, serving
 
 
 @pytest.fixture
-def dead_letters_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedApi]:
+def dead_letters_api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScriptedApi]:
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("FANOUT_HOME", str(tmp_path / "home"))
     dead_letters_api = ScriptedApi((200, LETTER))
     with serving(dead_letters_api) as url:
         addresses = addresses_of({"dead_letters": url})
@@ -67,22 +67,31 @@ def test_ls_goes_through_the_pages_up_to_its_limit(dead_letters_api: ScriptedApi
     assert not any("status" in path for path, _ in dead_letters_api.asked)
 
 
-def test_ls_fits_80_columns_and_leaves_no_reason_out(
+def test_ls_has_two_lines_for_each_dead_letter_that_fit_80_columns(
     dead_letters_api: ScriptedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    words = " ".join(f"word{number}" for number in range(30))
+    usual = LETTER | {
+        "type": "StockReserved",
+        "topic": "inventory",
+        "error_message": "not StockReserved: EOFError: Expected 8 bytes, read 2",
+    }
     longest = LETTER | {
         "consumer": "notifications",
-        "type": "PaymentProcessed",
+        "type": "PaymentProcessedAndMore",
         "topic": "inventory",
         "kafka_offset": 12345,
-        "error_message": words,
+        "failure": "transient",
+        "attempts": 5,
+        "error_message": "word " * 60,
     }
-    dead_letters_api.answers = [(200, {"dead_letters": [longest] * 2, "next_after": None})]
-    said = run("ls").stdout
-    assert max(map(len, said.splitlines())) <= 80
-    assert " ".join(said.split()).count(f"Undecodable: {words}, after 1 try (permanent)") == 2
+    dead_letters_api.answers = [(200, {"dead_letters": [usual, longest], "next_after": None})]
+    heading, *lines = run("ls").stdout.splitlines()
+    assert len(lines) == 4 and max(map(len, [heading, *lines])) <= 80
+    assert lines[0].split()[-3:] == ["2026-03-01", "12:00", "1"]
+    assert lines[1].strip() == "Undecodable: not StockReserved: EOFError: Expected 8 bytes, read 2"
+    assert "PaymentProcessed…" in lines[2] and lines[2].split()[-1] == "5"
+    assert lines[3].strip().startswith("transient: Undecodable: word word") and lines[3].endswith("…")
 
 
 RESERVED = StockReserved(
@@ -183,9 +192,9 @@ class Terminal:
 def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of what is edited."""
     monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
-    (tmp_path / "kept").mkdir()
-    return tmp_path / "kept"
+    edits = tmp_path / "home" / "edits"
+    edits.mkdir(parents=True)
+    return edits
 
 
 def with_editor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> None:
@@ -296,6 +305,63 @@ def test_an_editor_that_is_not_there_is_one_sentence(
     dead_letters_api.answers = [(200, WHOLE)]
     said = str(run("edit", "7", "--why", "x").exception)
     assert said == "the editor no-such-editor cannot be run (No such file or directory): set EDITOR"
+
+
+def test_the_next_edit_goes_on_from_what_was_refused(
+    dead_letters_api: ScriptedApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept_in: Path
+) -> None:
+    with_editor(monkeypatch, tmp_path, "text = text.replace('null', '1')")
+    dead_letters_api.answers = [(200, CUT_OFF), (422, {"detail": "lines: no list"}), (200, CUT_OFF)]
+    refused = str(run("edit", "7", "--why", "x").exception)
+    [kept] = kept_in.glob("*/dead-letter-7.json")
+    assert f"fanout dlq redrive 7 --correct {kept} takes it" in refused
+    with_editor(monkeypatch, tmp_path, "text = text.replace('\"lines\": 1', '\"lines\": 2')")
+    done = run("edit", "7", "--why", "x")
+    assert done.exit_code == 0 and str(kept) in done.stderr.replace("\n", "")
+    assert [body["correction"]["lines"] for _, body in dead_letters_api.asked if body] == [1, 2]
+    assert not list(kept_in.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (("redrive", "7", "--correct", "{}"), LETTER),
+        (("redrive", "7", "--yes"), LETTER),
+        (("discard", "7"), LETTER),
+        (("redrive", "--all", "--yes"), {"count": 1, "next_after": None, "status": "redriven"}),
+        (("discard", "--topic", "orders"), {"count": 1, "next_after": None, "status": "discarded"}),
+    ],
+)
+def test_what_was_kept_is_deleted_when_its_dead_letter_is_decided(
+    dead_letters_api: ScriptedApi, kept_in: Path, arguments: tuple[str, ...], answer: dict[str, Any]
+) -> None:
+    (kept_in / "7").mkdir()
+    (kept_in / "7" / "dead-letter-7.json").write_text("{}")
+    dead_letters_api.answers = [(200, answer)]
+    done = run(*arguments, "--why", "x")
+    assert done.exit_code == 0, done.exception
+    assert not list(kept_in.iterdir())
+
+
+@pytest.mark.parametrize("answer", [(200, LETTER), (404, {"detail": "There is no dead letter 7."})])
+def test_what_was_kept_for_one_that_is_still_parked_stays(
+    dead_letters_api: ScriptedApi, kept_in: Path, answer: tuple[int, Any]
+) -> None:
+    (kept_in / "7").mkdir()
+    dead_letters_api.answers = [(200, {"count": 1, "next_after": None}), answer]
+    assert run("discard", "--consumer", "fraud", "--why", "x").exit_code == 0
+    assert [path for path, _ in dead_letters_api.asked] == ["/dead-letters/discard", "/dead-letters/7"]
+    assert (kept_in / "7").exists()
+
+
+def test_what_is_redriven_once_more_is_said_to_be_redriven_again(
+    dead_letters_api: ScriptedApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept_in: Path
+) -> None:
+    dead_letters_api.answers = [(200, WHOLE | {"redrive": 2})]
+    assert run("redrive", "7", "--why", "x").stdout == "redriven again: dead letter 7\n"
+    with_editor(monkeypatch, tmp_path, "text = text.replace('2', '3')")
+    assert run("edit", "7", "--why", "x").stdout == "redriven again as edited: dead letter 7\n"
+    assert run("discard", "7", "--why", "x").stdout == "discarded: dead letter 7\n"
 
 
 def test_nothing_to_list_is_said(dead_letters_api: ScriptedApi) -> None:
@@ -435,6 +501,20 @@ def test_a_service_that_is_down_is_one_sentence() -> None:
         pytest.raises(Unreachable, match="fanout status"),
     ):
         client.get("/dead-letters", {})
+
+
+@pytest.mark.parametrize("kind", ["application/problem+json", "text/plain"])
+def test_a_service_that_keeps_answering_that_it_cannot_is_quoted(
+    dead_letters_api: ScriptedApi, kind: str
+) -> None:
+    dead_letters_api.answers = [(503, {"detail": "The database is locked. Try later."})]
+    dead_letters_api.error_kind = kind
+    with (
+        open_client(patience=0) as client,
+        pytest.raises(FanoutError, match=r"answers 503: .*The database is locked") as raised,
+    ):
+        client.get("/dead-letters", {})
+    assert raised.value.exit_code == 2 and "does not answer" not in str(raised.value)
 
 
 def test_a_refused_input_is_a_wrong_use() -> None:

@@ -11,6 +11,7 @@ import pytest
 from fanout.errors import BadUsage, BusyPort
 from fanout.local import ports
 from fanout.local.stack_directory import LONGEST_SOCKET_PATH, StackDirectory, current, write_private
+from fanout.local.stop import wipe
 
 
 def test_passwords_are_made_once_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
@@ -21,6 +22,16 @@ def test_passwords_are_made_once_and_only_their_owner_can_read_them(tmp_path: Pa
 
     assert second["orders"] == first["orders"] != second["fraud"]
     assert stat.S_IMODE(directory.secrets.stat().st_mode) == 0o600
+
+
+def test_wiping_deletes_what_was_kept_as_a_correction_and_nothing_of_others(tmp_path: Path) -> None:
+    directory = StackDirectory(tmp_path)
+    for folder in (directory.edits / "7", tmp_path / "mine"):
+        folder.mkdir(parents=True)
+
+    wipe(directory)
+
+    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
 
 
 def test_a_deep_home_gets_a_socket_that_the_kernel_accepts(tmp_path: Path) -> None:

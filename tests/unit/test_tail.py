@@ -15,6 +15,7 @@ from chassis.events.registry import RegistryUnavailable
 from fanout.cli import _app
 from fanout.commands import tail
 from fanout.errors import BadUsage
+from fanout.local import stopped
 from schemas import EVENTS, Event
 from tests.support import sample_events
 from tests.support.known_schemas import OURS
@@ -68,6 +69,7 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
         yield iter([batch for record in records for batch in ([], [record])])
 
     monkeypatch.setattr(tail, "arriving", arriving)
+    monkeypatch.setattr(stopped, "down_by_process", dict)
     monkeypatch.setattr(tail, "running", lambda: addresses_of({}))
     monkeypatch.setattr(tail, "Registry", lambda url: Registry())
     return records
