@@ -7,9 +7,6 @@ from sqlalchemy.engine import make_url
 from fanout.errors import FanoutError, Unreachable
 from fanout.running import Addresses, in_container, running
 
-TITLES = {"kafka": "Kafka"}
-"""The processes that are written differently in a sentence."""
-
 
 def explained(error: Unreachable) -> Unreachable:
     """Returns the error with the remedy that fits where the tool runs."""
@@ -30,16 +27,9 @@ def sentence(process: str) -> str:
     """Returns how to start a process of the local stack, or "" unless its supervisor says that it is stopped."""
     if in_container():
         return ""
-    from fanout.local.stack_directory import current
-    from fanout.local.supervisor import Supervisor
+    from fanout.local.stopped import down_by_process, how_to_start
 
-    try:
-        states = {state.name: state.state for state in Supervisor(current()).states()}
-    except FanoutError:
-        return ""
-    if states.get(process) != "STOPPED":
-        return ""
-    return f"{TITLES.get(process, process)} is stopped: fanout start {process}"
+    return how_to_start(process) if down_by_process().get(process) else ""
 
 
 def _processes(addresses: Addresses) -> Mapping[str, str]:

@@ -4,19 +4,20 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from fanout.errors import FanoutError, NotRunning
+from fanout.errors import FanoutError
 from fanout.local.stack_directory import current
 from fanout.running import in_container
 
 KAFKA = "kafka"
-TITLES = {KAFKA: "Kafka", "postgres": "Postgres", "registry": "the schema registry"}
+TITLES = {KAFKA: "Kafka"}
+"""The processes that are written differently in a sentence."""
 
 
 class Stopped(FanoutError):
     exit_code = 2
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{TITLES.get(name, name)} is stopped: fanout start {name}")
+        super().__init__(how_to_start(name))
 
 
 def require_started(*names: str) -> None:
@@ -28,13 +29,17 @@ def require_started(*names: str) -> None:
         raise Stopped(name)
 
 
+def how_to_start(process: str) -> str:
+    return f"{TITLES.get(process, process)} is stopped: fanout start {process}"
+
+
 def down_by_process() -> dict[str, bool]:
     """Returns whether each process of the local stack is down; nothing where there is none."""
     if in_container():
         return {}
     from fanout.local.supervisor import Supervisor
 
-    with suppress(NotRunning):
+    with suppress(FanoutError):
         return {state.name: state.is_down for state in Supervisor(current()).states()}
     return {}
 
