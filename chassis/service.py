@@ -80,7 +80,7 @@ class Service:
         return handler
 
     def in_background(self, task: BackgroundTask) -> BackgroundTask:
-        """Registers a task that the worker runs beside its consumer until the event is set, such as sending mail.
+        """Registers a coroutine that the worker runs beside its consumer until it stops, such as a mail sender.
 
         Raises NotAReadModel.
         """

@@ -106,7 +106,10 @@ async def ignored_events(databases: Databases) -> list[str]:
 
 @asynccontextmanager
 async def _connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Connects and disconnects, both to the end also when cancelled: if cut short, the libraries log a traceback."""
+    """Yields a connection of the engine. If the task is cancelled, finishes connecting or disconnecting first.
+
+    asyncpg and SQLAlchemy log a traceback when either is interrupted.
+    """
     connecting = asyncio.create_task(_connect(engine))
     try:
         yield await _to_the_end(connecting)

@@ -1,4 +1,4 @@
-"""Decodes a dead letter field by field, as far as its bytes go, for somebody who wants to see or correct it."""
+"""Decodes the fields of a dead letter up to the end of its bytes, so that they can be shown and corrected."""
 
 import asyncio
 from collections.abc import Mapping

@@ -7,6 +7,7 @@ that read only committed records never see them, so no group is behind by them a
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -21,15 +22,10 @@ WIDEN = 16
 def reader(kafka: Broker) -> Iterator[Consumer]:
     consumer = Consumer(
         {
-            **kafka.for_librdkafka(),
-            "group.id": "fanout-lag",  # required by the client, but never joined: partitions are assigned by hand
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
+            **without_group(kafka, "fanout-lag"),
             "enable.partition.eof": True,
             "queued.min.messages": 1,
             "fetch.queue.backoff.ms": 10,
-            "fetch.wait.max.ms": 100,
             "log_level": 0,
         }
     )
@@ -37,6 +33,18 @@ def reader(kafka: Broker) -> Iterator[Consumer]:
         yield consumer
     finally:
         consumer.close()
+
+
+def without_group(kafka: Broker, name: str) -> dict[str, Any]:
+    """Returns the settings of a client that is assigned its partitions by hand, and commits no offsets."""
+    return {
+        **kafka.for_librdkafka(),
+        "group.id": name,  # required by the client, but never joined
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "fetch.wait.max.ms": 100,
+    }
 
 
 def record_ends(consumer: Consumer, ranges: Mapping[Partition, tuple[int, int]]) -> dict[Partition, int]:

@@ -13,6 +13,7 @@ from chassis.events.record import Record
 from chassis.events.topics import event_topic
 from fanout.errors import BadUsage, Unreachable, did_you_mean
 from fanout.kafka_admin import ANSWER_SECONDS, SILENT, Partition
+from fanout.kafka_reader import without_group
 
 POLL_SECONDS = 0.2
 AT_ONCE = 500
@@ -34,12 +35,7 @@ def arriving(
     What arrives after this was entered is never missed. Raises BadUsage for an unknown topic, and Unreachable.
     """
     settings = {
-        **kafka.for_librdkafka(),
-        "group.id": "fanout-tail",  # required by the client, but never joined: partitions are assigned by hand
-        "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",
-        "isolation.level": "read_committed",
-        "fetch.wait.max.ms": 100,
+        **without_group(kafka, "fanout-tail"),
         "reconnect.backoff.max.ms": 1000,
         "error_cb": lambda _: None,
     }

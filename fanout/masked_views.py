@@ -13,6 +13,11 @@ from fanout.errors import FanoutError
 from fanout.provision.databases import READER
 from schemas.secrets import MASK, SECRET_WORD, is_secret
 
+NOT_SET_UP = (
+    asyncpg.InvalidParameterValueError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.InsufficientPrivilegeError,
+)
 TEXTUAL = ("text", "character varying", "json", "jsonb")
 RECORD_KEY = "key"
 _PAIR = rf'("(?:[a-z0-9]+[_-])*{SECRET_WORD}"\s*[:,](?!\s*null)\s*)("(?:[^"\\]|\\.)*"|[^,}}\]]+)'
@@ -38,17 +43,11 @@ async def read_only_with_views(db: asyncpg.Connection, service: str) -> Mapping[
             await db.execute(f'CREATE TEMPORARY VIEW "{table}" AS {_select(table, columns)}')
             await db.execute(f'GRANT SELECT ON pg_temp."{table}" TO {READER}')
         await db.execute(f"SET LOCAL ROLE {READER}; SET TRANSACTION READ ONLY")
-    except (asyncpg.InvalidParameterValueError, asyncpg.UndefinedObjectError) as error:
-        raise _not_set_up(service) from error
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise _not_set_up(service) from error
+    except NOT_SET_UP as error:
+        raise FanoutError(
+            f"the database of {service} has no role {READER} for this: fanout setup, or docker compose run --rm setup"
+        ) from error
     return {table: [column.name for column in columns] for table, columns in tables.items()}
-
-
-def _not_set_up(service: str) -> FanoutError:
-    return FanoutError(
-        f"the database of {service} has no role {READER} for this: fanout setup, or docker compose run --rm setup"
-    )
 
 
 def _select(table: str, columns: Sequence[Column]) -> str:

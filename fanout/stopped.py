@@ -25,8 +25,6 @@ def _is_stopped_at(address: str) -> str:
 
 def sentence(process: str) -> str:
     """Returns how to start a process of the local stack, or "" unless its supervisor says that it is stopped."""
-    if in_container():
-        return ""
     from fanout.local.stopped import down_by_process, how_to_start
 
     return how_to_start(process) if down_by_process().get(process) else ""

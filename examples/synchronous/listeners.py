@@ -1,4 +1,4 @@
-"""Tells other services of a payment, one after the other: pooled connections, a time-out, one retry with backoff."""
+"""Posts a payment to each listening service in turn, with pooled connections, a time-out and one retry with backoff."""
 
 import asyncio
 import random

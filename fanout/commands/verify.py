@@ -53,7 +53,7 @@ def command(wait: Wait = None, everything: All = False, json_output: Json = Fals
 
 
 def show(report: Report, console: Console, accounts: bool = False, checks: bool = False) -> None:
-    """Prints what is not well, one line about the rest, and the verdict.
+    """Prints the accounts and checks that need attention, one line that counts all others, and the verdict.
 
     With `accounts`, every consumer is in the table; with `checks`, every check has its line.
     """

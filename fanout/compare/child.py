@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ import httpx
 
 from fanout.environment import for_process
 from fanout.errors import ProcessFailed
-from fanout.local.ports import HOST
+from fanout.local.ports import HOST, free_port
 from fanout.repository import REPOSITORY
 
 UNTIL_INPUT_ENDS = 'exec 3<&0; "$@" & child=$!; { read -r _ <&3; kill "$child"; } 2>/dev/null & wait "$child"'
@@ -55,7 +54,7 @@ def child(
 @contextmanager
 def web_app(app: str, environment: Mapping[str, str], folder: Path) -> Iterator[str]:
     """Serves a FastAPI app of this repository, such as `examples.synchronous.payments:app`, and yields its URL."""
-    port, name = _free_port(), app.partition(":")[0].rpartition(".")[2]
+    port, name = free_port(), app.partition(":")[0].rpartition(".")[2]
     url = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "uvicorn", app, "--host", HOST, "--port", str(port), "--no-access-log"]
     with child(name, command, environment, folder / f"{name}.log", lambda: _answers(url)):
@@ -76,10 +75,3 @@ def _answers(url: str) -> bool:
         return httpx.get(f"{url}/health", timeout=1.0, trust_env=False).is_success
     except httpx.TransportError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -99,7 +99,9 @@ async def _measure(used: Setting, run: Run, mails: Mails, tell: Tell) -> dict[Si
         for side in SIDES:
             await payer.pay(side, first)
         ill.enter_context(mail_fault(used.directory.mail_fault, run.state))
-        await asyncio.sleep(2 * DELAY_IS_READ_SECONDS)
+        await asyncio.sleep(
+            2 * DELAY_IS_READ_SECONDS
+        )  # so long the mail server may go by what it read before
         samples = await payer.pay_all(
             counted, run.interval, lambda number: tell_of(f"payment {number + 1} of {len(counted)}")
         )

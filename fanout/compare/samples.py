@@ -1,4 +1,4 @@
-"""What a comparison measures: each payment as it was answered, when its effect came, and the figures of many."""
+"""Computes the figures of `fanout compare` from its samples: how long answers to payments and their effects took."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

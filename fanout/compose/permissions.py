@@ -159,7 +159,7 @@ def _grants(service: str) -> Iterator[str]:
 
 
 def worker_grants(service: Service, login: str) -> Iterator[str]:
-    """Yields what gives a login the rights of the service's worker: chassis/grants.sql, and all on its own tables."""
+    """Yields the GRANT statements of a service's worker: chassis/grants.sql, and all rights on the service's tables."""
     yield (REPOSITORY / "chassis" / "grants.sql").read_text().format(worker=login)
     if own_tables := list(service.metadata.tables):
         yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(own_tables)} TO {login}"

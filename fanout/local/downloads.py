@@ -186,7 +186,7 @@ class _Download:
 
     @contextmanager
     def _watch(self, _: str, size: int) -> Iterator[Advance]:
-        """What an attempt that fails has received is fetched again, so it does not count."""
+        """Yields a callback that counts received bytes; subtracts them again if the attempt fails."""
         received = 0
 
         def advance(more: int) -> None:

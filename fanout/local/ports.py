@@ -114,3 +114,10 @@ def _read(file: Path) -> dict[str, int]:
 def _write(file: Path, values: dict[str, int]) -> None:
     if values != _read(file):
         write_private(file, json.dumps(values, indent=2) + "\n")
+
+
+def free_port() -> int:
+    """Returns a port on which nothing listens now; whoever is first may take it."""
+    with socket.create_server((HOST, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,7 +1,6 @@
 """A Postgres of its own for one command: in a temporary folder, on a free port, and gone afterwards."""
 
 import asyncio
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import asyncpg
 from fanout.environment import for_process
 from fanout.errors import ProcessFailed
 from fanout.local import postgres, stop
-from fanout.local.ports import HOST, Ports
+from fanout.local.ports import Ports, free_port
 from fanout.local.stack_directory import StackDirectory
 from fanout.provision.databases import superuser
 from fanout.repository import REPOSITORY
@@ -27,8 +26,7 @@ PATIENCE_SECONDS = 30
 def temporary_postgres() -> Iterator[Ports]:
     """Yields its ports, of which only `postgres` is used, while it starts: see `until_ready`."""
     with tempfile.TemporaryDirectory(prefix="fanout-check-", ignore_cleanup_errors=True) as folder:
-        with socket.create_server((HOST, 0)) as free:
-            ports = Ports(free.getsockname()[1] - Ports(0).postgres)
+        ports = Ports(free_port() - Ports(0).postgres)
         directory = StackDirectory(Path(folder))
         directory.logs.mkdir()
         postgres.prepare(directory, PASSWORD)

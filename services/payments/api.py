@@ -41,7 +41,7 @@ New = Annotated[NewPayment, with_examples(NEW_PAYMENTS)]
     summary="Pay the invoice of an order",
 )
 async def pay_invoice(principal: Authenticated, new: New, request: Idempotent) -> Response:
-    """Needs the token of its customer or of an operator. A 404 may mean that the order's event is still on its way."""
+    """Pays an order's invoice, for its customer or an operator. Answers 404 until payments has received the order."""
     return await request.run(new, settle_invoice, new, principal)
 
 

@@ -14,6 +14,12 @@ from fanout.errors import Unreachable
 URLS = {"orders": "", "fraud": "", "payments": ""}
 
 
+async def turns(count: int) -> None:
+    """Lets everything else go on for so many turns of the event loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What happens to connections that take the longer to close, the later their service is in URLS."""
@@ -25,7 +31,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             yield
         finally:
             try:
-                await asyncio.sleep(0.01 * list(URLS).index(service))
+                await turns(10 * list(URLS).index(service))
             except asyncio.CancelledError:
                 happened.append(f"{service} is cancelled while it closes")
                 raise
@@ -39,13 +45,16 @@ CLOSED = [f"{service} is closed" for service in URLS]
 
 
 def test_an_interrupted_read_closes_every_connection_before_it_ends(events: list[str]) -> None:
-    async def read(service: str, _: AsyncConnection) -> None:
-        await asyncio.Event().wait()
-
     async def interrupted() -> None:
-        main = asyncio.current_task()
+        main, begun = asyncio.current_task(), set()
         assert main
-        asyncio.get_running_loop().call_later(0.01, main.cancel)
+
+        async def read(service: str, _: AsyncConnection) -> None:
+            begun.add(service)
+            if begun == set(URLS):
+                main.cancel()
+            await asyncio.Event().wait()
+
         await read_each(URLS, read)
 
     with pytest.raises(asyncio.CancelledError):
@@ -66,7 +75,7 @@ def test_a_failed_read_closes_every_connection_and_raises_its_error(events: list
 
 async def test_results_are_in_the_order_of_the_databases(events: list[str]) -> None:
     async def read(service: str, _: AsyncConnection) -> str:
-        await asyncio.sleep(0.001 * len(service))
+        await turns(len(service))
         return service
 
     assert await read_each(URLS, read) == list(URLS)
