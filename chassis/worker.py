@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -79,7 +80,7 @@ async def run(service: Service, settings: Settings) -> None:
     log.info("worker_started", topics=service.topics)
     background_tasks = [
         restart_on_failure(task, database, settings, stop)
-        for task in (retention.run, *service.background_tasks)
+        for task in (partial(retention.run, declared=service.retention), *service.background_tasks)
     ]
     await _until_all_end(consumer.run(stop), relay.run(stop), registration.run(stop), *background_tasks)
     watching.cancel()

@@ -3,6 +3,8 @@
 from sqlalchemy import Column, Index, MetaData, Table, bindparam, text
 from sqlalchemy.types import ARRAY, Boolean, DateTime, Integer, Text
 
+from chassis.purging import Retention
+
 metadata = MetaData()
 
 customers = Table("customers", metadata, Column("customer_id", Text, primary_key=True))
@@ -26,6 +28,27 @@ assessments = Table(
     Column("rules", ARRAY(Text), nullable=False),
     Column("assessment_version", Integer, nullable=False, server_default="1"),
 )
+
+RETENTION = Retention(
+    "orders_seen",
+    key="order_id",
+    over="""placed_at < :before
+        AND EXISTS (SELECT FROM assessments WHERE assessments.order_id = orders_seen.order_id)""",
+    deletes={
+        "customers": """customers.customer_id IN (
+            SELECT locked.customer_id FROM customers AS locked
+            JOIN orders_seen USING (customer_id) JOIN old USING (order_id)
+            WHERE NOT EXISTS (
+                SELECT FROM orders_seen AS kept LEFT JOIN old USING (order_id)
+                WHERE kept.customer_id = locked.customer_id AND old.order_id IS NULL
+            )
+            FOR UPDATE OF locked SKIP LOCKED
+        )""",
+        "assessments": "assessments.order_id = old.order_id",
+        "orders_seen": "orders_seen.order_id = old.order_id",
+    },
+)
+"""Old sightings are of no use to later orders, which look back ten minutes. A customer goes with the last of them."""
 
 # Locks the customers' rows in the order of their ids, to avoid deadlocks.
 STORE_ORDERS = text("""

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import insert, select, text, update
 
-from chassis import retention
+from chassis import purging, retention
 from chassis.config import Settings
 from chassis.consumer.inbox import inbox
 from chassis.database import Database
@@ -86,7 +86,7 @@ async def test_old_idempotency_keys_are_purged(database: Database) -> None:
 async def test_more_rows_than_fit_into_one_transaction_are_all_purged(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(purging, "ROWS_AT_ONCE", 10)
     await received(database, OLD, rows=25)
     await published(database, OLD, rows=25)
     async with database.transaction() as db:
@@ -98,7 +98,7 @@ async def test_more_rows_than_fit_into_one_transaction_are_all_purged(
 async def test_a_row_that_is_never_sent_does_not_keep_sent_rows_from_being_purged(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(purging, "ROWS_AT_ONCE", 10)
     await published(database, None)
     await published(database, OLD, rows=25)
     assert await purge_before_noon(database) == {"outbox": 25}

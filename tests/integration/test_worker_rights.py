@@ -3,35 +3,26 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.engine import URL
 
-from chassis.consumer.inbox import inbox
 from chassis.database import Database
-from chassis.http.idempotency_keys import idempotency_keys
 from chassis.outbox.table import outbox
-from chassis.retention import OLD_ROWS, purge
+from chassis.retention import PARKED, REPETITIONS, purge
 from chassis.service import load
 from fanout.compose.permissions import worker_grants
 from fanout.repository import services
 from fanout.truncation import ARM, DISARM
 from schemas import StockReserved
 from tests.integration.conftest import NewDatabase
+from tests.support import old_rows
+from tests.support.old_rows import NOON
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-OLD = NOON - timedelta(days=1)
 PASSWORD = "worker"
 PAYLOAD = bytes(range(40))
-OLD_ROW = {
-    inbox: {"consumer": "any", "event_id": uuid4(), "status": "applied", "received_at": OLD},
-    outbox: {"event_id": uuid4(), "topic": "any", "headers": "[]", "created_at": OLD, "published_at": OLD},
-    idempotency_keys: {"key": "any", "fingerprint": b"", "created_at": OLD},
-}
-
 AsWorker = Callable[[str, Database], Awaitable[Database]]
 
 
@@ -57,12 +48,16 @@ async def as_worker() -> AsyncIterator[AsWorker]:
 async def test_a_worker_may_purge_every_table_that_is_purged(
     service: str, new_database: NewDatabase, as_worker: AsWorker
 ) -> None:
-    owned = await new_database(service)
-    async with owned.transaction() as db:
-        for table, row in OLD_ROW.items():
-            await db.execute(insert(table), [row])
+    owned, declared = await new_database(service), load(service).retention
     database = await as_worker(service, owned)
-    assert await purge(database, NOON, asyncio.Event()) == dict.fromkeys(OLD_ROWS, 1)
+    for retentions, rows in (
+        (declared, old_rows.OF_SERVICES[service]),
+        (REPETITIONS, old_rows.REPETITIONS),
+        (PARKED, old_rows.PARKED),
+    ):
+        await old_rows.store(owned, rows)
+        assert await purge(database, NOON, asyncio.Event(), retentions) == old_rows.deleted(rows)
+        await run(owned, "DELETE FROM inbox")
 
 
 async def test_of_what_a_worker_of_inventory_publishes_exactly_one_message_is_truncated(
