@@ -21,8 +21,8 @@ class Retention:
     `key` is an indexed column by which the table is read. If it is a UUIDv7, it carries its time, and only keys from
     before the cutoff are read. For any other key, `made_at` names a column that grows with it: reading ends where a
     whole range was made after the cutoff.
-    `deletes`: what goes with the rows in their transaction, by table, as a condition in which `old` has their primary
-    key. Without it the rows alone.
+    `deletes`: the conditions of what goes in one transaction, by table; `old` has the primary key of what is over. By
+    default the rows that are over.
     `each`: a column before `key` in its index. `within`: the condition of the index, if it is partial.
     `counted`: which of the deleted rows `purges.purged` counts, if not all.
     """
@@ -97,12 +97,12 @@ class _Statements:
     ) -> dict[str, int]:
         """Deletes what is over in the range after `place["after"]` up to `place["last"]`."""
         it = self._retention
-        within = f"{self._conditions(place)} AND {it.table}.{it.key} <= :last"
-        own = " AND ".join(f"{it.table}.{column} = old.{column}" for column in it.primary_key or (it.key,))
-        deletes = it.deletes or {it.table: f"{own} AND {within}"}
+        key = ", ".join(it.primary_key or (it.key,))
+        within = f"{self._conditions(place)} AND {it.key} <= :last"
+        deletes = it.deletes or {it.table: f"({key}) IN (SELECT {key} FROM old) AND {within}"}
         deleted = ", ".join(
-            f"deleted_{table} AS (DELETE FROM {table} USING old WHERE {same} RETURNING {it.counted} AS counted)"
-            for table, same in deletes.items()
+            f"deleted_{table} AS (DELETE FROM {table} WHERE {condition} RETURNING {it.counted} AS counted)"
+            for table, condition in deletes.items()
         )
         counts = " UNION ALL ".join(
             f"SELECT '{table}', count(*), count(*) FILTER (WHERE counted) FROM deleted_{table}"
@@ -110,9 +110,7 @@ class _Statements:
         )
         statement = f"""
             WITH old AS (
-                SELECT {", ".join(f"{it.table}.{column}" for column in it.primary_key or (it.key,))} FROM {it.table}
-                WHERE {within} AND ({it.over})
-                FOR UPDATE OF {it.table} SKIP LOCKED
+                SELECT {key} FROM {it.table} WHERE {within} AND ({it.over}) FOR UPDATE SKIP LOCKED
             ), {deleted}, counts (what, rows, counted) AS ({counts}),
             recorded AS (
                 INSERT INTO purges AS earlier (what, before, purged)
@@ -123,17 +121,18 @@ class _Statements:
             SELECT what, rows FROM counts WHERE rows > 0
         """
         given = self._given(statement, {**place, "complete_since": complete_since})
-        return {table: rows for table, rows in await db.execute(text(statement), given)}
+        found = await db.execute(text(statement), given)
+        return {row.what: row.rows for row in found}
 
     def _conditions(self, place: Mapping[str, Any]) -> str:
         it = self._retention
         conditions = [it.within]
         if it.each:
-            conditions.append(f"{it.table}.{it.each} = :group")
+            conditions.append(f"{it.each} = :group")
         if place["after"] is not None:
-            conditions.append(f"{it.table}.{it.key} > :after")
+            conditions.append(f"{it.key} > :after")
         if it.made_at is None:
-            conditions.append(f"{it.table}.{it.key} < '{first_id(self._cutoff)}'")
+            conditions.append(f"{it.key} < '{first_id(self._cutoff)}'")
         return " AND ".join(conditions)
 
     def _given(self, statement: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ and a replay would apply again what the inbox has no row of; both read `complete
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -76,17 +77,18 @@ def _receipts(over: str) -> tuple[Retention, Retention]:
 
     An old event may have a young receipt, which is kept: its record may still be in Kafka.
     """
-    common = {
-        "over": f"received_at < :before AND {over}",
-        "primary_key": ("consumer", "event_id"),
-        "counted": "status = 'applied'",  # `purged` explains why an event was applied and has no receipt
-    }
-    return (
-        Retention("inbox", "event_id", each="consumer", **common),
-        Retention(
-            "inbox", "received_at", made_at="received_at", within=has_no_time("inbox.event_id"), **common
-        ),
+    by_id = Retention(
+        "inbox",
+        "event_id",
+        each="consumer",
+        over=f"received_at < :before AND {over}",
+        primary_key=("consumer", "event_id"),
+        counted="status = 'applied'",  # `purged` explains why an event was applied and has no receipt
     )
+    by_time = replace(
+        by_id, key="received_at", made_at="received_at", each=None, within=has_no_time("event_id")
+    )
+    return by_id, by_time
 
 
 REPETITIONS = (
@@ -128,6 +130,6 @@ PARKED = (
     ),
 )
 """What a consumer has of the messages that it parked. It is not told what became of the dead letter, which is kept with
-its bytes by its own service as long as it is open. By then Kafka and outboxes do not have the message any more: it comes
-again only if an operator redrives it, and needs no receipt for that. What may be too large for a dead letter is kept
+its bytes by its own service as long as it is open. By then Kafka and outboxes do not have the message any more: it is
+sent again only if an operator redrives it, and that needs no row here. What may be too large for a dead letter is kept
 until its event was applied."""

@@ -78,9 +78,9 @@ async def run(service: Service, settings: Settings) -> None:
     serving = asyncio.create_task(health_server.serve())
     watching = asyncio.create_task(liveness.watch(is_alive))
     log.info("worker_started", topics=service.topics)
+    purge: BackgroundTask = partial(retention.run, declared=service.retention)
     background_tasks = [
-        restart_on_failure(task, database, settings, stop)
-        for task in (partial(retention.run, declared=service.retention), *service.background_tasks)
+        restart_on_failure(task, database, settings, stop) for task in (purge, *service.background_tasks)
     ]
     await _until_all_end(consumer.run(stop), relay.run(stop), registration.run(stop), *background_tasks)
     watching.cancel()

@@ -50,9 +50,9 @@ RETENTION = Retention(
         )
         AND NOT EXISTS (SELECT FROM steps AS last WHERE last.order_id = steps.order_id AND last.at >= :before)""",
     deletes={
-        "sales": "sales.order_id = old.order_id",
-        "order_lines": "order_lines.order_id = old.order_id",
-        "steps": "steps.order_id = old.order_id",
+        "sales": "order_id IN (SELECT order_id FROM old)",
+        "order_lines": "order_id IN (SELECT order_id FROM old)",
+        "steps": "order_id IN (SELECT order_id FROM old)",
     },
 )
 """An order that was shipped or cancelled is over, and all that is known of it goes at once, so that sales, lines and

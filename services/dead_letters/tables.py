@@ -84,9 +84,9 @@ RETENTION = Retention(
             )
         ELSE false END""",
     deletes={
-        "actions": "actions.dead_letter_id = old.dead_letter_id",
-        "dead_letters": "dead_letters.dead_letter_id = old.dead_letter_id",
+        "actions": "dead_letter_id IN (SELECT dead_letter_id FROM old)",
+        "dead_letters": "dead_letter_id IN (SELECT dead_letter_id FROM old)",
     },
 )
-"""A parked dead letter is open and kept at any age. A redriven one is closed if it has not come back: its consumer keeps
-the receipt longer than it can still be redriven, which ends with the first redrive's age, however often it is repeated."""
+"""A parked dead letter is open and kept at any age. A redriven one is closed if it does not return. Its age is that of
+the first redrive, however often that is repeated: the consumer's receipt, which a repetition needs, is kept longer."""

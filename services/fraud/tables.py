@@ -35,20 +35,20 @@ RETENTION = Retention(
     over="""placed_at < :before
         AND EXISTS (SELECT FROM assessments WHERE assessments.order_id = orders_seen.order_id)""",
     deletes={
-        "customers": """customers.customer_id IN (
-            SELECT locked.customer_id FROM customers AS locked
-            JOIN orders_seen USING (customer_id) JOIN old USING (order_id)
-            WHERE NOT EXISTS (
-                SELECT FROM orders_seen AS kept LEFT JOIN old USING (order_id)
-                WHERE kept.customer_id = locked.customer_id AND old.order_id IS NULL
-            )
-            FOR UPDATE OF locked SKIP LOCKED
+        "customers": """customer_id IN (
+            SELECT customer_id FROM customers WHERE customer_id IN (
+                SELECT customer_id FROM orders_seen JOIN old USING (order_id)
+            ) AND NOT EXISTS (
+                SELECT FROM orders_seen AS later
+                WHERE later.customer_id = customers.customer_id AND later.placed_at >= :before
+            ) FOR UPDATE SKIP LOCKED
         )""",
-        "assessments": "assessments.order_id = old.order_id",
-        "orders_seen": "orders_seen.order_id = old.order_id",
+        "assessments": "order_id IN (SELECT order_id FROM old)",
+        "orders_seen": "order_id IN (SELECT order_id FROM old)",
     },
 )
-"""Old sightings are of no use to later orders, which look back ten minutes. A customer goes with the last of them."""
+"""Old sightings are of no use to later orders, which look back ten minutes. A customer who placed no
+later ones goes with them: the row is there to be locked, and inserted again when the customer places an order."""
 
 # Locks the customers' rows in the order of their ids, to avoid deadlocks.
 STORE_ORDERS = text("""

@@ -28,7 +28,7 @@ RETENTION = Retention(
     key="order_id",
     over="placed_at IS NOT NULL AND (shipped_at < :before OR cancelled_at < :before)",
 )
-"""A shipment is over when everything is known that is ever told of its order. Others wait for an event, maybe parked."""
+"""A shipment is over when all that is ever told of its order is known. Others wait for an event, maybe a parked one."""
 
 
 def collect(*names: str) -> Statement:

@@ -40,11 +40,11 @@ RETENTION = Retention(
     key="order_id",
     over="status IN ('released', 'rejected') AND changed_at < :before",
     deletes={
-        "reservation_lines": "reservation_lines.order_id = old.order_id",
-        "reservations": "reservations.order_id = old.order_id",
+        "reservation_lines": "order_id IN (SELECT order_id FROM old)",
+        "reservations": "order_id IN (SELECT order_id FROM old)",
     },
 )
-"""A reservation that holds stock stays, because the stock is counted by it; a void one, as its order may still arrive."""
+"""A reservation that holds stock stays: the stock is counted by it. A void one stays, as its order may still come."""
 
 _requested = arrays(reservations)
 OPEN_RESERVATIONS = Statement(
