@@ -1,6 +1,5 @@
 """A worker in a container has a login with few rights: they are enough for what happens beside its events."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
@@ -11,7 +10,7 @@ from sqlalchemy.engine import URL
 
 from chassis.database import Database
 from chassis.outbox.table import outbox
-from chassis.retention import PARKED, REPETITIONS, purge
+from chassis.retention import PARKED, REPETITIONS
 from chassis.service import load
 from fanout.compose.permissions import worker_grants
 from fanout.repository import services
@@ -19,7 +18,6 @@ from fanout.truncation import ARM, DISARM
 from schemas import StockReserved
 from tests.integration.conftest import NewDatabase
 from tests.support import old_rows
-from tests.support.old_rows import NOON
 
 PASSWORD = "worker"
 PAYLOAD = bytes(range(40))
@@ -48,16 +46,15 @@ async def as_worker() -> AsyncIterator[AsWorker]:
 async def test_a_worker_may_purge_every_table_that_is_purged(
     service: str, new_database: NewDatabase, as_worker: AsWorker
 ) -> None:
-    owned, declared = await new_database(service), load(service).retention
-    database = await as_worker(service, owned)
+    owned = await new_database(service)
+    worker = await as_worker(service, owned)
     for retentions, rows in (
-        (declared, old_rows.OF_SERVICES[service]),
+        (load(service).retention, old_rows.OF_SERVICES[service]),
         (REPETITIONS, old_rows.REPETITIONS),
         (PARKED, old_rows.PARKED),
     ):
-        await old_rows.store(owned, rows)
-        assert await purge(database, NOON, asyncio.Event(), retentions) == old_rows.deleted(rows)
-        await run(owned, "DELETE FROM inbox")
+        going = [each for each in rows if each.goes]
+        assert await old_rows.wrong_fates(owned, worker, retentions, going) == []
 
 
 async def test_of_what_a_worker_of_inventory_publishes_exactly_one_message_is_truncated(
@@ -78,7 +75,7 @@ async def test_of_what_a_worker_of_inventory_publishes_exactly_one_message_is_tr
 async def publish_reservation(database: Database) -> None:
     row = {"event_id": uuid4(), "topic": "inventory", "type": StockReserved.NAME, "payload": PAYLOAD}
     async with database.transaction() as db:
-        await db.execute(insert(outbox), [row | {"headers": "[]", "created_at": NOON}])
+        await db.execute(insert(outbox), [row | {"headers": "[]", "created_at": old_rows.NOON}])
 
 
 async def run(database: Database, *scripts: str) -> None:

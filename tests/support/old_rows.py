@@ -1,5 +1,6 @@
 """Rows of every table that retention deletes, each with its fate: what is over and old goes, what is open stays."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -7,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import text
 
 from chassis.database import Database
-from chassis.purging import first_id
+from chassis.purging import Retention, first_id
+from chassis.retention import purge
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD, YOUNG = NOON - timedelta(days=1), NOON + timedelta(days=1)
@@ -15,7 +17,7 @@ OLD, YOUNG = NOON - timedelta(days=1), NOON + timedelta(days=1)
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one order or message. In `sql`, {id} is a UUIDv7 of OLD, {old} and {young} are times."""
+    """The rows of one order or message. In `sql`, {id} is a UUIDv7 of OLD, and {old} and {young} are times."""
 
     name: str
     sql: str
@@ -70,7 +72,7 @@ def dead_letter(status: str, *actions: tuple[str, str], last_failed_at: str = "{
         consumer="'fraud'",
         topic="'orders'",
         partition="0",
-        kafka_offset="{n}",
+        kafka_offset="0",
         record_at="{old}",
         headers="'[]'",
         failure="'permanent'",
@@ -103,7 +105,7 @@ def parked(value: str = "''", event_id: str = "'{id}'", last_failed_at: str = "{
         consumer="'any'",
         topic="'orders'",
         partition="0",
-        kafka_offset="{n}",
+        kafka_offset="0",
         event_id=event_id,
         value=value,
         headers="'[]'",
@@ -137,7 +139,7 @@ def insert(table: str, **columns: str) -> str:
 
 
 LARGE = "decode(repeat('00', 2000000), 'hex')"
-RANDOM_ID = "'a6fb3c1e-0000-4000-8000-0000000000{n:02}'"
+RANDOM_ID = "'a6fb3c1e-0000-4000-8000-000000000000'"
 
 OF_SERVICES: dict[str, Sequence[Rows]] = {
     "orders": [],
@@ -166,9 +168,12 @@ OF_SERVICES: dict[str, Sequence[Rows]] = {
     ],
     "fraud": [
         Rows("only order", sighting("ada"), {"orders_seen": 1, "assessments": 1, "customers": 1}),
-        Rows("earlier order", sighting("bob"), {"orders_seen": 1, "assessments": 1}),
-        Rows("later order", sighting("bob", "{young}")),
-        Rows("not assessed", sighting("eve", assessed=False)),
+        Rows(
+            "earlier of two orders",
+            sighting("ada") + sighting("ada", "{young}"),
+            {"orders_seen": 1, "assessments": 1},
+        ),
+        Rows("not assessed", sighting("ada", assessed=False)),
     ],
     "analytics": [
         Rows(
@@ -194,6 +199,8 @@ OF_SERVICES: dict[str, Sequence[Rows]] = {
         Rows("parked", dead_letter("parked")),
         Rows("parked again", dead_letter("parked", ("redriven", "{old}"))),
         Rows("parked again lately", dead_letter("redriven", ("redriven", "{old}"), last_failed_at="{young}")),
+        Rows("redriven", dead_letter("redriven", ("redriven", "{old}")), {"dead_letters": 1, "actions": 1}),
+        Rows("redriven, not sent yet", dead_letter("redriven", ("redriven", "{old}")) + sent()),
         Rows("redriven lately", dead_letter("redriven", ("redriven", "{young}"))),
         Rows("discarded lately", dead_letter("discarded", ("redriven", "{old}"), ("discarded", "{young}"))),
     ],
@@ -218,8 +225,12 @@ REPETITIONS: Sequence[Rows] = [
         "answered lately",
         insert("idempotency_keys", principal="''", key="'{id}'", fingerprint="''", created_at="{young}"),
     ),
-    Rows("earlier term", insert("relay_terms", term="1", renewed_at="{old}"), {"relay_terms": 1}),
-    Rows("newest term", insert("relay_terms", term="2", renewed_at="{old}")),
+    Rows(
+        "earlier of two terms",
+        insert("relay_terms", term="1", renewed_at="{old}")
+        + insert("relay_terms", term="2", renewed_at="{old}"),
+        {"relay_terms": 1},
+    ),
 ]
 PARKED: Sequence[Rows] = [
     Rows("parked", parked() + receipt("parked"), {"parked": 1, "inbox": 1}),
@@ -231,25 +242,37 @@ PARKED: Sequence[Rows] = [
 ]
 
 
-async def store(database: Database, rows: Iterable[Rows]) -> None:
-    async with database.transaction() as db:
-        for n, each in enumerate(rows, 1):
-            values = {
-                "id": f"{first_id(OLD)[:-4]}{n:04}",
-                "young_id": f"{first_id(YOUNG)[:-4]}{n:04}",
-                "old": f"CAST('{OLD.isoformat()}' AS timestamptz)",
-                "young": f"CAST('{YOUNG.isoformat()}' AS timestamptz)",
-                "n": n,
-            }
-            for statement in each.sql.format(**values).split("; "):
-                if statement.strip():
-                    await db.execute(text(statement.replace(":", r"\:")))
-
-
-def deleted(rows: Iterable[Rows]) -> dict[str, int]:
-    """Returns how many rows of each table go."""
-    total: dict[str, int] = {}
+async def wrong_fates(
+    owner: Database, worker: Database, retentions: Sequence[Retention], rows: Iterable[Rows]
+) -> list[tuple[str, dict[str, int]]]:
+    """Purges each of the rows alone; returns the names of those with another fate, and what was deleted of them."""
+    wrong = []
     for each in rows:
-        for table, count in (each.goes or {}).items():
-            total[table] = total.get(table, 0) + count
-    return total
+        await store(owner, each)
+        deleted = await purge(worker, NOON, asyncio.Event(), retentions)
+        if deleted != (each.goes or {}):
+            wrong.append((each.name, deleted))
+        await empty(owner)
+    return wrong
+
+
+async def store(database: Database, rows: Rows) -> None:
+    values = {
+        "id": first_id(OLD),
+        "young_id": first_id(YOUNG),
+        "old": f"CAST('{OLD.isoformat()}' AS timestamptz)",
+        "young": f"CAST('{YOUNG.isoformat()}' AS timestamptz)",
+    }
+    async with database.transaction() as db:
+        for statement in rows.sql.format(**values).split("; "):
+            if statement.strip():
+                await db.execute(text(statement.replace(":", r"\:")))
+
+
+async def empty(database: Database) -> None:
+    async with database.transaction() as db:
+        tables = (await db.execute(text(TABLES))).scalars().all()
+        await db.execute(text(f"TRUNCATE {', '.join(tables)}"))
+
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
