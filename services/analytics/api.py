@@ -1,6 +1,6 @@
 """HTTP API of analytics: sales, and the progress of orders, from `since` to before `until`, at most a day.
 
-Both are times of events, not of their processing. The default is the last day; `since` alone means the day from then on.
+Both are times of events, not of their processing. Default: the last day; `since` alone means the day from then on.
 """
 
 from datetime import datetime, timedelta
