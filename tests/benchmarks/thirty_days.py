@@ -182,8 +182,8 @@ async def collect(simulated: SimulatedSystem, service: str) -> int:
     events = [(row.event_id, _event(row)) for row in rows]
     await run([simulated.databases[service]], SEND)
     for listener in map(load, SERVICES):
-        heard = [each for each in events if type(each[1]) in listener.handlers]
-        for event_type, group in groupby(heard, lambda each: type(each[1])):
+        handled = [each for each in events if type(each[1]) in listener.handlers]
+        for event_type, group in groupby(handled, lambda each: type(each[1])):
             batch = list(group)
             async with simulated.databases[listener.name].transaction() as db:
                 await claim(db, listener.name, [(event_id, 0) for event_id, _ in batch])
@@ -238,7 +238,11 @@ def report(sizes: Mapping[int, Sizes], orders: int) -> Iterable[str]:
     total = 0.0
     for (service, table), size in sizes[MEASURED[0]].items():
         key, later = (service, table), sizes[MEASURED[1]][service, table]
-        if table in CONSTANT or (key not in OF_MESSAGES and (service == PARKING or table == "parked")):
+        if (
+            not later.rows
+            or table in CONSTANT
+            or (key not in OF_MESSAGES and (service == PARKING or table == "parked"))
+        ):
             continue
         if key in {("dead_letters", "inbox"), ("dead_letters", "outbox")}:
             continue  # as those of one consumer
