@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, text, update
 
 from chassis import purging, retention
 from chassis.config import Settings
-from chassis.consumer.inbox import inbox
+from chassis.consumer.inbox import claim, inbox
 from chassis.database import Database
 from chassis.outbox.table import outbox
 from chassis.purging import Retention, first_id
@@ -180,6 +180,30 @@ async def test_a_purge_records_its_cutoff_and_the_number_of_rows(database: Datab
         assert await complete_since(db, "inbox") == NOON + CLOCKS_DIFFER
         assert await complete_since(db, "outbox") is None
     assert await left(database, purges.c.purged) == [5]
+
+
+async def test_only_receipts_of_applied_events_are_counted_as_purged(database: Database) -> None:
+    await received(database, OLD, rows=5)
+    async with database.transaction() as db:
+        two = select(inbox.c.event_id).limit(2).scalar_subquery()
+        await db.execute(update(inbox).where(inbox.c.event_id.in_(two)).values(status="parked"))
+        await db.execute(update(inbox).where(inbox.c.status == "applied").values(redrive=1))
+    assert await purge(database, NOON, asyncio.Event(), PARKED) == {"inbox": 5}
+    assert await left(database, purges.c.purged) == [3]
+
+
+async def test_a_dead_letter_that_is_still_open_when_its_receipt_is_purged_is_redriven_with_one_effect(
+    database: Database,
+) -> None:
+    await received(database, OLD)
+    async with database.transaction() as db:
+        [event_id] = (
+            await db.execute(update(inbox).values(status="parked").returning(inbox.c.event_id))
+        ).scalars()
+    assert await purge(database, NOON, asyncio.Event(), PARKED) == {"inbox": 1}
+    for redrive, applied in ((1, {event_id}), (1, set()), (2, set())):
+        async with database.transaction() as db:
+            assert await claim(db, "fraud", [(event_id, redrive)]) == applied
 
 
 async def test_a_purge_without_old_rows_records_nothing(database: Database) -> None:
