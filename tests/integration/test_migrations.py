@@ -76,6 +76,7 @@ async def test_keys_from_before_there_were_principals_are_their_customers_or_nob
 
 
 BEFORE_PRINCIPALS = (
+    "DROP INDEX inbox_other_ids",
     "DROP TABLE topic_ids",
     "ALTER TABLE outbox DROP COLUMN topic_id",
     "ALTER TABLE consumer_offsets DROP COLUMN topic_id, DROP COLUMN lost",
