@@ -1,0 +1,78 @@
+"""What the judge has read of the system: the records of all topics and the rows of all databases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from uuid import UUID
+
+Row = Mapping[str, Any]
+
+LISTENERS = {
+    "OrderPlaced": ("payments", "inventory", "fraud", "fulfillment", "notifications", "analytics"),
+    "OrderConfirmed": ("fulfillment", "analytics"),
+    "OrderCancelled": ("payments", "inventory", "fulfillment", "notifications", "analytics"),
+    "PaymentProcessed": ("orders", "notifications", "analytics"),
+    "PaymentRefunded": (),
+    "StockReserved": ("orders",),
+    "StockRejected": ("orders",),
+    "StockReleased": (),
+    "FraudAssessed": ("orders",),
+    "OrderShipped": ("orders", "notifications", "analytics"),
+}
+"""Who must receive each type of event. Written down here, since a judge does not ask the consumers."""
+
+TOPICS = {
+    "orders": "orders",
+    "payments": "payments",
+    "inventory": "inventory",
+    "fraud": "fraud",
+    "shipments": "fulfillment",
+}
+"""Topic -> the service whose facts it has."""
+
+
+class Fact(NamedTuple):
+    """An event: in Kafka, or a row of an outbox that has no offset yet."""
+
+    event_id: UUID
+    topic: str
+    type: str
+    order_id: str
+    version: int | None
+    partition: int | None = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True)
+class Log:
+    """What Kafka holds. `committed` are the offsets of the groups; they were read before the databases."""
+
+    facts: Sequence[Fact]
+    starts: Mapping[tuple[str, int], int]
+    committed: Mapping[tuple[str, str, int], int]
+    """(group, topic, partition) -> next offset."""
+    dead_letters: Sequence[tuple[str, str, int, int]] = ()
+    """(consumer, topic, partition, offset) of the record that each record of a dead-letter topic is about."""
+    strangers: int = 0
+    """Records of event topics that are no event of ours, such as poison."""
+
+
+@dataclass(frozen=True)
+class World:
+    """`tables`: service -> table -> its rows; each service's tables are of one snapshot."""
+
+    log: Log
+    tables: Mapping[str, Mapping[str, Sequence[Row]]]
+
+    def rows(self, service: str, table: str) -> Sequence[Row]:
+        return self.tables[service][table]
+
+
+@dataclass
+class Findings:
+    """`wrong` can not be mended by waiting; `waiting` can, or is for an operator to decide."""
+
+    wrong: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    open_orders: set[str] = field(default_factory=set)
+    """Orders with a delivery that is still to come, or that was parked."""
