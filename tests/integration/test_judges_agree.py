@@ -1,13 +1,11 @@
 """The ledger and the independent judge say the same of an honest system and of one in which something was changed."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.integration.conftest import Broken
 from tests.judge.__main__ import Judgement, judge
+from tests.judge.evidence import TOPICS, Evidence, Fact, Log
 from tests.judge.reading import read_databases
-from tests.judge.world import TOPICS, Fact, Log, World
 from tests.support.corruptions import CORRUPTIONS
 from tests.support.simulated_system import Honest, SimulatedSystem, url_of
 
@@ -36,7 +34,8 @@ async def test_both_see_what_is_broken(copied: Broken, honest: Honest, sentence:
 
 async def judged(simulated: SimulatedSystem, log: Log) -> Judgement:
     urls = {service: url_of(database) for service, database in simulated.databases.items()}
-    return judge(World(log, await read_databases(urls)))
+    tables = await read_databases(urls)
+    return judge(Evidence(log, tables, tables))
 
 
 async def log_of(simulated: SimulatedSystem) -> Log:
@@ -48,7 +47,6 @@ async def log_of(simulated: SimulatedSystem) -> Log:
         for service in TOPICS.values()
         for row in tables[service]["outbox"]
     ]
-    log = Log(facts, starts={(topic, 0): 0 for topic in TOPICS}, committed={})
     ends = {topic: max(fact.offset or 0 for fact in facts if fact.topic == topic) + 1 for topic in TOPICS}
     committed = {(service, topic, 0): end for service in urls for topic, end in ends.items()}
-    return replace(log, committed=committed)
+    return Log(facts, {(topic, 0): (0, end) for topic, end in ends.items()}, committed)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fanout.running import running
-from tests.judge.conservation import judge_conservation
 from tests.judge.delivery import judge_delivery
-from tests.judge.reading import read_world
-from tests.judge.world import Findings, World
+from tests.judge.effects import judge_effects
+from tests.judge.evidence import Evidence, Findings
+from tests.judge.reading import read_evidence
 
 EXIT_CODES = {"holds": 0, "broken": 1, "waiting": 3}
 SHOWN = 10
@@ -20,24 +20,24 @@ SHOWN = 10
 @dataclass(frozen=True)
 class Judgement:
     delivery: Findings
-    conservation: Findings
+    effects: Findings
 
     @property
     def verdict(self) -> str:
-        if self.delivery.wrong or self.conservation.wrong:
+        if self.delivery.wrong or self.effects.wrong:
             return "broken"
-        return "waiting" if self.delivery.waiting or self.conservation.waiting else "holds"
+        return "waiting" if self.delivery.waiting or self.effects.waiting else "holds"
 
     def as_json(self) -> dict[str, Any]:
-        both = {"delivery": self.delivery, "conservation": self.conservation}
+        both = {"delivery": self.delivery, "conservation": self.effects}
         return {"verdict": self.verdict} | {
             name: {"wrong": findings.wrong, "waiting": findings.waiting} for name, findings in both.items()
         }
 
 
-def judge(world: World) -> Judgement:
-    delivery = judge_delivery(world)
-    return Judgement(delivery, judge_conservation(world, delivery.open_orders))
+def judge(evidence: Evidence) -> Judgement:
+    delivery = judge_delivery(evidence)
+    return Judgement(delivery, judge_effects(evidence, delivery.open_orders | evidence.moving_orders()))
 
 
 def main() -> None:
@@ -46,10 +46,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print all findings as JSON")
     options = parser.parse_args()
     deadline = time.monotonic() + options.wait
-    judgement = judge(read_world(running()))
+    judgement = judge(read_evidence(running()))
     while judgement.verdict != "holds" and time.monotonic() < deadline:
         time.sleep(1)
-        judgement = judge(read_world(running()))
+        judgement = judge(read_evidence(running()))
     if options.json:
         print(json.dumps(judgement.as_json()))
     else:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def show(judgement: Judgement) -> None:
-    for name, findings in (("delivery", judgement.delivery), ("conservation", judgement.conservation)):
+    for name, findings in (("delivery", judgement.delivery), ("conservation", judgement.effects)):
         for what, sentences in (("wrong", findings.wrong), ("waiting", findings.waiting)):
             print(f"{name}: {len(sentences)} {what}")
             for sentence in sentences[:SHOWN]:

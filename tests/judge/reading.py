@@ -1,4 +1,4 @@
-"""Reads Kafka to its end, then every table of every database, each database in one snapshot.
+"""Reads Kafka to its end, then every table of every database twice, each database in one snapshot.
 
 The offsets of the groups are read first: what they have passed has a receipt by the time that the databases are read.
 """
@@ -19,7 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from fanout.running import Addresses
-from tests.judge.world import LISTENERS, TOPICS, Fact, Log, Row, World
+from tests.judge.evidence import LISTENERS, TOPICS, Evidence, Fact, Log, Row, Tables
 
 SECONDS = 20.0
 CHASSIS_TABLES = ("outbox", "inbox", "consumer_offsets", "purges")
@@ -35,8 +35,10 @@ TABLES = {
 }
 
 
-def read_world(addresses: Addresses) -> World:
-    return World(read_log(addresses), asyncio.run(read_databases(addresses.databases)))
+def read_evidence(addresses: Addresses) -> Evidence:
+    log = read_log(addresses)
+    before, after = (asyncio.run(read_databases(addresses.databases)) for _ in range(2))
+    return Evidence(log, before, after)
 
 
 def read_log(addresses: Addresses) -> Log:
@@ -84,8 +86,7 @@ def _read_topics(consumer: Consumer, committed: Mapping[tuple[str, str, int], in
             facts.setdefault(fact.event_id, fact)  # what the relay sent twice is one fact
         else:
             strangers += 1
-    starts = {place: start for place, (start, _) in spans.items()}
-    return Log(list(facts.values()), starts, committed, letters, strangers)
+    return Log(list(facts.values()), spans, committed, letters, strangers)
 
 
 def _messages(consumer: Consumer, spans: Mapping[tuple[str, int], tuple[int, int]]) -> Iterator[Message]:
@@ -102,8 +103,10 @@ def _messages(consumer: Consumer, spans: Mapping[tuple[str, int], tuple[int, int
             elif not error.retriable():
                 raise KafkaException(error)
             continue
-        yield message
-        if (message.offset() or 0) + 1 >= spans[place][1]:
+        offset, (_, end) = message.offset() or 0, spans[place]
+        if offset < end:
+            yield message
+        if offset + 1 >= end:
             unfinished.discard(place)
 
 
@@ -134,8 +137,8 @@ def _about(headers: Mapping[str, bytes]) -> list[tuple[str, str, int, int]]:
     return [(consumer, topic, int(partition), int(offset))]
 
 
-async def read_databases(databases: Mapping[str, str]) -> dict[str, dict[str, Sequence[Row]]]:
-    """`databases`: service -> `postgresql+asyncpg://…`. Returns service -> table -> rows."""
+async def read_databases(databases: Mapping[str, str]) -> Tables:
+    """`databases`: service -> `postgresql+asyncpg://…`."""
     return {service: await _read_database(databases[service], TABLES[service]) for service in TABLES}
 
 

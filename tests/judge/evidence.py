@@ -1,11 +1,14 @@
 """What the judge has read of the system: the records of all topics and the rows of all databases."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
 Row = Mapping[str, Any]
+Tables = Mapping[str, Mapping[str, Sequence[Row]]]
+"""Service -> table -> its rows; each service's tables are of one snapshot."""
 
 LISTENERS = {
     "OrderPlaced": ("payments", "inventory", "fraud", "fulfillment", "notifications", "analytics"),
@@ -48,7 +51,8 @@ class Log:
     """What Kafka holds. `committed` are the offsets of the groups; they were read before the databases."""
 
     facts: Sequence[Fact]
-    starts: Mapping[tuple[str, int], int]
+    spans: Mapping[tuple[str, int], tuple[int, int]]
+    """(topic, partition) -> the offsets of its first record and after its last one."""
     committed: Mapping[tuple[str, str, int], int]
     """(group, topic, partition) -> next offset."""
     dead_letters: Sequence[tuple[str, str, int, int]] = ()
@@ -58,14 +62,35 @@ class Log:
 
 
 @dataclass(frozen=True)
-class World:
-    """`tables`: service -> table -> its rows; each service's tables are of one snapshot."""
+class Evidence:
+    """Kafka's log, and all databases read twice after it: `before` and `tables`.
+
+    What a consumer has received is taken from `before`, and what was published from `tables`: so nothing that a running
+    system does meanwhile looks like an effect without a fact. An order that changed between the two is not compared
+    across services.
+    """
 
     log: Log
-    tables: Mapping[str, Mapping[str, Sequence[Row]]]
+    before: Tables
+    tables: Tables
 
     def rows(self, service: str, table: str) -> Sequence[Row]:
         return self.tables[service][table]
+
+    def moving_orders(self) -> set[str]:
+        """Returns the orders of which a row differs between the two readings of the databases."""
+        moving: set[str] = set()
+        for service, tables in self.tables.items():
+            for table, rows in tables.items():
+                earlier, later = (
+                    Counter(map(_of_order, each)) for each in (self.before[service][table], rows)
+                )
+                moving |= {order for order, _ in (earlier - later) + (later - earlier)}
+        return moving
+
+
+def _of_order(row: Row) -> tuple[str, str]:
+    return str(row.get("order_id") or row.get("aggregate_id") or ""), repr(sorted(row.items()))
 
 
 @dataclass
