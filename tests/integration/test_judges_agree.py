@@ -1,5 +1,7 @@
 """The ledger and the independent judge say the same of an honest system and of one in which something was changed."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.integration.conftest import Broken
@@ -49,4 +51,4 @@ async def log_of(simulated: SimulatedSystem) -> Log:
     ]
     ends = {topic: max(fact.offset or 0 for fact in facts if fact.topic == topic) + 1 for topic in TOPICS}
     committed = {(service, topic, 0): end for service in urls for topic, end in ends.items()}
-    return Log(facts, {(topic, 0): (0, end) for topic, end in ends.items()}, committed)
+    return Log(datetime.now(UTC), facts, {(topic, 0): (0, end) for topic, end in ends.items()}, committed)

@@ -39,6 +39,7 @@ def _outboxes(evidence: Evidence) -> dict[UUID, Fact]:
             row["aggregate_version"],
             row["kafka_partition"],
             row["kafka_offset"],
+            row["published_at"],
         )
         for service in TOPICS.values()
         for row in evidence.rows(service, "outbox")
@@ -96,12 +97,11 @@ def _judge_the_log(
     """
     places = {(fact.topic, fact.partition, fact.offset): fact.event_id for fact in facts.values()}
     for event_id, row in outboxes.items():
-        if row.offset is None or row.partition is None:
+        if row.offset is None or row.partition is None or event_id not in facts:
             continue
         _, end = evidence.log.spans.get((row.topic, row.partition), (0, 0))
-        if row.offset >= end and event_id in facts:
-            findings.wrong.append(f"{row.type} of {row.order_id} is not where its outbox says")
-        elif event_id in facts and places.get((row.topic, row.partition, row.offset), event_id) != event_id:
+        is_beyond = row.offset >= end and row.sent_at is not None and row.sent_at < evidence.log.at
+        if is_beyond or places.get((row.topic, row.partition, row.offset), event_id) != event_id:
             findings.wrong.append(f"{row.type} of {row.order_id} is not where its outbox says")
     for event_id in facts.keys() - outboxes.keys():
         fact = facts[event_id]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -44,12 +45,15 @@ class Fact(NamedTuple):
     version: int | None
     partition: int | None = None
     offset: int | None = None
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Log:
     """What Kafka holds. `committed` are the offsets of the groups; they were read before the databases."""
 
+    at: datetime
+    """When it was read."""
     facts: Sequence[Fact]
     spans: Mapping[tuple[str, int], tuple[int, int]]
     """(topic, partition) -> the offsets of its first record and after its last one."""

@@ -5,6 +5,7 @@ The offsets of the groups are read first: what they have passed has a receipt by
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -71,6 +72,7 @@ def _committed(admin: AdminClient) -> dict[tuple[str, str, int], int]:
 
 
 def _read_topics(consumer: Consumer, committed: Mapping[tuple[str, str, int], int]) -> Log:
+    at = datetime.now(UTC)
     topics = consumer.list_topics(timeout=SECONDS).topics
     wanted = [name for name in topics if name in TOPICS or name.endswith(".dlq")]
     places = [TopicPartition(name, number) for name in wanted for number in topics[name].partitions]
@@ -86,7 +88,7 @@ def _read_topics(consumer: Consumer, committed: Mapping[tuple[str, str, int], in
             facts.setdefault(fact.event_id, fact)  # what the relay sent twice is one fact
         else:
             strangers += 1
-    return Log(list(facts.values()), spans, committed, letters, strangers)
+    return Log(at, list(facts.values()), spans, committed, letters, strangers)
 
 
 def _messages(consumer: Consumer, spans: Mapping[tuple[str, int], tuple[int, int]]) -> Iterator[Message]:
