@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,24 @@ from schemas import EVENTS
 
 LONGEST_SECONDS = 600.0
 VIOLATED, INVALID = 1, 4
+TARGETS: dict[TargetKind, str] = {
+    "": "",
+    "process": "A process as fanout status names it; fraud is fraud-worker.",
+    "service": "A service.",
+    "table": f"SERVICE.TABLE; {TABLES[0]} if only the service is given.",
+    "topic": "A topic of events.",
+}
+
+Orders = Annotated[int | None, typer.Option(min=1, max=MOST_ORDERS, help="How many orders; or give --for.")]
+Span = Annotated[
+    float | None, typer.Option("--for", parser=seconds, metavar="SPAN", help="How long to order.")
+]
+Rate = Annotated[float, typer.Option(min=0.1, max=500, help="Orders per second.")]
+FaultCount = Annotated[int, typer.Option("--faults", min=1, max=10_000, help="How many faults.")]
+Seed = Annotated[int, typer.Option(help="The same seed causes the same faults, and buys the same things.")]
+ReportPath = Annotated[
+    Path | None, typer.Option("--report", metavar="PATH", help="Write PATH.md and PATH.json.")
+]
 
 command = typer.Typer(
     no_args_is_help=True, help="Cause faults that end by themselves, and judge what they did."
@@ -51,28 +70,12 @@ def usual(kind: Kind) -> Fault:
 
 
 def _described(kind: Kind) -> dict[str, object]:
-    meaning = kind.level.meaning if kind.level else None
-    return {
-        **usual(kind).as_json(),
-        "level_means": meaning,
-        "what": kind.what,
-        "hypothesis": usual(kind).hypothesis,
-    }
+    more = {"what": kind.what, "level_is": kind.level.meaning if kind.level else None}
+    return {**usual(kind).as_json(), **more, "hypothesis": usual(kind).hypothesis}
 
 
 def _level(kind: Kind) -> str:
     return str(kind.level.default) if kind.level else "-"
-
-
-Orders = Annotated[int | None, typer.Option(min=1, max=MOST_ORDERS, help="How many orders; or give --for.")]
-Span = Annotated[
-    float | None, typer.Option("--for", parser=seconds, metavar="SPAN", help="How long to order.")
-]
-Rate = Annotated[float, typer.Option(min=0.1, max=500, help="Orders per second.")]
-FaultCount = Annotated[int, typer.Option("--faults", min=1, max=10_000, help="How many faults.")]
-Seed = Annotated[
-    int, typer.Option(help="The same seed causes the same faults at the same times, and buys the same.")
-]
 
 
 @command.command("run")
@@ -88,23 +91,25 @@ def run_command(
     """Place orders while faults come on a seeded schedule; ask the ledger every 10 s, and both judges at the end.
 
     Customers repeat what fails, so every order has to be taken in the end. Exit code 0 if everything held, 1 if
-    something was violated, 4 if the run is invalid, for nothing bit: no redelivery, no rebalance, no unknown answer.
+    something was violated, 4 if the run is invalid because nothing bit: no redelivery, rebalance or unknown answer.
 
     Example: fanout chaos run --orders 200 --rate 10 --faults 10 --seed 1
     Example: fanout chaos run --for 10m --rate 20 --faults 100 --report reports/seed-1
     """
-    if (orders is None) == (span is None):
-        raise BadUsage("how many orders? give --orders or --for, and not both")
     if in_container():
         raise BadUsage(
             "fanout chaos run is for the local stack: run it where the repository is, after make up"
         )
+    if (orders is None) == (span is None):
+        raise BadUsage("how many orders? give --orders or --for, and not both")
     from fanout.chaos import report, run
 
     count = orders or max(round((span or 0) * rate), 1)
-    plan = schedule(seed, fault_count, count / rate, targets())
-    header, addresses = report.header(seed, count, rate, fault_count), running()
-    with _undone_if_interrupted(), progress(console) as tell:
+    if count > MOST_ORDERS:
+        raise BadUsage(f"that is {count:,} orders, and one run places at most {MOST_ORDERS:,}: write less")
+    addresses, header = running(), report.header(seed, count, rate, fault_count)
+    plan = schedule(seed, fault_count, count / rate, _targets())
+    with _said_if_interrupted(), progress(console) as tell:
         done = asyncio.run(run.run(addresses, plan, count, rate, seed, tell))
     if path:
         report.write(header, done, path)
@@ -116,25 +121,23 @@ def run_command(
         raise typer.Exit(VIOLATED if done.verdict == "violated" else INVALID)
 
 
-def targets() -> Targets:
+def _targets() -> Targets:
     """Returns what the running stack has."""
     from fanout.chaos.processes import all_names
 
     return Targets(all_names(), services(), sorted({event.TOPIC for event in EVENTS}))
 
 
-def cause(kind: Kind, given: str | None, level: int | None, span: float | None, json_output: bool) -> None:
-    """Causes one fault, says what is expected of it and what came of it."""
-    fault = ordered(kind, given, level, span)
+def cause(fault: Fault, json_output: bool) -> None:
+    """Says what is expected of a fault, causes it, and says what came of that."""
     if in_container():
-        raise BadUsage(
-            f"fanout chaos causes faults in the local stack only; with containers: {with_containers(fault)}"
-        )
+        remedy = with_containers(fault)
+        raise BadUsage(f"fanout chaos causes faults in the local stack only; with containers: {remedy}")
     from fanout.chaos.experiment import experiment
 
     addresses = running()
     say(f"{fault}: {fault.hypothesis}")
-    with _undone_if_interrupted(), progress(console) as tell:
+    with _said_if_interrupted(), progress(console) as tell:
         done = asyncio.run(experiment(addresses, fault, tell))
     if json_output:
         print_json(done.as_json())
@@ -144,21 +147,53 @@ def cause(kind: Kind, given: str | None, level: int | None, span: float | None, 
         raise typer.Exit(VIOLATED)
 
 
-def ordered(kind: Kind, given: str | None, level: int | None, span: float | None) -> Fault:
+@contextmanager
+def _said_if_interrupted() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("stopped: what was broken is undone; fanout verify --wait 60s shows how the orders end")
+        raise
+
+
+def _add(kind: Kind) -> None:
+    """Makes the command `fanout chaos KIND`; its help shows a target and a level only if the fault has one."""
+    level, takes_level, takes_target = kind.level, kind.level is not None, bool(kind.takes)
+    levels = f"{level.meaning}, {level.least} to {level.most}; {level.default}." if level else ""
+
+    def cause_it(
+        target: Annotated[
+            str | None, typer.Argument(help=TARGETS[kind.takes], show_default=False, hidden=not takes_target)
+        ] = None,
+        level: Annotated[
+            int | None, typer.Option("--level", help=levels.capitalize(), hidden=not takes_level)
+        ] = None,
+        span: Annotated[
+            float | None,
+            typer.Option("--for", parser=seconds, metavar="SPAN", help=f"How long; {kind.seconds:g}s."),
+        ] = None,
+        json_output: Json = False,
+    ) -> None:
+        cause(fault_of(kind, target, level, span), json_output)
+
+    example = " ".join(filter(None, (kind.name, kind.target)))
+    what = f"{kind.what[0].upper()}{kind.what[1:]}."
+    command.command(kind.name, help=f"{what} {JUDGED}\n\nExample: fanout chaos {example} --for 5s")(cause_it)
+
+
+def fault_of(kind: Kind, target: str | None, level: int | None, span: float | None) -> Fault:
     """Returns the fault with what is given, and its defaults. Raises BadUsage for what it cannot have."""
     fault = usual(kind)
     if level is not None:
         if kind.level is None or not kind.level.least <= level <= kind.level.most:
-            allowed = (
-                f"{kind.level.least} to {kind.level.most} {kind.level.noun}" if kind.level else "no level"
-            )
+            allowed = f"a level from {kind.level.least} to {kind.level.most}" if kind.level else "no level"
             raise BadUsage(f"{kind.name} has {allowed}: fanout chaos ls")
         fault = replace(fault, level=level)
     if span is not None:
         if not 0 < span <= LONGEST_SECONDS:
             raise BadUsage(f"a fault lasts at most {LONGEST_SECONDS:.0f} s, and more than 0: write 10s")
         fault = replace(fault, seconds=span)
-    return replace(fault, target=_target(kind, given)) if given else fault
+    return fault if target is None else replace(fault, target=_target(kind, target))
 
 
 def _target(kind: Kind, given: str) -> str:
@@ -181,52 +216,7 @@ def _target(kind: Kind, given: str) -> str:
     return given
 
 
-@contextmanager
-def _undone_if_interrupted() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("stopped: what was broken is undone; fanout verify --wait 60s shows how the orders end")
-        raise
-
-
-def _add(kind: Kind) -> None:
-    """Makes the command `fanout chaos KIND`; its help shows a target and a level only if the fault has one."""
-    level_help = (
-        f"{kind.level.meaning}, {kind.level.least} to {kind.level.most}; {kind.level.default}."
-        if kind.level
-        else ""
-    )
-    has_level, has_target = kind.level is not None, bool(kind.takes)
-
-    def cause_it(
-        target: Annotated[
-            str | None, typer.Argument(help=TARGETS[kind.takes], show_default=False, hidden=not has_target)
-        ] = None,
-        level: Annotated[
-            int | None, typer.Option("--level", help=level_help.capitalize(), hidden=not has_level)
-        ] = None,
-        span: Annotated[
-            float | None,
-            typer.Option("--for", parser=seconds, metavar="SPAN", help=f"How long; {kind.seconds:g}s."),
-        ] = None,
-        json_output: Json = False,
-    ) -> None:
-        cause(kind, target, level, span, json_output)
-
-    example = " ".join(filter(None, (kind.name, kind.target)))
-    what = f"{kind.what[0].upper()}{kind.what[1:]}."
-    command.command(kind.name, help=f"{what} {JUDGED}\n\nExample: fanout chaos {example} --for 5s")(cause_it)
-
-
 JUDGED = "It ends by itself. Orders are placed meanwhile; exit code 0 if what is expected held, 1 if it was violated."
-TARGETS: dict[TargetKind, str] = {
-    "": "",
-    "process": "A process as fanout status names it; fraud is fraud-worker.",
-    "service": "A service.",
-    "table": "A service, or SERVICE.TABLE; its inbox unless you say.",
-    "topic": "A topic of events.",
-}
 
 for _kind in KINDS.values():
     _add(_kind)
