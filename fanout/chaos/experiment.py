@@ -7,7 +7,7 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
-from fanout.chaos.inject import Injected, inject
+from fanout.chaos.inject import Injected, NotUndone, inject
 from fanout.chaos.injection import CannotBegin
 from fanout.chaos.kinds import Fault, Promise
 from fanout.console import Tell, counted
@@ -99,7 +99,9 @@ async def experiment(addresses: Addresses, fault: Fault, tell: Tell) -> Experime
         injected = await injecting
     finally:
         injecting.cancel()  # does nothing if it is over
-        await asyncio.wait({injecting})
+        [undone] = await asyncio.gather(injecting, return_exceptions=True)
+        if isinstance(undone, NotUndone):
+            raise undone
     ended_at = monotonic()
     ledger = await settle(addresses.databases, RECOVERY_SECONDS, lambda now: tell(now.conclusion))
     recovered = monotonic() - ended_at if ledger.settled else None
