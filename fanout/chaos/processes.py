@@ -13,7 +13,7 @@ from fanout.errors import NotRunning
 from fanout.local.stack_directory import current
 from fanout.local.start import probe_of
 from fanout.local.stop import PARENT_WATCH
-from fanout.local.supervisor import State, Supervisor
+from fanout.local.supervisor import INTERVAL_SECONDS, State, Supervisor
 from fanout.local.topology import StackSpec
 
 SERVERS = {"broker-down": "kafka", "database-down": "postgres", "registry-down": "registry"}
@@ -95,7 +95,9 @@ class Down:
         supervisor = Supervisor(current())
         if supervisor.state(self._name).is_down:
             raise CannotBegin(f"{self._name} is stopped already: fanout start {self._name}")
-        await asyncio.to_thread(supervisor.stop, [self._name])
+        supervisor.request_stop(self._name)  # once: whoever repeats it may stop what `end` has just started
+        while not supervisor.state(self._name).is_down:
+            await asyncio.sleep(INTERVAL_SECONDS)
 
     async def keep(self) -> None:
         await until_cancelled()
