@@ -15,7 +15,8 @@ from time import monotonic
 from typing import Any
 
 from fanout import environment
-from fanout.chaos.injection import CannotBegin, Injection, injection_of
+from fanout.chaos import databases, messages, processes
+from fanout.chaos.injection import CannotBegin, Injection
 from fanout.chaos.kinds import Fault
 from fanout.failures import explained
 
@@ -32,7 +33,7 @@ async def main() -> None:
     ordered = json.loads(await reader.readline())
     gone = asyncio.create_task(_until_gone(reader))
     fault = Fault(**ordered["fault"])
-    injection = injection_of(fault)
+    injection = _injection_of(fault)
     try:
         if not ordered["only_end"]:
             await _hold(injection, fault.seconds, gone)
@@ -42,6 +43,29 @@ async def main() -> None:
     except Exception as error:
         _write(failed=str(explained(error)), changed=True)
     await _end(injection)
+
+
+def _injection_of(fault: Fault) -> Injection:
+    match fault.kind:
+        case "kill":
+            return processes.Kill(fault.target, fault.level, fault.seconds)
+        case "pause":
+            return processes.Pause([fault.target])
+        case "freeze-all":
+            return processes.Pause(processes.all_names())
+        case "slow":
+            return processes.Slow(fault.target, fault.level / 100)
+        case "broker-down" | "database-down" | "registry-down":
+            return processes.Down(processes.SERVERS[fault.kind])
+        case "lock":
+            return databases.Lock(fault.target, fault.seconds)
+        case "read-only":
+            return databases.ReadOnly(fault.target)
+        case "poison":
+            return messages.Poison()
+        case "duplicate":
+            return messages.Duplicate(fault.target, fault.level)
+    raise AssertionError(fault.kind)
 
 
 async def _until_gone(reader: asyncio.StreamReader) -> None:

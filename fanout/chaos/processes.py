@@ -96,8 +96,10 @@ class Down:
         if supervisor.state(self._name).is_down:
             raise CannotBegin(f"{self._name} is stopped already: fanout start {self._name}")
         supervisor.request_stop(self._name)  # once: whoever repeats it may stop what `end` has just started
-        while not supervisor.state(self._name).is_down:
+        while True:
             await asyncio.sleep(INTERVAL_SECONDS)
+            if supervisor.state(self._name).is_down:
+                return
 
     async def keep(self) -> None:
         await until_cancelled()

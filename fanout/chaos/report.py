@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from fanout.chaos.run import Met, Run
+from fanout.chaos.run import PlayedFault, Run
 from fanout.console import counted
 from fanout.machine import processors
 from fanout.repository import REPOSITORY
@@ -91,7 +91,7 @@ def as_json(header: Header, run: Run) -> dict[str, Any]:
     }
 
 
-def _row_json(met: Met) -> dict[str, Any]:
+def _row_json(met: PlayedFault) -> dict[str, Any]:
     return {
         "at": met.planned.at,
         **met.planned.fault.as_json(),
@@ -155,7 +155,7 @@ def _kills(run: Run) -> Counter[str]:
     return kills
 
 
-def _row(met: Met) -> list[object]:
+def _row(met: PlayedFault) -> list[object]:
     what = ", ".join(f"{name} {_count(value)}" for name, value in met.injected.met.items())
     if failed := met.problem or met.injected.failed:
         what = f"did not begin: {failed}" if met.began is None else failed

@@ -15,6 +15,7 @@ from fanout.chaos.inject import Injected, inject
 from fanout.chaos.schedule import Planned
 from fanout.console import Tell, counted
 from fanout.errors import FanoutError
+from fanout.failures import explained
 from fanout.load import LoadReport, Placement, place_orders, purchases
 from fanout.repository import REPOSITORY
 from fanout.running import Addresses
@@ -28,7 +29,7 @@ JUDGE_WORDS = {0: "holds", 1: "broken", 3: "waiting"}
 
 
 @dataclass(slots=True)
-class Met:
+class PlayedFault:
     """A fault of the schedule and what it met; times are seconds from the first order."""
 
     planned: Planned
@@ -64,7 +65,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    met: Sequence[Met]
+    met: Sequence[PlayedFault]
     asked: Sequence[Asked]
     load: LoadReport
     bites: Bites
@@ -110,7 +111,7 @@ async def run(
     before, parked_before, start = await counters(addresses), ledger.parked, monotonic()
     answers: list[tuple[float, Placement]] = []
     asked: list[Asked] = []
-    met = [Met(planned) for planned in plan]
+    met = [PlayedFault(planned) for planned in plan]
 
     def watch(placement: Placement) -> None:
         answers.append((monotonic() - start, placement))
@@ -118,7 +119,7 @@ async def run(
             f"{len(answers)} of {orders} orders answered, {sum(each.began is not None for each in met)} faults"
         )
 
-    asking = asyncio.create_task(_ask(addresses, asked, start))
+    auditing = asyncio.create_task(_ask(addresses, asked, start))
     try:
         async with asyncio.TaskGroup() as group:
             wanted = list(islice(purchases(seed), orders))
@@ -131,7 +132,8 @@ async def run(
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     finally:
-        asking.cancel()
+        auditing.cancel()
+        await asyncio.gather(auditing, return_exceptions=True)
     over = monotonic()
     ledger = await settle(addresses.databases, SETTLE_SECONDS, lambda now: tell(now.conclusion))
     settled_after = monotonic() - over if ledger.settled else None
@@ -153,7 +155,7 @@ async def run(
     )
 
 
-async def _cause(met: Met, start: float) -> None:
+async def _cause(met: PlayedFault, start: float) -> None:
     def begun() -> None:
         met.began = monotonic() - start
 
@@ -171,8 +173,8 @@ async def _ask(addresses: Addresses, asked: list[Asked], start: float) -> None:
         try:
             report = await audit(addresses.databases)
             asked.append(Asked(at, report.verdict, report.conclusion))
-        except FanoutError as error:
-            asked.append(Asked(at, "unanswered", str(error)))
+        except Exception as error:  # whatever a fault does to a session
+            asked.append(Asked(at, "unanswered", str(explained(error))))
 
 
 async def _judge() -> Judgement | None:
@@ -192,7 +194,7 @@ async def _judge() -> Judgement | None:
     return Judgement(JUDGE_WORDS.get(process.returncode or 0, f"failed ({process.returncode})"), document)
 
 
-def _add_answers(met: Sequence[Met], answers: Sequence[tuple[float, Placement]]) -> None:
+def _add_answers(met: Sequence[PlayedFault], answers: Sequence[tuple[float, Placement]]) -> None:
     for each in met:
         if each.began is not None and each.ended is not None:
             during = [placement for at, placement in answers if each.began <= at <= each.ended]

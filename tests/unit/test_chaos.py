@@ -15,8 +15,7 @@ from fanout.chaos.inject import Injected
 from fanout.chaos.injection import Met
 from fanout.chaos.kinds import KINDS, Fault, with_containers
 from fanout.chaos.report import Header, as_json, page
-from fanout.chaos.run import Asked, Judgement, Run
-from fanout.chaos.run import Met as MetFault
+from fanout.chaos.run import Asked, Judgement, PlayedFault, Run, _add_answers
 from fanout.chaos.schedule import KILLS, Planned, Targets, schedule
 from fanout.commands.chaos import fault_of, usual
 from fanout.errors import BadUsage, UnknownService
@@ -30,7 +29,7 @@ TAKEN = Placement(PURCHASE, "ok", 0.01, "o1")
 HOLDS, NOTHING = Report([], [], [], {}), Bites(0, 0, 0, 0, 0, 0, 0)
 PLANNED = Planned(1.5, Fault("kill", "fraud-worker", 2, 3.0))
 RUN = Run(
-    met=[MetFault(PLANNED, 1.6, 4.7, Injected(begun=True, ended=True, met={"killed": 2}))],
+    met=[PlayedFault(PLANNED, 1.6, 4.7, Injected(begun=True, ended=True, met={"killed": 2}))],
     asked=[
         Asked(10.0, "waiting", "waiting: 3 events in flight"),
         Asked(20.0, "unanswered", "Postgres is down"),
@@ -122,7 +121,7 @@ def test_a_run_that_bit_and_held_is_held() -> None:
 
 @pytest.mark.parametrize(
     "nothing",
-    [{"bites": replace(NOTHING, restarts=9, parked=1)}, {"met": [MetFault(PLANNED)]}],
+    [{"bites": replace(NOTHING, restarts=9, parked=1)}, {"met": [PlayedFault(PLANNED)]}],
     ids=["nothing bit", "no fault began"],
 )
 def test_a_run_in_which_nothing_bit_is_invalid(nothing: dict[str, Any]) -> None:
@@ -169,6 +168,12 @@ def test_records_that_a_fault_sent_again_are_not_those_of_a_relay() -> None:
     assert bites(before, after, unknown_answers=2, duplicated=10) == Bites(
         redeliveries=40, rebalances=3, unknown_answers=2, resent_by_relays=3, restarts=4, parked=1, redriven=1
     )
+
+
+def test_a_fault_is_shown_with_the_orders_that_were_answered_while_it_lasted() -> None:
+    played = [PlayedFault(PLANNED, began=2.0, ended=4.0), PlayedFault(PLANNED)]
+    _add_answers(played, [(1.9, LATE), (2.0, TAKEN), (4.0, replace(TAKEN, seconds=0.7)), (4.1, LATE)])
+    assert [(each.answered, each.slowest) for each in played] == [(2, 0.7), (0, 0.0)]
 
 
 def test_a_report_says_how_to_do_it_again_and_what_each_fault_met() -> None:
