@@ -1,7 +1,7 @@
 """Counts what faults really did to the system: a run in which nothing bit proves nothing."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from confluent_kafka import TopicPartition
@@ -47,9 +47,6 @@ class Bites:
     @property
     def is_valid(self) -> bool:
         return bool(self.redeliveries or self.rebalances or self.unknown_answers)
-
-    def as_json(self) -> dict[str, int]:
-        return asdict(self)
 
 
 def bites(before: Counters, after: Counters, unknown_answers: int, duplicated: int) -> Bites:

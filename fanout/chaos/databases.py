@@ -6,18 +6,18 @@ from contextlib import asynccontextmanager
 import asyncpg
 from sqlalchemy.engine import make_url
 
-from fanout.chaos.injection import CannotBegin, Met, until_cancelled
+from fanout.chaos.injection import CannotBegin, Injection
 from fanout.running import running
 
 GRACE_SECONDS = 5
 """How much longer than asked Postgres leaves a lock to a process that is frozen; a dead one loses it at once."""
 
 
-class Lock:
+class Lock(Injection):
     """Holds the lock in a session, which ends with this process, and after a while by itself."""
 
     def __init__(self, target: str, seconds: float) -> None:
-        self.met: Met = {}
+        super().__init__()
         self._service, _, self._table = target.partition(".")
         self._longest = f"{round(seconds) + GRACE_SECONDS}s"
         self._session: asyncpg.Connection | None = None
@@ -32,28 +32,22 @@ class Lock:
             self._session.terminate()
             raise CannotBegin(f"{self._service}.{self._table} cannot be locked: {error}") from error
 
-    async def keep(self) -> None:
-        await until_cancelled()
-
     async def end(self) -> None:
         if self._session:
             self._session.terminate()
 
 
-class ReadOnly:
+class ReadOnly(Injection):
     """Makes new sessions read-only by the database's default, and ends the old ones."""
 
     def __init__(self, service: str) -> None:
-        self.met: Met = {}
+        super().__init__()
         self._service = service
 
     async def begin(self) -> None:
         async with connected(self._service) as db:
             await db.execute(f"ALTER DATABASE {self._service} SET default_transaction_read_only = on")
             await self._end_sessions(db)
-
-    async def keep(self) -> None:
-        await until_cancelled()
 
     async def end(self) -> None:
         async with connected(self._service, {"default_transaction_read_only": "off"}) as db:

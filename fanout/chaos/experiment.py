@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -52,7 +52,7 @@ class Experiment:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "fault": self.fault.as_json(),
+            "fault": asdict(self.fault),
             "hypothesis": self.fault.hypothesis,
             "held": not self.violations,
             "violations": self.violations,

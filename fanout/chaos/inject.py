@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fanout.chaos.kinds import Fault
@@ -53,7 +53,7 @@ async def _held(fault: Fault, injected: Injected, begun: Callable[[], None], onl
         start_new_session=True,
     )
     assert process.stdin and process.stdout
-    process.stdin.write(json.dumps({"fault": fault.as_json(), "only_end": only_end}).encode() + b"\n")
+    process.stdin.write(json.dumps({"fault": asdict(fault), "only_end": only_end}).encode() + b"\n")
     try:
         await _follow(process.stdout, fault, injected, begun)
     except asyncio.CancelledError:

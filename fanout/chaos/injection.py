@@ -1,12 +1,9 @@
-"""What carries out one fault: begins it, keeps it up, and undoes it, which may be repeated until it succeeds."""
+"""What carries out one fault: begins it, keeps it up, and undoes it."""
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any
 
 from fanout.errors import FanoutError
-
-Met = dict[str, Any]
-"""What a fault met, such as how many processes it killed."""
 
 
 class CannotBegin(FanoutError):
@@ -15,18 +12,19 @@ class CannotBegin(FanoutError):
     exit_code = 2
 
 
-class Injection(Protocol):
-    met: Met
+class Injection:
+    """A fault that nothing has to be done for while it lasts, and nothing after it, unless a kind says so."""
+
+    def __init__(self) -> None:
+        self.met: dict[str, Any] = {}
+        """What the fault met, such as how many processes it killed."""
 
     async def begin(self) -> None:
         """Causes the fault. Raises CannotBegin if nothing was changed; after any other error `end` is called."""
 
     async def keep(self) -> None:
         """Goes on with it until it is cancelled."""
+        await asyncio.Event().wait()
 
     async def end(self) -> None:
         """Undoes it, whoever began it; is repeated after an error, such as that of a database that is down."""
-
-
-async def until_cancelled() -> None:
-    await asyncio.Event().wait()

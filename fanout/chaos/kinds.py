@@ -1,8 +1,8 @@
 """The kinds of faults: what each does to which target, at which level and for how long, and what is expected of it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from fanout.errors import BadUsage, did_you_mean
 
@@ -66,9 +66,6 @@ class Fault:
     def hypothesis(self) -> str:
         effect = KINDS[self.kind].effect.format(target=self.target)
         return f"{PROMISES[self.promise]}; {effect}; nothing is lost or applied twice, nothing else is parked"
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def _of_process(target: str) -> Promise:

@@ -15,7 +15,7 @@ from fastavro import schemaless_reader
 from chassis.outbox.outcome import Outgoing
 from chassis.outbox.producer import OrderedProducer
 from fanout.chaos.databases import connected
-from fanout.chaos.injection import CannotBegin, Met, until_cancelled
+from fanout.chaos.injection import CannotBegin, Injection
 from fanout.dead_letters_client import open_client
 from fanout.errors import FanoutError
 from fanout.kafka_admin import ANSWER_SECONDS
@@ -36,11 +36,12 @@ RECENT = timedelta(minutes=10)
 WHY = "it was truncated by fanout chaos"
 
 
-class Poison:
+class Poison(Injection):
     """Truncates a StockReserved in inventory's outbox; at the end it is corrected and redriven."""
 
     def __init__(self) -> None:
-        self.met: Met = {"poisoned": []}
+        super().__init__()
+        self.met = {"poisoned": []}
         self._messages: dict[str, dict[str, Any]] = {}
         """The whole messages that are still to be redriven, by order."""
 
@@ -62,9 +63,6 @@ class Poison:
                 return bool(await db.fetch(WHOLE))
         except (OSError, asyncpg.PostgresError):
             return False
-
-    async def keep(self) -> None:
-        await until_cancelled()
 
     async def end(self) -> None:
         async with connected(SERVICE, TIMEOUTS) as db, db.transaction():
@@ -98,22 +96,17 @@ def redrive_corrected(addresses: Addresses, order_id: str, message: dict[str, An
     raise FanoutError(f"orders has parked nothing of order {order_id} for {PARKED_SECONDS:.0f} s: fanout lag")
 
 
-class Duplicate:
+class Duplicate(Injection):
     """Sends the newest records of a topic again: the same keys, values and headers, so the same partitions."""
 
     def __init__(self, topic: str, count: int) -> None:
-        self.met: Met = {"duplicated": 0}
+        super().__init__()
+        self.met = {"duplicated": 0}
         self._topic, self._count = topic, count
 
     async def begin(self) -> None:
         require_started("kafka")
         self.met["duplicated"] = await asyncio.to_thread(self._send_again)
-
-    async def keep(self) -> None:
-        await until_cancelled()
-
-    async def end(self) -> None:
-        """Leaves the records where they are."""
 
     def _send_again(self) -> int:
         broker = running().broker

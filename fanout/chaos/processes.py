@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import psutil
 
-from fanout.chaos.injection import CannotBegin, Met, until_cancelled
+from fanout.chaos.injection import CannotBegin, Injection
 from fanout.errors import NotRunning
 from fanout.local.stack_directory import current
 from fanout.local.start import probe_of
@@ -25,11 +25,12 @@ def all_names() -> list[str]:
     return [state.name for state in Supervisor(current()).states() if state.name != PARENT_WATCH]
 
 
-class Kill:
+class Kill(Injection):
     """Kills a process `times` times, spread over the seconds; supervisor starts it again each time."""
 
     def __init__(self, name: str, times: int, seconds: float) -> None:
-        self.met: Met = {"killed": 0}
+        super().__init__()
+        self.met = {"killed": 0}
         self._name, self._times, self._pause = name, times, seconds / times
 
     async def begin(self) -> None:
@@ -40,9 +41,6 @@ class Kill:
             await asyncio.sleep(self._pause)
             self._kill(Supervisor(current()).state(self._name))
 
-    async def end(self) -> None:
-        """Leaves the rest to supervisor."""
-
     def _kill(self, state: State) -> None:
         if state.pid:  # it may be just starting again
             with suppress(ProcessLookupError):
@@ -50,20 +48,17 @@ class Kill:
                 self.met["killed"] += 1
 
 
-class Pause:
+class Pause(Injection):
     """Stops processes, with those that they started, by SIGSTOP."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.met: Met = {}
+        super().__init__()
         self._names = names
 
     async def begin(self) -> None:
         if len(self._names) == 1:
             _required(self._names[0])
         _send(signal.SIGSTOP, self._names)
-
-    async def keep(self) -> None:
-        await until_cancelled()
 
     async def end(self) -> None:
         _send(signal.SIGCONT, self._names)
@@ -84,11 +79,11 @@ class Slow(Pause):
             await asyncio.sleep(SLOW_PERIOD_SECONDS - self._stopped)
 
 
-class Down:
+class Down(Injection):
     """Stops a server of the stack in order, and starts it again."""
 
     def __init__(self, name: str) -> None:
-        self.met: Met = {}
+        super().__init__()
         self._name = name
 
     async def begin(self) -> None:
@@ -100,9 +95,6 @@ class Down:
             await asyncio.sleep(INTERVAL_SECONDS)
             if supervisor.state(self._name).is_down:
                 return
-
-    async def keep(self) -> None:
-        await until_cancelled()
 
     async def end(self) -> None:
         await asyncio.to_thread(self._start)

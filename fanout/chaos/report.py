@@ -5,7 +5,7 @@ import platform
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Header:
     seed: int
     orders: int
     rate: float
-    fault_count: int
+    faults_planned: int
     commit: str
     machine: str
     at: str
@@ -68,24 +68,15 @@ def as_json(header: Header, run: Run) -> dict[str, Any]:
     return {
         "verdict": run.verdict,
         "violations": run.violations,
-        "seed": header.seed,
-        "commit": header.commit,
-        "machine": header.machine,
-        "at": header.at,
-        "settings": {"orders": header.orders, "rate": header.rate, "faults": header.fault_count},
-        "bites": run.bites.as_json(),
+        **asdict(header),
+        "bites": asdict(run.bites),
         "kills": dict(sorted(_kills(run).items())),
         "load": run.load.as_json(),
         "settled_after_seconds": _rounded(run.settled_after),
         "ledger": {"verdict": run.ledger.verdict, "sentence": run.ledger.conclusion},
         "asked": dict(Counter(asked.verdict for asked in run.asked)),
-        "broken": [
-            {"at": round(each.at, 1), "sentence": each.sentence}
-            for each in run.asked
-            if each.verdict == "broken"
-        ],
-        "independent_judge": run.judgement
-        and {"verdict": run.judgement.verdict, "says": run.judgement.document},
+        "broken": [asdict(each) for each in run.asked if each.verdict == "broken"],
+        "independent_judge": run.judgement and asdict(run.judgement),
         "schedule": [_row_json(met) for met in run.met],
         "seconds": _rounded(run.seconds),
     }
@@ -94,7 +85,7 @@ def as_json(header: Header, run: Run) -> dict[str, Any]:
 def _row_json(met: PlayedFault) -> dict[str, Any]:
     return {
         "at": met.planned.at,
-        **met.planned.fault.as_json(),
+        **asdict(met.planned.fault),
         "began": _rounded(met.began),
         "ended": _rounded(met.ended),
         "met": met.injected.met,
@@ -115,7 +106,7 @@ def write(header: Header, run: Run, path: Path) -> None:
 def page(header: Header, run: Run) -> Iterator[str]:
     yield f"# Seed {header.seed}: {run.verdict}\n"
     yield (
-        f"{header.orders} orders at {header.rate:g} a second, {counted(header.fault_count, 'fault')}, "
+        f"{header.orders} orders at {header.rate:g} a second, {counted(header.faults_planned, 'fault')}, "
         f"in {run.seconds:.0f} s; commit {header.commit}; {header.machine}; {header.at}.\n"
     )
     for violation in run.violations:
@@ -141,7 +132,7 @@ def _judges(run: Run) -> Iterator[str]:
 
 
 def _bites(run: Run) -> Iterator[list[object]]:
-    yield from ([value, BITES[name]] for name, value in run.bites.as_json().items())
+    yield from ([value, BITES[name]] for name, value in asdict(run.bites).items())
     kills = _kills(run)
     names = ", ".join(f"{name} {count}" for name, count in sorted(kills.items()))
     yield [kills.total(), f"SIGKILLs of {counted(len(kills), 'process', 'processes')}: {names or 'none'}"]

@@ -51,9 +51,6 @@ class Asked:
     verdict: str
     sentence: str
 
-    def as_json(self) -> dict[str, Any]:
-        return {"at": round(self.at, 1), "verdict": self.verdict, "sentence": self.sentence}
-
 
 @dataclass(frozen=True, slots=True)
 class Judgement:

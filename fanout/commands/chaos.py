@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +71,7 @@ def usual(kind: Kind) -> Fault:
 
 def _described(kind: Kind) -> dict[str, object]:
     more = {"what": kind.what, "level_is": kind.level.meaning if kind.level else None}
-    return {**usual(kind).as_json(), **more, "hypothesis": usual(kind).hypothesis}
+    return {**asdict(usual(kind)), **more, "hypothesis": usual(kind).hypothesis}
 
 
 def _level(kind: Kind) -> str:

@@ -12,7 +12,7 @@ from fanout.chaos import holder
 from fanout.chaos.bites import Bites, Counters, bites
 from fanout.chaos.experiment import broken_promise
 from fanout.chaos.inject import Injected
-from fanout.chaos.injection import Met
+from fanout.chaos.injection import Injection
 from fanout.chaos.kinds import KINDS, Fault, with_containers
 from fanout.chaos.report import Header, as_json, page
 from fanout.chaos.run import Asked, Judgement, PlayedFault, Run, _add_answers
@@ -179,7 +179,7 @@ def test_a_fault_is_shown_with_the_orders_that_were_answered_while_it_lasted() -
 def test_a_report_says_how_to_do_it_again_and_what_each_fault_met() -> None:
     document = json.loads(json.dumps(as_json(HEADER, RUN), default=str))
     assert (document["seed"], document["commit"], document["verdict"]) == (5, "abc", "held")
-    assert document["settings"] == {"orders": 100, "rate": 10.0, "faults": 1}
+    assert (document["orders"], document["rate"], document["faults_planned"]) == (100, 10.0, 1)
     assert document["bites"]["redeliveries"] == 7 and document["kills"] == {"fraud-worker": 2}
     assert document["schedule"][0]["met"] == {"killed": 2} and document["asked"] == {
         "waiting": 1,
@@ -217,16 +217,12 @@ def test_a_table_is_named_by_its_service_or_with_it() -> None:
         fault_of(KINDS["lock"], "nobody.inbox", None, None)
 
 
-class Stubborn:
+class Stubborn(Injection):
     """Cannot be undone at first, as while its database is down."""
 
     def __init__(self, failures: int) -> None:
-        self.met: Met = {}
+        super().__init__()
         self.failures = failures
-
-    async def begin(self) -> None: ...
-
-    async def keep(self) -> None: ...
 
     async def end(self) -> None:
         self.failures -= 1
