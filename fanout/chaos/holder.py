@@ -1,8 +1,8 @@
 """`python -m fanout.chaos.holder`: causes one fault and undoes it when its time is over or its parent is gone.
 
-Reads the fault as a line of JSON on standard input, and takes the end of that input for the end of its parent. It has a
-session of its own, so Ctrl-C in a terminal does not reach it. Writes a line of JSON when the fault has begun and when
-it is undone, or why it failed.
+Reads the fault, and when it is due, as a line of JSON on standard input, and takes the end of that input for the end of
+its parent. It has a session of its own, so Ctrl-C in a terminal does not reach it. Writes a line of JSON when the fault
+has begun and when it is undone, or why it failed.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from fanout import environment
@@ -36,6 +36,7 @@ async def main() -> None:
     injection = _injection_of(fault)
     try:
         if not ordered["only_end"]:
+            await asyncio.wait({gone}, timeout=max(ordered["at"] - time(), 0))
             await _hold(injection, fault.seconds, gone)
     except CannotBegin as error:
         _write(failed=str(error), changed=False)

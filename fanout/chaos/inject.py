@@ -28,21 +28,22 @@ class Injected:
     met: dict[str, Any] = field(default_factory=dict)
 
 
-async def inject(fault: Fault, begun: Callable[[], None] = lambda: None) -> Injected:
-    """Returns when the fault is over and undone; `begun` is called when it has begun.
+async def inject(fault: Fault, begun: Callable[[], None], at: float = 0.0) -> Injected:
+    """Returns when the fault is over and undone; `begun` is called when it has begun, at the Unix time `at` or later.
 
     Cancelled, it undoes the fault first. Raises NotUndone if that fails.
     """
     injected = Injected()
     try:
-        await _held(fault, injected, begun)
+        await _held({"fault": asdict(fault), "at": at, "only_end": False}, fault, injected, begun)
     finally:
         if not injected.ended:  # whoever held it was killed
-            await _held(fault, injected, lambda: None, only_end=True)
+            only_end = {"fault": asdict(fault), "at": 0.0, "only_end": True}
+            await _held(only_end, fault, injected, begun)
     return injected
 
 
-async def _held(fault: Fault, injected: Injected, begun: Callable[[], None], only_end: bool = False) -> None:
+async def _held(order: dict[str, Any], fault: Fault, injected: Injected, begun: Callable[[], None]) -> None:
     """Starts the process that holds the fault and follows it to its end. Cancelled, it makes it end early."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "fanout.chaos.holder"),
@@ -53,7 +54,7 @@ async def _held(fault: Fault, injected: Injected, begun: Callable[[], None], onl
         start_new_session=True,
     )
     assert process.stdin and process.stdout
-    process.stdin.write(json.dumps({"fault": asdict(fault), "only_end": only_end}).encode() + b"\n")
+    process.stdin.write(json.dumps(order).encode() + b"\n")
     try:
         await _follow(process.stdout, fault, injected, begun)
     except asyncio.CancelledError:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from fanout.chaos.bites import Bites, bites, counters
@@ -23,6 +23,8 @@ from fanout.verify.report import Report, audit, settle
 
 ASK_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
+START_SECONDS = 5.0
+"""How long before a fault is due its process is started, for that may take so long on a busy machine."""
 SETTLE_SECONDS = 180.0
 JUDGE = REPOSITORY / "tests" / "judge"
 JUDGE_WORDS = {0: "holds", 1: "broken", 3: "waiting"}
@@ -124,7 +126,7 @@ async def run(
                 place_orders(addresses, wanted, rate, patient=True, patience=PATIENCE_SECONDS, watch=watch)
             )
             for each in met:
-                await asyncio.sleep(max(start + each.planned.at - monotonic(), 0))
+                await asyncio.sleep(max(start + each.planned.at - START_SECONDS - monotonic(), 0))
                 group.create_task(_cause(each, start))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
@@ -157,7 +159,8 @@ async def _cause(met: PlayedFault, start: float) -> None:
         met.began = monotonic() - start
 
     try:
-        met.injected = await inject(met.planned.fault, begun)
+        due = time() + start + met.planned.at - monotonic()
+        met.injected = await inject(met.planned.fault, begun, due)
     except FanoutError as error:
         met.problem = str(error)
     met.ended = monotonic() - start

@@ -37,7 +37,7 @@ def is_stopped(*names: str) -> Look:
 
 def is_down(name: str) -> Look:
     async def look(system: System) -> bool:
-        return Supervisor(StackDirectory(system.stack.home)).state(name).state != "RUNNING"
+        return not Supervisor(StackDirectory(system.stack.home)).state(name).is_alive
 
     return look
 
