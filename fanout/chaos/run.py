@@ -89,7 +89,8 @@ class Run:
             found.append(f"at the end the ledger says {self.ledger.conclusion}")
         if (more := self.ledger.parked - self.parked_before) > 0:
             found.append(f"{counted(more, 'message')} that no fault had poisoned stayed parked")
-        if self.judgement and self.judgement.verdict != "holds" and not self.parked_before:
+        accepted = ("holds", "waiting") if self.parked_before else ("holds",)
+        if self.judgement and self.judgement.verdict not in accepted:
             found.append(f"the independent judge says {self.judgement.verdict}")
         return found
 

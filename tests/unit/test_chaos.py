@@ -158,6 +158,13 @@ def test_a_run_names_what_was_violated(name: str) -> None:
     assert violated.violations[0] in "\n".join(page(HEADER, violated))
 
 
+def test_what_was_parked_before_a_run_is_no_violation_and_what_is_broken_always_is() -> None:
+    before = replace(RUN, parked_before=1, ledger=replace(HOLDS, waiting={"parked": Counter(orders=1)}))
+    assert replace(before, judgement=Judgement("waiting", {})).verdict == "held"
+    assert replace(before, judgement=Judgement("broken", {})).verdict == "violated"
+    assert replace(RUN, judgement=Judgement("waiting", {})).verdict == "violated"
+
+
 def test_records_that_a_fault_sent_again_are_not_those_of_a_relay() -> None:
     before = Counters(
         redelivered=5, rebalances=1, starts=16, records=100, sent_rows=100, parked=0, redriven=0
