@@ -31,7 +31,7 @@ TRUNCATION_SECONDS = 30
 PARKED_SECONDS = 30.0
 SEND_SECONDS = 10.0
 LOOK_SECONDS = 0.5
-RECENT = timedelta(minutes=10)
+RECENT = timedelta(hours=1)
 """Messages that were parked before are not those of this fault."""
 WHY = "it was truncated by fanout chaos"
 
@@ -82,10 +82,11 @@ def redrive_corrected(addresses: Addresses, order_id: str, message: dict[str, An
     """Redrives the whole message in place of the truncated one. Raises FanoutError if orders does not park it."""
     deadline = monotonic() + PARKED_SECONDS
     since = (datetime.now(UTC) - RECENT).isoformat()
+    wanted = {"consumer": "orders", "topic": SERVICE, "limit": 200, "since": since}
     with open_client("fanout chaos", addresses) as client:
         while monotonic() < deadline:
-            found = client.get("/dead-letters", {"consumer": "orders", "topic": SERVICE, "since": since})
-            mine = [each for each in found["dead_letters"] if each["key"] == order_id]
+            found = client.get("/dead-letters", wanted)["dead_letters"]
+            mine = [each for each in found if each["key"] == order_id]
             for dead_letter in mine:
                 if dead_letter["status"] == "parked":
                     body = {"why": WHY, "correction": message}
