@@ -135,7 +135,7 @@ def test_each_bite_makes_a_run_valid(bite: str) -> None:
 
 VIOLATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a false alarm": ({"asked": [Asked(10.0, "broken", "broken: lost 1")]}, "1 time asked meanwhile"),
-    "an order that was not taken": ({"load": LoadReport([UNKNOWN], 1.0)}, "not every order was taken"),
+    "an order that was not taken": ({"load": LoadReport([UNKNOWN], 1.0)}, "an order was not taken"),
     "a ledger that does not hold": (
         {"ledger": Report([], [], [], {"orders": 2})},
         "at the end the ledger says",
@@ -156,6 +156,15 @@ def test_a_run_names_what_was_violated(name: str) -> None:
     assert violated.verdict == "violated"
     assert sentence in violated.violations[0]
     assert violated.violations[0] in "\n".join(page(HEADER, violated))
+
+
+def test_an_invoice_may_wait_for_a_busy_machine_and_may_not_fail() -> None:
+    paid: dict[str, LoadReport] = {
+        state: LoadReport([TAKEN, replace(TAKEN, paid=state)], 1.0)
+        for state in ("ok", "waiting", "unknown", "failed")
+    }
+    verdicts = {state: replace(RUN, load=load).verdict for state, load in paid.items()}
+    assert verdicts == {"ok": "held", "waiting": "held", "unknown": "held", "failed": "violated"}
 
 
 def test_what_was_parked_before_a_run_is_no_violation_and_what_is_broken_always_is() -> None:
