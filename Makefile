@@ -48,6 +48,16 @@ test: $(READY) ## unit, integration and system tests, on the real servers
 test-slow: $(READY) ## tests that are slow by design: freezes, long locks, a hundred thousand events
 	@$(RUN) pytest tests/slow
 
+chaos: $(READY) ## 2,000 orders and 40 faults with each of three seeds; reports in docs/reports
+	@$(RUN) fanout up
+	@for seed in 1 2 3; do $(RUN) fanout chaos run --orders 2000 --rate 10 --faults 40 --seed $$seed \
+	  --report docs/reports/seed-$$seed || exit; done
+
+chaos-long: $(READY) ## ten minutes at 20 orders a second and 100 faults, with each of three seeds
+	@$(RUN) fanout up
+	@for seed in 1 2 3; do $(RUN) fanout chaos run --for 10m --rate 20 --faults 100 --seed $$seed \
+	  --report docs/reports/long-seed-$$seed || exit; done
+
 api-test: $(READY) ## 5,000 requests to each API by schemathesis, with all its checks
 	@$(RUN) pytest -q -s tests/slow/test_conformance.py
 
@@ -93,4 +103,4 @@ $(READY): requirements.lock pyproject.toml
 	@deploy/environment $(PYTHON) $(VENV)
 	@touch $@
 
-.PHONY: help demo up dev down status install check test api-test docs-test test-slow compose-test schemas docs pictures lock audit sbom images clean
+.PHONY: help demo up dev down status install check test chaos chaos-long api-test docs-test test-slow compose-test schemas docs pictures lock audit sbom images clean

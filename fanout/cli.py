@@ -47,6 +47,7 @@ COMMANDS = {
     "outbox": "fanout.commands.outbox:command",
     "dlq": "fanout.commands.dlq:command",
     "load": "fanout.commands.load:command",
+    "chaos": "fanout.commands.chaos:command",
     "compare": "fanout.commands.compare:command",
     "demo": "fanout.commands.demo:command",
 }

@@ -57,6 +57,8 @@ class Placement:
     order_id: str | None = None
     paid: Paid | None = None
     problem: str = ""
+    unknown_answers: int = 0
+    """How often a request, of the order or its payment, ended without saying whether it had an effect."""
 
 
 async def place_orders(
@@ -95,8 +97,9 @@ async def place_orders(
             answer = await post(orders, "/orders", order_body(purchase), token, patience, patient)
             assert answer.state != "waiting"  # only a status in `not_yet` is
             order_id = answer.body.get("order_id")
+            seconds, unknown = perf_counter() - due, answer.unknown_answers
             placement = Placement(
-                purchase, answer.state, perf_counter() - due, order_id, problem=answer.problem
+                purchase, answer.state, seconds, order_id, problem=answer.problem, unknown_answers=unknown
             )
             watch(placement)
             if purchase.kind == "invoice" and answer.state == "ok":
@@ -114,7 +117,10 @@ async def place_orders(
     for number, task in paying:
         paid = task.result()
         problem = "" if paid.state == "waiting" else paid.problem
-        placements[number] = replace(placements[number], paid=paid.state, problem=problem)
+        unknown = placements[number].unknown_answers + paid.unknown_answers
+        placements[number] = replace(
+            placements[number], paid=paid.state, problem=problem, unknown_answers=unknown
+        )
     return LoadReport(placements, seconds)
 
 
@@ -165,6 +171,8 @@ class Answer:
     repeat: Literal["no", "if patient", "yes"] = "no"
     after: float = 0.0
     """Seconds to wait, as the server asks."""
+    unknown_answers: int = 0
+    """How many requests ended unknown before this answer, and with it."""
 
 
 async def post(
@@ -182,7 +190,7 @@ async def post(
     connection. A time-out is unknown, not failed: the server may have committed.
     """
     sent, headers = json.dumps(body).encode(), bearer(token) | {"Idempotency-Key": str(uuid4())}
-    deadline, doubtful, pause = perf_counter() + patience, False, 0.1
+    deadline, unknown, pause = perf_counter() + patience, 0, 0.1
     while True:
         try:
             answer = _answer(await client.post(path, sent, headers), not_yet)
@@ -190,13 +198,14 @@ async def post(
             answer = Answer("failed", {}, f"not connected: {error}", "if patient")
         except NoAnswer as error:
             answer = Answer("unknown", {}, f"no answer: {error}", "if patient")
+        unknown += answer.state == "unknown"
+        answer = replace(answer, unknown_answers=unknown)
         if answer.repeat == "no":
             return answer
-        doubtful = doubtful or answer.state == "unknown"
         wait = max(pause, answer.after)
         gives_up = answer.repeat == "if patient" and not patient
         if gives_up or perf_counter() + wait > deadline:
-            return replace(answer, state="unknown") if doubtful else answer
+            return replace(answer, state="unknown") if unknown else answer
         await asyncio.sleep(wait)
         pause = min(pause * 2, 2.0)
 
@@ -259,6 +268,11 @@ class LoadReport:
         return Counter(placement.paid for placement in self.placements if placement.paid)
 
     @property
+    def unknown_answers(self) -> int:
+        """The number of requests of which the client does not know whether they had an effect; most were repeated."""
+        return sum(placement.unknown_answers for placement in self.placements)
+
+    @property
     def complete(self) -> bool:
         """Every order was placed and every invoice paid."""
         return self.is_good and not self.waiting
@@ -301,6 +315,7 @@ class LoadReport:
         return {
             "orders": {state: self.outcomes[state] for state in get_args(Outcome)},
             "invoices": {state: self.payments[state] for state in get_args(Paid)},
+            "unknown_answers": self.unknown_answers,
             "seconds": round(self.seconds, 3),
             "p50_ms": self._milliseconds(0.5),
             "p99_ms": self._milliseconds(0.99),

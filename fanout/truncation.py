@@ -11,15 +11,17 @@ from schemas import StockReserved
 SERVICE = "inventory"
 CHANNEL = "truncated"
 
-# The trigger sends the whole payload to the channel, in the transaction that truncates it. It runs as the owner: the
-# login that inserts into the outbox has no right to the sequence.
+# The trigger keeps the whole payload in a table and sends it to the channel, in the transaction that truncates it. It
+# runs as the owner: the login that inserts into the outbox has no right to the sequence or the table.
 ARM = f"""
     DROP SEQUENCE IF EXISTS truncations;
     CREATE SEQUENCE truncations;
+    CREATE TABLE IF NOT EXISTS {CHANNEL} (payload bytea NOT NULL);
     CREATE OR REPLACE FUNCTION {CHANNEL}() RETURNS trigger LANGUAGE plpgsql
         SECURITY DEFINER SET search_path = public, pg_temp AS $$
     BEGIN
         IF nextval('truncations') = 1 THEN
+            INSERT INTO {CHANNEL} VALUES (NEW.payload);
             PERFORM pg_notify('{CHANNEL}', encode(NEW.payload, 'hex'));
             NEW.payload := substring(NEW.payload FROM 1 FOR length(NEW.payload) / 2);
         END IF;
@@ -32,7 +34,10 @@ DISARM = f"""
     DROP TRIGGER IF EXISTS {CHANNEL} ON outbox;
     DROP FUNCTION IF EXISTS {CHANNEL}();
     DROP SEQUENCE IF EXISTS truncations;
+    DROP TABLE IF EXISTS {CHANNEL};
 """
+WHOLE = f"SELECT payload FROM {CHANNEL}"
+"""Gives the payload also to one who was not connected when it was truncated."""
 FUNCTIONS = {"arm_truncation": ARM, "disarm_truncation": DISARM}
 
 

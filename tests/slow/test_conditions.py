@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-import signal
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-import asyncpg
-import psutil
 import pytest
 
 from tests.support.system import WORKERS, System, until
@@ -57,23 +54,8 @@ async def test_rows_that_are_locked_for_forty_seconds(system: System) -> None:
 @pytest.mark.parametrize("service", ["orders", "fulfillment"])
 async def test_a_database_that_is_read_only_for_a_minute(system: System, service: str) -> None:
     """As after a failover to a standby (SQLSTATE 25006)."""
-    async with nothing_is_parked(system), system.connect(service) as db:
-        try:
-            await db.execute(f"ALTER DATABASE {service} SET default_transaction_read_only = on")
-            await end_sessions(db, service)
-            orders = [asyncio.create_task(load_for(system, 60)), asyncio.create_task(asyncio.sleep(60))]
-            await orders[1]
-        finally:
-            await db.execute("SET default_transaction_read_only = off")
-            await db.execute(f"ALTER DATABASE {service} RESET default_transaction_read_only")
-            await end_sessions(db, service)
-        await orders[0]
-
-
-async def end_sessions(db: asyncpg.Connection, service: str) -> None:
-    """Makes everybody connect again, since a setting of the database is that of new sessions."""
-    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
-    await db.execute(others, service)
+    async with nothing_is_parked(system):
+        await system.fanout("chaos", "read-only", service, "--for", "60s")
 
 
 async def test_a_worker_that_is_killed_again_and_again_while_it_waits_for_the_registry(
@@ -109,29 +91,9 @@ async def test_a_stack_that_is_frozen_for_longer_than_a_stuck_process_may_take(s
     restarts = await restarted(system)
     async with nothing_is_parked(system):
         load = asyncio.create_task(system.load(50, 20))
-        await asyncio.sleep(1)
-        frozen = await everything(system)
-        send(signal.SIGSTOP, frozen)
-        try:
-            await asyncio.sleep(FROZEN_SECONDS)
-        finally:
-            send(signal.SIGCONT, frozen)
+        await system.fanout("chaos", "freeze-all", "--for", f"{FROZEN_SECONDS}s")
         await asyncio.wait({load}, timeout=60)
     assert await restarted(system) == restarts
-
-
-def send(number: signal.Signals, processes: Sequence[psutil.Process]) -> None:
-    """One that ends meanwhile, as Postgres' do, needs no signal."""
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
-
-
-async def everything(system: System) -> list[psutil.Process]:
-    """All processes of the stack and their children, but for the supervisor."""
-    status = json.loads(await system.fanout("status", "--json"))
-    own = [psutil.Process(process["pid"]) for process in status["processes"] if process["pid"]]
-    return [each for process in own for each in (process, *process.children(recursive=True))]
 
 
 async def restarted(system: System) -> dict[str, int]:
