@@ -15,12 +15,13 @@ from fanout.console import Json, counted, print_json, say, some
 from fanout.durations import seconds
 from fanout.running import running
 from fanout.verify.invariants import Verdict
-from fanout.verify.reconcile import Account
-from fanout.verify.records import latest
+from fanout.verify.reconcile import Account, latest
 from fanout.verify.report import Report, as_json, audit, settle
 
 EXIT_CODES = {"holds": 0, "broken": 1, "waiting": 3}
 COLOURS = {"holds": "green", "broken": "red", "waiting": "yellow"}
+
+_DELETED_UNREAD = "deleted before it was read, and in no outbox"
 
 Wait = Annotated[
     float | None,
@@ -78,7 +79,7 @@ def show(report: Report, console: Console, accounts: bool = False, checks: bool 
 
 
 def _is_well(account: Account) -> bool:
-    return not (account.in_flight or account.lost or account.excess)
+    return not (account.in_flight or account.lost or account.excess or account.deficit)
 
 
 def _well(accounts: Sequence[Account], rest: bool) -> str:
@@ -111,10 +112,10 @@ def _accounts(accounts: Iterable[Account]) -> Table:
         figures = (
             account.published,
             account.applied,
-            len(account.in_flight),
+            account.in_flight,
             account.parked,
-            len(account.lost) + max(-account.excess, 0),
-            max(account.excess, 0),
+            account.lost + account.deficit,
+            account.excess,
             account.duplicates,
             account.unknown_producer_parked,
         )
@@ -123,16 +124,22 @@ def _accounts(accounts: Iterable[Account]) -> Table:
 
 
 def _findings(report: Report) -> Iterable[str]:
-    if since := latest(account.since for account in report.accounts):
+    if since := latest(*(account.since for account in report.accounts)):
         yield f"rows from before {since:%Y-%m-%d %H:%M:%S} UTC were deleted: such events are left out"
     for account in report.accounts:
         if account.lost:
-            events = [f"{event.type} of {event.order_id}" for event in account.lost]
-            yield f"[red]{account.consumer} lost {len(events)}:[/] {escape(some(events))}"
-        if account.excess < 0:
-            yield f"[red]{account.consumer} has {counted(-account.excess, 'receipt')} without an application[/]"
-        if account.excess > 0:
+            events = [f"{event.type} of {event.order_id}" for event in account.lost_events]
+            yield f"[red]{account.consumer} lost {account.lost}:[/] {escape(some(events) or _DELETED_UNREAD)}"
+        if account.deficit:
+            yield f"[red]{account.consumer} has {counted(account.deficit, 'receipt')} without an application[/]"
+        if account.excess:
             yield f"[red]{account.consumer} applied {counted(account.excess, 'event')} more than it has receipts for[/]"
+        for each in account.partitions:
+            if each.excess:
+                more = "more" if each.excess > 0 else "fewer"
+                yield f"  in {each.partition} it applied {abs(each.excess)} {more} than it has receipts for"
+        if account.stalled_seconds is not None:
+            yield f"[yellow]{account.consumer} stalled for {account.stalled_seconds:.0f} s[/]: {_waits_in(account)}"
     if report.ignored:
         by_type = [
             f"{event_type} {events} ({consumer})"
@@ -163,6 +170,11 @@ def _findings(report: Report) -> Iterable[str]:
         are, their = ("is", "its") if report.forwarded == 1 else ("are", "their")
         letters = counted(report.forwarded, "dead letter")
         yield f"{letters} {are} in flight: not stored yet, or not yet back at {their} consumer"
+
+
+def _waits_in(account: Account) -> str:
+    waiting = [f"{each.partition} {each.in_flight}" for each in account.partitions if each.in_flight]
+    return f"it has received nothing meanwhile; in flight in {some(waiting)}"
 
 
 def _verdict(verdict: Verdict) -> str:

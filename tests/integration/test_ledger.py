@@ -51,7 +51,7 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
     )
     report = await simulated.audit()
     assert (report.verdict, report.conclusion) == ("broken", "broken: lost 1, applied twice 0")
-    assert [event.order_id for event in of(report, "fraud").lost] == [honest.orders["shipped"]]
+    assert [event.order_id for event in of(report, "fraud").lost_events] == [honest.orders["shipped"]]
 
 
 IGNORED = """
