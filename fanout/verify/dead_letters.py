@@ -96,11 +96,11 @@ async def _consumer(
         found.parked[key] += 1
         found.failed_at[key] = row["last_failed_at"]
     async for row in snapshot.stream(_SENT):
-        if (key := _key_of_sent(row["headers"])) is None:
-            continue
-        found.sent[key] += 1
-        if row["kafka_offset"] is not None and _is_passed(row, reached, topic_ids):
-            found.arrived.add(key)
+        sent = _key_of_sent(row["headers"])
+        if sent:
+            found.sent[sent] += 1
+        if sent and row["kafka_offset"] is not None and _is_passed(row, reached, topic_ids):
+            found.arrived.add(sent)
     return found
 
 
