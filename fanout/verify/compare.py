@@ -13,7 +13,7 @@ from uuid import UUID
 from fanout.databases import at_once
 from fanout.verify import sums
 from fanout.verify.ranges import GREATEST, IdRange, all_ids, merged
-from fanout.verify.reconcile import Tally, partition_of, subscribed
+from fanout.verify.reconcile import ConsumerCounts, partition_of, subscribed
 from fanout.verify.records import Partition, Published, ReceiptSum, Slice
 from fanout.verify.snapshot import Passes
 
@@ -54,16 +54,17 @@ class Sums:
         return max(sum(found.events for found in self.slices[each]), *receipts)
 
 
-Unclear = Sequence[tuple[IdRange, list[Tally]]]
-"""Ranges, and the consumers of which the sums differ there."""
+UnclearRange = tuple[IdRange, list[ConsumerCounts]]
+"""A range, and the consumers of which the sums differ there."""
+Unclear = Sequence[UnclearRange]
 
 
 @dataclass(slots=True)
 class Comparison:
-    """Compares what two passes found, and adds it to the tallies."""
+    """Compares what two passes found, and adds it to the counts of the consumers."""
 
     passes: Passes
-    tallies: Sequence[Tally]
+    consumer_counts: Sequence[ConsumerCounts]
     tell: Tell = lambda text: None
     unsettled: Window | None = None
     """What has to be read again to see whether everything has arrived, if something has not."""
@@ -79,31 +80,31 @@ class Comparison:
         self.tell(f"adding up the outboxes and receipts of {len(self.passes.first)} databases")
         found = await self._sums(ranges, window)
         events = sum(each.events for slices in found.slices.values() for each in slices)
-        self.tell(f"comparing {events} events with the receipts of {len(self.tallies)} consumers")
+        self.tell(f"comparing {events} events with the receipts of {len(self.consumer_counts)} consumers")
         for slices in found.slices.values():
             for each in slices:
                 if partition := partition_of(each):
                     self.records[partition] += each.events
-        unclear = list(self._add_clear(found, self.tallies))
+        unclear = list(self._add_clear(found, self.consumer_counts))
         self.unsettled = _window([*(each for each, _ in unclear), *self._waiting], found)
         async for lost in self._look_closer(found, unclear):
             yield lost
         await self._add_open_orders()
 
-    def _add_clear(self, found: Sums, tallies: Sequence[Tally]) -> Iterator[tuple[IdRange, list[Tally]]]:
+    def _add_clear(self, found: Sums, consumer_counts: Sequence[ConsumerCounts]) -> Iterator[UnclearRange]:
         """Adds ranges whose sums say all; yields the others."""
         for each in found.ranges:
-            differing = [tally for tally in tallies if not self._add_sums(found, each, tally)]
+            differing = [counts for counts in consumer_counts if not self._add_sums(found, each, counts)]
             if differing:
                 yield each, differing
 
-    def _add_sums(self, found: Sums, each: IdRange, tally: Tally) -> bool:
-        receipts = found.receipts[tally.state.consumer].get(each, ReceiptSum())
-        if each.is_before(tally.since):
-            tally.leave_out(receipts)
+    def _add_sums(self, found: Sums, each: IdRange, counts: ConsumerCounts) -> bool:
+        receipts = found.receipts[counts.state.consumer].get(each, ReceiptSum())
+        if each.is_before(counts.since):
+            counts.leave_out(receipts)
             return True
-        slices = subscribed(found.slices[each], tally.state.subscriptions)
-        is_clear = tally.add_sums(slices, receipts)
+        slices = subscribed(found.slices[each], counts.state.subscriptions)
+        is_clear = counts.add_sums(slices, receipts)
         if is_clear and slices and not receipts.receipts:
             self._waiting.setdefault(each, set()).update(slices)
         return is_clear
@@ -118,7 +119,7 @@ class Comparison:
                 yield lost
 
     async def _divide(self, found: Sums, group: Unclear) -> AsyncIterator[Lost]:
-        [(whole, tallies)] = group
+        [(whole, consumer_counts)] = group
         ranges = whole.split(SPLIT)
         if len(ranges) == 1:
             raise AssertionError(f"range {whole} has one id and more than {FETCHED} events")
@@ -127,9 +128,9 @@ class Comparison:
             sums.slices_within(self.passes.second[service], whole, ranges, of_service)
             for service, of_service in by_service.items()
         )
-        receipts = await self._receipt_sums(ranges, tallies, whole)
+        receipts = await self._receipt_sums(ranges, consumer_counts, whole)
         smaller = Sums(ranges, _together(ranges, slices), receipts)
-        async for lost in self._look_closer(smaller, list(self._add_clear(smaller, tallies))):
+        async for lost in self._look_closer(smaller, list(self._add_clear(smaller, consumer_counts))):
             yield lost
 
     async def _fetch(self, found: Sums, group: Unclear) -> AsyncIterator[Lost]:
@@ -142,31 +143,33 @@ class Comparison:
         )
         published = {event.event_id: event for events in fetched for event in events}
 
-        def ranges_of(tally: Tally) -> set[int]:
-            return {number for number, (_, tallies) in enumerate(group) if tally in tallies}
+        def ranges_of(counts: ConsumerCounts) -> set[int]:
+            return {number for number, (_, consumer_counts) in enumerate(group) if counts in consumer_counts}
 
-        for tally in {id(tally): tally for _, tallies in group for tally in tallies}.values():
-            mine = ranges_of(tally)
+        for counts in {
+            id(counts): counts for _, consumer_counts in group for counts in consumer_counts
+        }.values():
+            mine = ranges_of(counts)
 
             def is_mine(event_id: UUID, mine: set[int] = mine) -> bool:
                 return bisect_right(firsts, event_id.int) - 1 in mine
 
-            db = self.passes.first[tally.state.service]
-            receipts = await sums.receipts_in(db, tally.state.consumer, whole)
+            db = self.passes.first[counts.state.service]
+            receipts = await sums.receipts_in(db, counts.state.consumer, whole)
             events = [
                 event
                 for event in published.values()
-                if (event.topic, event.type) in tally.state.subscriptions and is_mine(event.event_id)
+                if (event.topic, event.type) in counts.state.subscriptions and is_mine(event.event_id)
             ]
             mine_only = [receipt for receipt in receipts if is_mine(receipt.event_id)]
-            if lost := tally.add_events(events, mine_only, published):
-                yield Lost(tally.state.consumer, lost)
+            if lost := counts.add_events(events, mine_only, published):
+                yield Lost(counts.state.consumer, lost)
 
     async def _ranges(self, window: Window | None) -> list[IdRange]:
         ends = await at_once(snapshot.fetch(_ENDS) for snapshot in self.passes.second.values())
         spread = [row["event_id"] for rows in ends for row in rows]
         if window is None:
-            return all_ids(spread, [tally.since for tally in self.tallies if tally.since], PARTS)
+            return all_ids(spread, [counts.since for counts in self.consumer_counts if counts.since], PARTS)
         newest = max((event_id.int for event_id in spread if event_id.version == 7), default=0)
         whole = IdRange(window.first, max(newest, window.first))
         return [*whole.split(SPLIT), IdRange(whole.last + 1, GREATEST)]
@@ -178,22 +181,27 @@ class Comparison:
 
         slices = at_once(of_outbox(service) for service in self.passes.second)
         whole = None if window is None else merged(ranges)
-        receipts = self._receipt_sums(ranges, self.tallies, whole)
+        receipts = self._receipt_sums(ranges, self.consumer_counts, whole)
         found = await at_once((slices, receipts))
         return Sums(ranges, _together(ranges, found[0]), found[1])  # type: ignore[arg-type]
 
     async def _receipt_sums(
-        self, ranges: Sequence[IdRange], tallies: Sequence[Tally], whole: IdRange | None = None
+        self,
+        ranges: Sequence[IdRange],
+        consumer_counts: Sequence[ConsumerCounts],
+        whole: IdRange | None = None,
     ) -> dict[str, dict[IdRange, ReceiptSum]]:
         async def of_database(service: str) -> dict[str, dict[IdRange, ReceiptSum]]:
             """One consumer after the other: a connection answers one query at a time."""
             db, names = (
                 self.passes.first[service],
-                [each.state.consumer for each in tallies if each.state.service == service],
+                [each.state.consumer for each in consumer_counts if each.state.service == service],
             )
             return {name: await sums.receipt_sums(db, name, ranges, whole) for name in names}
 
-        found = await at_once(of_database(service) for service in {tally.state.service for tally in tallies})
+        found = await at_once(
+            of_database(service) for service in {counts.state.service for counts in consumer_counts}
+        )
         return {consumer: sums for of_service in found for consumer, sums in of_service.items()}
 
     async def _add_open_orders(self) -> None:
@@ -209,14 +217,14 @@ class Comparison:
 
 def _groups(unclear: Unclear, found: Sums) -> Iterator[Unclear]:
     """Yields runs of adjacent ranges that can be fetched together."""
-    group: list[tuple[IdRange, list[Tally]]] = []
+    group: list[UnclearRange] = []
     size = 0
-    for each, tallies in unclear:
+    for each, consumer_counts in unclear:
         is_adjacent = group and group[-1][0].timed == each.timed and group[-1][0].last + 1 == each.first
         if group and not (is_adjacent and size + found.size(each) <= FETCHED):
             yield group
             group, size = [], 0
-        group.append((each, tallies))
+        group.append((each, consumer_counts))
         size += found.size(each)
     if group:
         yield group

@@ -69,11 +69,11 @@ async def follow(passes: Passes, reached: Mapping[Partition, Position], topic_id
     return [
         Verdict(SENT, sorted(unsent)),
         Verdict(STORED, sorted(missing)),
-        Verdict(PARKED, sorted(_foreign(stored, consumers))),
+        Verdict(PARKED, sorted(_never_parked(stored, consumers))),
     ]
 
 
-def _foreign(stored: Mapping[Key, datetime], consumers: Iterable[Consumer]) -> Iterator[str]:
+def _never_parked(stored: Mapping[Key, datetime], consumers: Iterable[Consumer]) -> Iterator[str]:
     """Yields stored dead letters that their consumer has never parked, if its database was read."""
     by_name = {each.service: each for each in consumers}
     for key, failed_at in stored.items():

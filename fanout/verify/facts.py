@@ -28,14 +28,18 @@ class Judged:
     """Facts that no checks.sql has."""
     broken: set[int] = field(default_factory=set)
 
+    def pending(self, open_orders: Set[int]) -> Set[int]:
+        """Returns those that may still fulfil the rule."""
+        return self.broken & open_orders if self.rule.may_be_pending else set()
+
 
 async def judge_all(
     first: Pass, second: Pass, queries: Sequence[Query], open_orders: Set[int]
 ) -> list[Verdict]:
     """Returns a verdict for each rule. `open_orders`: hashes of orders with events in flight or parked."""
-    causes = {fact for rule in RULES for fact in rule.every}
-    effects = {fact for rule in RULES for fact in (*rule.has, *rule.lacks)}
-    early, late = await _hashes(first, queries, causes), await _hashes(second, queries, effects)
+    read_early = {fact for rule in RULES for fact in rule.every}
+    read_late = {fact for rule in RULES for fact in (*rule.has, *rule.lacks)}
+    early, late = await _hashes(first, queries, read_early), await _hashes(second, queries, read_late)
     facts = {query.name for query in of_kind("fact", queries)}
     judged = [Judged(rule, missing_facts(rule, facts)) for rule in RULES]
     for part in range(PARTS):
@@ -53,7 +57,7 @@ async def _verdict(judged: Judged, first: Pass, queries: Sequence[Query], open_o
         return Verdict(rule.sentence, judged.unknown)
     cause = next(query for query in of_kind("fact", queries) if query.name == rule.every[0])
     names = await order_ids(first[cause.service], _ORDERS_OF_FACT.format(fact=cause.sql), judged.broken)
-    pending = judged.broken & open_orders if rule.may_be_pending else set()
+    pending = judged.pending(open_orders)
     offenders = sorted(names[order] for order in judged.broken - pending)
     return Verdict(rule.sentence, offenders, sorted(names[order] for order in pending))
 

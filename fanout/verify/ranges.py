@@ -53,7 +53,7 @@ def all_ids(spread: Iterable[UUID], cuts: Iterable[datetime], parts: int) -> lis
     times = [made for made in map(made_at_milliseconds, spread) if made is not None]
     start, end = (min(times), max(times)) if times else (0, 0)
     step = max((end - start) // parts, 1)
-    firsts = {0, *(moment << 80 for moment in range(start, end + 1, step)), *map(first_id_of, cuts)}
+    firsts = {0, *(made << 80 for made in range(start, end + 1, step)), *map(first_id_of, cuts)}
     return [IdRange(0, GREATEST, timed=False), *_between(sorted(firsts), GREATEST, timed=True)]
 
 

@@ -32,7 +32,7 @@ FAR = 10_000
 
 
 @dataclass(slots=True)
-class Tally:
+class ConsumerCounts:
     """Collects, range by range, what became of the events that one consumer subscribes to."""
 
     state: ConsumerState
@@ -231,7 +231,7 @@ class Account:
 
 
 def account(
-    tally: Tally,
+    counts: ConsumerCounts,
     read_at: datetime,
     redriven: Iterable[UUID] = (),
     known: Mapping[Partition, int] | None = None,
@@ -241,56 +241,56 @@ def account(
     `read_at`: when its database was read. `redriven`: ids of redriven events. `known`: how many records of each
     partition the outboxes know or have deleted.
     """
-    state = tally.state
-    excess, deficit, surplus = _applications(tally)
+    state = counts.state
+    excess, deficit, beyond = _applications(counts)
     unexplained = {
         partition: position.lost - (known or {}).get(partition, 0)
         for partition, position in state.positions.items()
         if known is not None and position.lost
     }
     for partition, records in unexplained.items():
-        tally.lost[partition] += max(records, 0)
+        counts.lost[partition] += max(records, 0)
     return Account(
         consumer=state.consumer,
-        applied=tally.applied,
-        parked=tally.parked,
-        in_flight=tally.in_flight.total(),
-        lost=tally.lost.total(),
-        lost_events=tally.lost_events,
+        applied=counts.applied,
+        parked=counts.parked,
+        in_flight=counts.in_flight.total(),
+        lost=counts.lost.total(),
+        lost_events=counts.lost_events,
         duplicates=sum(position.duplicates for position in state.positions.values()),
         excess=excess,
         deficit=deficit,
         unknown_producer_parked=state.unknown_producer_parked,
-        orphaned=_orphaned(tally, set(redriven)),
-        unsubscribed=dict(sorted(tally.unsubscribed.items())),
-        misplaced=list(_misplaced(tally)),
-        open_orders=frozenset(tally.open_orders | state.parked_orders),
-        since=tally.since,
+        orphaned=_orphaned(counts, set(redriven)),
+        unsubscribed=dict(sorted(counts.unsubscribed.items())),
+        misplaced=list(_misplaced(counts)),
+        open_orders=frozenset(counts.open_orders | state.parked_orders),
+        since=counts.since,
         ignored=_ignored(state),
-        partitions=_partitions(tally, surplus),
-        oldest_in_flight=tally.oldest_in_flight,
-        stalled_seconds=_stalled_seconds(tally, read_at),
+        partitions=_partitions(counts, beyond),
+        oldest_in_flight=counts.oldest_in_flight,
+        stalled_seconds=_stalled_seconds(counts, read_at),
         deleted_unread=sum(position.lost for position in state.positions.values()),
     )
 
 
-def _applications(tally: Tally) -> tuple[int, int, Mapping[Partition, int]]:
+def _applications(counts: ConsumerCounts) -> tuple[int, int, Mapping[Partition, int]]:
     """Returns excess, deficit, and by partition how many more events handlers were given than have a receipt there.
 
     A partition may have more than its receipts only for events whose partition is not known: receipts that were
     deleted after the retention time, and those of events that the relay has sent and not yet marked. It may have less
     only for events that were parked there, if the parked message was deleted.
     """
-    state = tally.state
+    state = counts.state
     own = {
         partition: at
         for partition, at in state.positions.items()
         if not partition.topic.endswith((DLQ, REDRIVE))
     }
-    placed = {partition for partition in tally.received if partition}
-    surplus = {
+    placed = {partition for partition in counts.received if partition}
+    beyond = {
         partition: (own[partition].applied if partition in own else 0)
-        - tally.received[partition]
+        - counts.received[partition]
         + state.redirected.get(partition, 0)
         for partition in sorted(own.keys() | placed | state.redirected.keys())
     }
@@ -298,53 +298,53 @@ def _applications(tally: Tally) -> tuple[int, int, Mapping[Partition, int]]:
         at.applied for partition, at in state.positions.items() if partition.topic.endswith(REDRIVE)
     )
     redrives = by_redrive - state.redriven
-    more = sum(max(each, 0) for each in (*surplus.values(), redrives))
-    less = sum(max(-each, 0) for each in (*surplus.values(), redrives))
-    elsewhere = state.purged + tally.unplaced + tally.received[None]
+    more = sum(max(each, 0) for each in (*beyond.values(), redrives))
+    less = sum(max(-each, 0) for each in (*beyond.values(), redrives))
+    elsewhere = state.purged + counts.unplaced + counts.received[None]
     set_apart = max(state.set_apart - sum(state.redirected.values()), 0)
-    return max(more - elsewhere, 0), max(less - set_apart, 0) + max(elsewhere - more, 0), surplus
+    return max(more - elsewhere, 0), max(less - set_apart, 0) + max(elsewhere - more, 0), beyond
 
 
-def _orphaned(tally: Tally, redriven: set[UUID]) -> list[UUID]:
+def _orphaned(counts: ConsumerCounts, redriven: set[UUID]) -> list[UUID]:
     """Leaves out what was redriven so long ago that the redriven message was deleted after the retention time."""
     return [
         receipt.event_id
-        for receipt in tally.unknown
+        for receipt in counts.unknown
         if not receipt.is_parked
         and receipt.event_id not in redriven
-        and not (receipt.redrive and tally.since and receipt.received_at < tally.since)
+        and not (receipt.redrive and counts.since and receipt.received_at < counts.since)
     ]
 
 
-def _misplaced(tally: Tally) -> Iterable[str]:
-    for partition, offset in tally.furthest.items():
-        position = tally.state.positions.get(partition)
+def _misplaced(counts: ConsumerCounts) -> Iterable[str]:
+    for partition, offset in counts.furthest.items():
+        position = counts.state.positions.get(partition)
         next_offset = position.next_offset if position else 0
-        if offset - next_offset > FAR + tally.in_flight[partition]:
-            yield f"{partition} at {offset} ({tally.state.consumer} has applied it and has read up to {next_offset})"
+        if offset - next_offset > FAR + counts.in_flight[partition]:
+            yield f"{partition} at {offset} ({counts.state.consumer} has applied it and has read up to {next_offset})"
 
 
-def _partitions(tally: Tally, surplus: Mapping[Partition, int]) -> list[PartitionAccount]:
-    is_whole = not (tally.state.purged or tally.unplaced or tally.received[None])
-    found = {partition for partition in (*tally.in_flight, *tally.lost) if partition}
+def _partitions(counts: ConsumerCounts, beyond: Mapping[Partition, int]) -> list[PartitionAccount]:
+    is_whole = not (counts.state.purged or counts.unplaced or counts.received[None])
+    found = {partition for partition in (*counts.in_flight, *counts.lost) if partition}
     if is_whole:
-        found |= {partition for partition, events in surplus.items() if events}
+        found |= {partition for partition, events in beyond.items() if events}
     return [
         PartitionAccount(
             partition,
-            tally.in_flight[partition],
-            tally.lost[partition],
-            surplus.get(partition, 0) if is_whole else 0,
+            counts.in_flight[partition],
+            counts.lost[partition],
+            beyond.get(partition, 0) if is_whole else 0,
         )
         for partition in sorted(found)
     ]
 
 
-def _stalled_seconds(tally: Tally, read_at: datetime) -> float | None:
+def _stalled_seconds(counts: ConsumerCounts, read_at: datetime) -> float | None:
     """Returns for how long nothing was received while the oldest event that was sent to this consumer waited."""
-    if tally.oldest_waiting is None:
+    if counts.oldest_waiting is None:
         return None
-    since = max(tally.oldest_waiting, tally.last_received_at or tally.oldest_waiting)
+    since = max(counts.oldest_waiting, counts.last_received_at or counts.oldest_waiting)
     seconds = (read_at - since) / timedelta(seconds=1)
     return seconds if seconds >= STALLED_SECONDS else None
 

@@ -15,7 +15,7 @@ from fanout.verify.consumers import consumers, with_set_apart
 from fanout.verify.contradictions import contradictions
 from fanout.verify.invariants import Query, Verdict, discover, of_kind
 from fanout.verify.ledger import Report, as_json
-from fanout.verify.reconcile import Account, Tally, account, latest
+from fanout.verify.reconcile import Account, ConsumerCounts, account, latest
 from fanout.verify.records import Double, Facts, Partition, RefusedRow, TopicIds
 from fanout.verify.snapshot import Pass, Passes, Snapshot, passes
 
@@ -77,13 +77,13 @@ async def _until_arrived(databases: Databases, report: Report, deadline: float) 
 async def _look_again(databases: Databases, report: Report) -> Report:
     """Returns the report with other numbers of what is in flight, read from its `unsettled` part only."""
     async with passes(databases) as both:
-        topic_ids, tallies = await _tallies(both)
+        topic_ids, consumer_counts = await _consumer_counts(both)
         if report.unsettled:
-            async for _ in Comparison(both, tallies).run(report.unsettled):
+            async for _ in Comparison(both, consumer_counts).run(report.unsettled):
                 pass
         reached = await side_messages.reached(both.first)
-        names = [tally.state.consumer for tally in tallies]
-        in_flight = {tally.state.consumer: tally.in_flight.total() for tally in tallies}
+        names = [counts.state.consumer for counts in consumer_counts]
+        in_flight = {counts.state.consumer: counts.in_flight.total() for counts in consumer_counts}
         accounts = [replace(each, in_flight=in_flight.get(each.consumer, 0)) for each in report.accounts]
         forwarded = report.forwarded and await side_messages.forwarded(both.second, reached, topic_ids, names)
         unpublished = await _unpublished(both.second)
@@ -93,24 +93,24 @@ async def _look_again(databases: Databases, report: Report) -> Report:
 async def lost(databases: Databases) -> AsyncIterator[Lost]:
     """Yields the lost events of consumers, some at a time, so that there may be any number."""
     async with passes(databases) as both:
-        _, tallies = await _tallies(both)
-        async for some in Comparison(both, tallies).run():
+        _, consumer_counts = await _consumer_counts(both)
+        async for some in Comparison(both, consumer_counts).run():
             yield some
 
 
 async def _assess(both: Passes, queries: Sequence[Query], tell: Tell) -> Report:
-    topic_ids, tallies = await _tallies(both)
-    comparison = Comparison(both, tallies, tell)
+    topic_ids, consumer_counts = await _consumer_counts(both)
+    comparison = Comparison(both, consumer_counts, tell)
     async for _ in comparison.run():
         pass
     tell("looking at parked messages, offsets and rules")
-    accounts = await _accounts(both, tallies, comparison.records)
+    accounts = await _accounts(both, consumer_counts, comparison.records)
     reached = await side_messages.reached(both.first)
     refused, refused_orders = await _refused(both.second)
     open_orders = comparison.open_orders.union(refused_orders, *(each.open_orders for each in accounts))
     doubles = [*await facts.fact_doubles(both.second, queries), *await _event_doubles(both.second)]
     verdicts = [
-        *_verdicts(accounts, doubles, tallies),
+        *_verdicts(accounts, doubles, consumer_counts),
         *await contradictions(both.second),
         *await dead_letters.follow(both, reached, topic_ids),
         *await facts.judge_all(both.first, both.second, queries, open_orders),
@@ -122,7 +122,7 @@ async def _assess(both: Passes, queries: Sequence[Query], tell: Tell) -> Report:
         unpublished=await _unpublished(both.second),
         refused=refused,
         forwarded=await side_messages.forwarded(
-            both.second, reached, topic_ids, [tally.state.consumer for tally in tallies]
+            both.second, reached, topic_ids, [counts.state.consumer for counts in consumer_counts]
         ),
         waiting=await _waiting(both.second, queries),
         held=sorted(
@@ -132,13 +132,13 @@ async def _assess(both: Passes, queries: Sequence[Query], tell: Tell) -> Report:
     )
 
 
-async def _tallies(both: Passes) -> tuple[TopicIds, list[Tally]]:
+async def _consumer_counts(both: Passes) -> tuple[TopicIds, list[ConsumerCounts]]:
     states = [state for found in await at_once(map(consumers, both.first.values())) for state in found]
     topic_ids = await _topic_ids(both.first)
     outboxes = await at_once(snapshot.fetch(_OUTBOX_PURGED) for snapshot in both.second.values())
     since = latest(*(row["before"] for rows in outboxes for row in rows))
-    tallies = [Tally(state, topic_ids, since=latest(state.since, since)) for state in states]
-    return topic_ids, sorted(tallies, key=lambda tally: tally.state.consumer)
+    consumer_counts = [ConsumerCounts(state, topic_ids, since=latest(state.since, since)) for state in states]
+    return topic_ids, sorted(consumer_counts, key=lambda counts: counts.state.consumer)
 
 
 async def _topic_ids(first: Pass) -> TopicIds:
@@ -150,17 +150,23 @@ async def _topic_ids(first: Pass) -> TopicIds:
     return TopicIds(seen)  # type: ignore[arg-type]
 
 
-async def _accounts(both: Passes, tallies: Sequence[Tally], records: Counter[Partition]) -> list[Account]:
+async def _accounts(
+    both: Passes, consumer_counts: Sequence[ConsumerCounts], records: Counter[Partition]
+) -> list[Account]:
     purged = sum([await snapshot.value(_PURGED_ROWS) for snapshot in both.second.values()])
-    redriven = await side_messages.redriven(both.second) if any(tally.unknown for tally in tallies) else set()
+    redriven = (
+        await side_messages.redriven(both.second)
+        if any(counts.unknown for counts in consumer_counts)
+        else set()
+    )
     known = Counter({partition: rows + purged for partition, rows in records.items()})
     found: list[Account] = []
-    for tally in tallies:
-        service = tally.state.service
-        tally.state = await with_set_apart(both.first[service], tally.state, tally.since, tally.unknown)
-        for partition in tally.state.positions:
+    for counts in consumer_counts:
+        service = counts.state.service
+        counts.state = await with_set_apart(both.first[service], counts.state, counts.since, counts.unknown)
+        for partition in counts.state.positions:
             known.setdefault(partition, purged)
-        found.append(account(tally, both.read_at[service], redriven, known))
+        found.append(account(counts, both.read_at[service], redriven, known))
     return found
 
 
@@ -174,7 +180,7 @@ async def _checks(second: Pass, queries: Sequence[Query]) -> list[Verdict]:
 
 
 def _verdicts(
-    accounts: Sequence[Account], doubles: Sequence[Double], tallies: Sequence[Tally]
+    accounts: Sequence[Account], doubles: Sequence[Double], consumer_counts: Sequence[ConsumerCounts]
 ) -> Iterator[Verdict]:
     yield Verdict("nothing happened twice to one order", [str(double) for double in doubles])
     yield Verdict(
@@ -191,7 +197,11 @@ def _verdicts(
     )
     yield Verdict(
         "every consumer that has read a topic of events subscribes to some",
-        [each.state.consumer for each in tallies if not (each.state.subscriptions or each.state.dropped)],
+        [
+            each.state.consumer
+            for each in consumer_counts
+            if not (each.state.subscriptions or each.state.dropped)
+        ],
     )
     yield Verdict(
         "no received event lies far beyond what its consumer has read",

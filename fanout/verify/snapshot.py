@@ -8,7 +8,7 @@ stay open until the comparison ends, so it does not matter when or how often som
 * `lost` needs an offset beyond the event and no receipt for it. A batch writes both in one transaction and one
   snapshot shows both, so an event that has just been applied is never called lost.
 * An effect is read before the outbox that must explain it: a receipt without a published event is an orphaned
-  effect, not an event that was published a moment later.
+  effect, not an event that was published a made later.
 * Sums of receipts are compared with sums of the outbox. What was published between the passes makes them differ, and
   then the events are looked at one by one: it is in flight, never missing.
 * Rows purged between the passes belong to events that are left out: the second pass reads the retention cutoff.

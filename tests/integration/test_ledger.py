@@ -289,3 +289,26 @@ async def test_a_consumer_that_stands_still_is_named_with_its_time(copied: Broke
     assert 31 <= report.stalled["fraud"] < 60
     assert report.conclusion.startswith("waiting: 6 events in flight, oldest ")
     assert f"fraud stalled for {report.stalled['fraud']:.0f} s" in report.conclusion
+
+
+async def test_a_second_version_of_an_assessment_is_no_double(copied: Broken, honest: Honest) -> None:
+    simulated = await copied("fraud")
+    await simulated.run(
+        "fraud",
+        "INSERT INTO outbox (event_id, topic, type, aggregate_id, aggregate_version, headers) "
+        f"VALUES (gen_random_uuid(), 'fraud', 'FraudAssessed', '{honest.orders['shipped']}', 2, '[]')",
+    )
+    assert (await simulated.audit()).applied_twice == 0
+
+
+async def test_an_assessment_is_pending_while_fraud_has_not_received_the_order(copied: Broken) -> None:
+    simulated = await copied("orders")
+    order = await simulated.order()
+    sentence = "a placed order is assessed"
+    for _ in range(2):
+        report = await simulated.audit()
+        [assessed] = [verdict for verdict in report.verdicts if verdict.sentence == sentence]
+        assert (assessed.offenders, assessed.pending) == ([], [order])
+        await simulated.run(
+            "orders", f"UPDATE outbox SET event_id = gen_random_uuid() WHERE aggregate_id = '{order}'"
+        )
