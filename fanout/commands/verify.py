@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from time import monotonic
 from typing import Annotated
 
 import typer
@@ -11,9 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from fanout import stopped
-from fanout.console import Json, counted, print_json, say, some
+from fanout.console import LINE_SECONDS, Json, Tell, counted, print_json, progress, say, some
+from fanout.console import console as stderr
 from fanout.durations import seconds
-from fanout.running import running
+from fanout.running import Addresses, running
+from fanout.verify.deep import read_topics
 from fanout.verify.invariants import Verdict
 from fanout.verify.reconcile import Account, latest
 from fanout.verify.report import Report, as_json, audit, settle
@@ -27,10 +31,16 @@ Wait = Annotated[
     float | None,
     typer.Option(parser=seconds, metavar="SPAN", help="Wait so long until nothing is in flight."),
 ]
+Deep = Annotated[
+    bool,
+    typer.Option("--deep", help="Read the topics too: payloads, offsets, order, and what no outbox has."),
+]
 All = Annotated[bool, typer.Option("--all", "-v", help="Also show what is well: every consumer and check.")]
 
 
-def command(wait: Wait = None, everything: All = False, json_output: Json = False) -> None:
+def command(
+    wait: Wait = None, everything: All = False, deep: Deep = False, json_output: Json = False
+) -> None:
     """Print the ledger, read from the databases. Its last line is the verdict, in one sentence; so is the exit code.
 
     0 holds: all that was published is applied, once, and nothing is in flight or parked.
@@ -39,8 +49,9 @@ def command(wait: Wait = None, everything: All = False, json_output: Json = Fals
 
     Example: fanout verify --wait 60s
     """
-    databases = running().databases
-    report = asyncio.run(audit(databases) if wait is None else settle(databases, wait))
+    addresses = running()
+    with progress(stderr) as show_progress:
+        report = asyncio.run(_report(addresses, wait, deep, _after(LINE_SECONDS, show_progress)))
     if wait is not None and report.verdict == "waiting" and report.settled:
         say("it does not help to wait longer: nothing is in flight, and parked messages need your decision")
     if report.in_flight and (remedy := stopped.sentence("kafka")):
@@ -51,6 +62,24 @@ def command(wait: Wait = None, everything: All = False, json_output: Json = Fals
         show(report, Console(), accounts=everything, checks=everything)
     if code := EXIT_CODES[report.verdict]:
         raise typer.Exit(code)
+
+
+async def _report(addresses: Addresses, wait: float | None, deep: bool, tell: Tell) -> Report:
+    if wait is None:
+        report = await audit(addresses.databases, tell=tell)
+    else:
+        report = await settle(addresses.databases, wait, tell=tell)
+    if not deep:
+        return report
+    found = await read_topics(addresses, tell)
+    say(str(found))
+    return replace(report, verdicts=[*report.verdicts, *found.verdicts], topics=found.as_json)
+
+
+def _after(seconds: float, tell: Tell) -> Tell:
+    """Returns a function that shows progress only of what takes longer."""
+    began = monotonic()
+    return lambda text: tell(text) if monotonic() - began >= seconds else None
 
 
 def show(report: Report, console: Console, accounts: bool = False, checks: bool = False) -> None:

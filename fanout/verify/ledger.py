@@ -30,6 +30,8 @@ class Report:
     """What waits for an operator, by consumer. It is accounted for, so nothing is broken."""
     held: Sequence[str] = ()
     """A sentence for each partition that a consumer cannot read on."""
+    topics: Mapping[str, object] | None = None
+    """How many records and rows were compared, if the topics were read too."""
     unsettled: Window | None = None
     """The part of all events that has to be read again to see whether everything has arrived."""
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -171,6 +173,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "unfinished_orders": report.unfinished_orders[:LISTED],
         "stalled": report.stalled,
         "held_partitions": report.held,
+        **({} if report.topics is None else {"topics": report.topics}),
         "consumers": [
             {
                 "consumer": account.consumer,

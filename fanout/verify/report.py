@@ -13,7 +13,7 @@ from fanout.verify import dead_letters, facts, side_messages
 from fanout.verify.compare import Comparison, Lost, Tell
 from fanout.verify.consumers import consumers, with_set_apart
 from fanout.verify.contradictions import contradictions
-from fanout.verify.invariants import Query, Verdict, discover, of_kind
+from fanout.verify.invariants import RULES, Query, Verdict, discover, of_kind
 from fanout.verify.ledger import Report, as_json
 from fanout.verify.reconcile import Account, ConsumerCounts, account, latest
 from fanout.verify.records import Double, Facts, Partition, RefusedRow, TopicIds
@@ -103,18 +103,20 @@ async def _assess(both: Passes, queries: Sequence[Query], tell: Tell) -> Report:
     comparison = Comparison(both, consumer_counts, tell)
     async for _ in comparison.run():
         pass
-    tell("looking at parked messages, offsets and rules")
+    tell("looking at parked and redriven messages")
     accounts = await _accounts(both, consumer_counts, comparison.records)
     reached = await side_messages.reached(both.first)
     refused, refused_orders = await _refused(both.second)
     open_orders = comparison.open_orders.union(refused_orders, *(each.open_orders for each in accounts))
+    tell("looking for what happened twice")
     doubles = [*await facts.fact_doubles(both.second, queries), *await _event_doubles(both.second)]
-    verdicts = [
-        *_verdicts(accounts, doubles, consumer_counts),
-        *await contradictions(both.second),
-        *await dead_letters.follow(both, reached, topic_ids),
-        *await facts.judge_all(both.first, both.second, queries, open_orders),
-    ]
+    verdicts = list(_verdicts(accounts, doubles, consumer_counts))
+    tell("comparing offsets, parked messages and dead letters")
+    verdicts += await contradictions(both.second)
+    verdicts += await dead_letters.follow(both, reached, topic_ids)
+    tell(f"judging {len(RULES)} rules")
+    verdicts += await facts.judge_all(both.first, both.second, queries, open_orders)
+    tell("counting what waits")
     return Report(
         accounts=accounts,
         doubles=doubles,

@@ -207,6 +207,7 @@ async def _multiply_event(db: AsyncConnection, order_id: str, sample: Sample, or
         "partitions": PARTITIONS,
         "first": FIRST_OFFSET,
         "step": SPAN_SECONDS / orders,
+        "delay": delay_of(orders),
     }
     await db.execute(text(_EVENTS), values)
 
@@ -215,7 +216,13 @@ async def _receive(db: AsyncConnection, service: str, received: Sequence[Sample]
     if not received:
         return
     numbers = [sample.number for sample in received]
-    values = {"service": service, "orders": orders, "numbers": numbers, "step": SPAN_SECONDS / orders}
+    values = {
+        "service": service,
+        "orders": orders,
+        "numbers": numbers,
+        "step": SPAN_SECONDS / orders,
+        "delay": delay_of(orders),
+    }
     await db.execute(text(_RECEIPTS), values)
     for topic, number in Counter(sample.topic for sample in received).items():
         of_topic = next(sample.of_topic for sample in received if sample.topic == topic)
@@ -224,6 +231,11 @@ async def _receive(db: AsyncConnection, service: str, received: Sequence[Sample]
     subscriptions = [(service, sample.type, sample.topic) for sample in received]
     for row in subscriptions:
         await db.execute(text(_SUBSCRIBE), dict(zip(("consumer", "type", "topic"), row, strict=True)))
+
+
+def delay_of(orders: int) -> float:
+    """Returns seconds between two events of an order, so that it has all before the next one of its partition."""
+    return 0.9 * SPAN_SECONDS / orders * PARTITIONS / EVENTS_PER_ORDER
 
 
 def measure_apart(urls: Mapping[str, str], checks: bool) -> Measured:
@@ -313,15 +325,15 @@ _EVENTS = """
         replace(replace(:headers, '{order}', order_id), '{event}', event_id::text),
         to_timestamp(at), to_timestamp(at + 0.005), n % :partitions, :first + (n / :partitions) * :of_topic + :place
     FROM (
-        SELECT n, bench_order(n) AS order_id, bench_at(n, :step) + :number * 0.1 AS at,
-            bench_id(bench_at(n, :step) + :number * 0.1, n || ' ' || :number) AS event_id
+        SELECT n, bench_order(n) AS order_id, bench_at(n, :step) + :number * :delay AS at,
+            bench_id(bench_at(n, :step) + :number * :delay, n || ' ' || :number) AS event_id
         FROM generate_series(1, :orders) AS n
     ) AS made
 """
 _RECEIPTS = """
     INSERT INTO inbox (consumer, event_id, status, received_at)
-    SELECT :service, bench_id(bench_at(n, :step) + number * 0.1, n || ' ' || number), 'applied',
-        to_timestamp(bench_at(n, :step) + number * 0.1 + 0.02)
+    SELECT :service, bench_id(bench_at(n, :step) + number * :delay, n || ' ' || number), 'applied',
+        to_timestamp(bench_at(n, :step) + number * :delay + 0.02)
     FROM generate_series(1, :orders) AS n, unnest(CAST(:numbers AS int[])) AS number
 """
 _OFFSETS = """
