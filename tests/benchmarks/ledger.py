@@ -145,7 +145,8 @@ async def samples_of(simulated: SimulatedSystem, order_id: str) -> list[Sample]:
     per_topic, seen = Counter(row[1] for row in found), Counter[str]()
     samples = []
     for number, row in enumerate(found):
-        samples.append(Sample(*row[:-1], number, seen[row[1]], per_topic[row[1]]))
+        place = number, seen[row[1]], per_topic[row[1]]
+        samples.append(Sample(*row[:-1], *place))
         seen[row[1]] += 1
     return samples
 
@@ -325,15 +326,15 @@ _EVENTS = """
         replace(replace(:headers, '{order}', order_id), '{event}', event_id::text),
         to_timestamp(at), to_timestamp(at + 0.005), n % :partitions, :first + (n / :partitions) * :of_topic + :place
     FROM (
-        SELECT n, bench_order(n) AS order_id, bench_at(n, :step) + :number * :delay AS at,
-            bench_id(bench_at(n, :step) + :number * :delay, n || ' ' || :number) AS event_id
+        SELECT n, bench_order(n) AS order_id, bench_at(n, :step) + CAST(:number AS int) * CAST(:delay AS double precision) AS at,
+            bench_id(bench_at(n, :step) + CAST(:number AS int) * CAST(:delay AS double precision), n || ' ' || CAST(:number AS int)) AS event_id
         FROM generate_series(1, :orders) AS n
     ) AS made
 """
 _RECEIPTS = """
     INSERT INTO inbox (consumer, event_id, status, received_at)
-    SELECT :service, bench_id(bench_at(n, :step) + number * :delay, n || ' ' || number), 'applied',
-        to_timestamp(bench_at(n, :step) + number * :delay + 0.02)
+    SELECT :service, bench_id(bench_at(n, :step) + number * CAST(:delay AS double precision), n || ' ' || number), 'applied',
+        to_timestamp(bench_at(n, :step) + number * CAST(:delay AS double precision) + 0.02)
     FROM generate_series(1, :orders) AS n, unnest(CAST(:numbers AS int[])) AS number
 """
 _OFFSETS = """
