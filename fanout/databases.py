@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -20,6 +21,8 @@ Databases = Mapping[str, str]
 
 # The roles' time-outs are for services; counting a million rows may take longer.
 _SETTINGS = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "jit": "off"}
+GONE = ("08", "57P", "3D")
+"""The beginnings of Postgres' error codes for a connection that was lost and a database that is not there."""
 _HELD = text("""
     SELECT consumer, topic, partition, kafka_offset, error FROM held_partitions
     ORDER BY consumer, topic, partition
@@ -54,6 +57,10 @@ async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
         cause = str(error.orig if isinstance(error, DBAPIError) else error)
         reason = cause.split(">: ")[-1].splitlines()[0]
         raise FanoutError(f"the database of {service} refuses a statement: {reason}") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if isinstance(error, asyncpg.InterfaceError) or error.sqlstate.startswith(GONE):
+            raise _unreachable(service, url) from error
+        raise FanoutError(f"the database of {service} refuses a statement: {error}") from error
     finally:
         await engine.dispose()
 
@@ -137,8 +144,8 @@ def _unreachable(service: str, url: str) -> Unreachable:
 
 
 def _connection_is_gone(error: SQLAlchemyError) -> bool:
-    """Also true while Postgres starts up, shuts down or lacks the database (classes 08, 57P and 3D)."""
+    """Also true while Postgres starts up, shuts down or lacks the database."""
     if not isinstance(error, DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or state.startswith(("08", "57P", "3D"))
+    return error.connection_invalidated or state.startswith(GONE)

@@ -107,8 +107,6 @@ class Reading:
     unpublished: dict[str, int] = field(default_factory=dict)
     early: dict[str, Counter[str]] = field(default_factory=dict)
     late: dict[str, Counter[str]] = field(default_factory=dict)
-    offenders: dict[str, Sequence[str]] = field(default_factory=dict)
-    """`service: sentence` of each check -> the ids its SQL returned."""
     forwarded: list[Forwarded] = field(default_factory=list)
     reached: dict[Partition, int] = field(default_factory=dict)
     """The next offset of the one group that reads a dead-letter or redrive topic, by partition."""

@@ -11,6 +11,7 @@ from chassis.events.topics import REDRIVE, redrive_topic
 from fanout.console import counted
 from fanout.databases import Databases
 from fanout.errors import Unreachable
+from fanout.verify.contents import comparison as contents
 from fanout.verify.invariants import RULES, Query, Verdict, discover, judge
 from fanout.verify.reconcile import Account, Double, account, by_subscription, doubles
 from fanout.verify.records import Facts, Forwarded, Partition, Reading, RefusedRow, made_at
@@ -23,7 +24,8 @@ Word = Literal["holds", "waiting", "broken"]
 
 async def audit(databases: Databases, queries: Sequence[Query] | None = None) -> "Report":
     """Reads the databases once and assesses them, with the checks of all services unless others are given."""
-    return assess(await read(databases, discover() if queries is None else queries))
+    chosen = discover() if queries is None else queries
+    return assess(await read(databases, chosen), await contents.verdicts(databases, chosen))
 
 
 async def settle(
@@ -47,7 +49,7 @@ async def settle(
         await asyncio.sleep(POLL_SECONDS)
 
 
-def assess(reading: Reading) -> "Report":
+def assess(reading: Reading, of_contents: Sequence[Verdict] = ()) -> "Report":
     known = {event.event_id for event in reading.outbox}
     redriven = {message.redriven for message in reading.forwarded if message.redriven}
     topics = by_subscription(reading.outbox)
@@ -58,7 +60,7 @@ def assess(reading: Reading) -> "Report":
     return Report(
         accounts,
         doubled,
-        list(_verdicts(reading, accounts, doubled)),
+        [*_verdicts(reading, accounts, doubled), *of_contents],
         reading.unpublished,
         reading.refused,
         len(list(_not_received(reading))),
@@ -196,7 +198,6 @@ def _verdicts(reading: Reading, accounts: Sequence[Account], doubled: Sequence[D
         "every effect has a published event",
         [f"{event_id} ({account.consumer})" for account in accounts for event_id in account.orphaned],
     )
-    yield from (Verdict(sentence, ids) for sentence, ids in reading.offenders.items())
     open_orders = {order for account in accounts for order in account.open_orders}
     open_orders |= {row.order_id for row in reading.refused if row.order_id}
     yield from (judge(rule, reading.early, reading.late, open_orders) for rule in RULES)

@@ -1,7 +1,7 @@
 """Reads all databases in two passes, in the order in which a running system is never accused wrongly.
 
 First pass, every database: what consumers have (offsets, inbox, parked messages) and the facts of the services.
-Second pass, every database: the outbox, the facts by now, and the services' own checks.
+Second pass, every database: the outbox, and the facts by now.
 Each pass over a database is one REPEATABLE READ, READ ONLY snapshot.
 
 * `lost` needs an offset beyond the event and no receipt for it. A batch writes both in one transaction and one
@@ -60,8 +60,6 @@ async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
         complete_since, _ = await _purged(db, "outbox")
         reading.complete_since = latest((reading.complete_since, complete_since))
         reading.late |= await _facts(db, service, queries)
-        for query in _of(service, "check", queries):
-            reading.offenders[f"{service}: {query.title}"] = await _ids(db, query)
         for query in _of(service, "waiting", queries):
             reading.waiting[query.title] = Counter(await _ids(db, query))
 
@@ -71,7 +69,6 @@ async def read(databases: Databases, queries: Sequence[Query]) -> Reading:
     reading.held.sort()
     reading.refused.sort(key=lambda row: (row.service, row.id))
     reading.unpublished = dict(sorted(reading.unpublished.items()))
-    reading.offenders = dict(sorted(reading.offenders.items()))
     return reading
 
 
