@@ -201,7 +201,8 @@ async def _load(databases: Databases, services: Sequence[Checked], found: Found,
     async def read(service: str, connection: AsyncConnection) -> None:
         await connection.execute(text("SELECT"))
         db = driver(connection)
-        found.cutoff = latest((found.cutoff, await db.fetchval(_OUTBOX_CUTOFF)))
+        cutoff = await db.fetchval(_OUTBOX_CUTOFF)
+        found.cutoff = latest((found.cutoff, cutoff))
         await all_begun.wait()
         async for page in pages(db, service, found.first_order):
             found.rows += page.rows
