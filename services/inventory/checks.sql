@@ -88,7 +88,7 @@ LEFT JOIN (
     FROM stock_rejected JOIN order_placed_lines USING (order_id)
     GROUP BY order_id, product_id
 ) AS ordered USING (order_id, product_id)
-WHERE requested IS DISTINCT FROM ordered.quantity OR available NOT BETWEEN 0 AND requested - 1;
+WHERE requested IS NULL OR requested IS DISTINCT FROM ordered.quantity OR available NOT BETWEEN 0 AND requested - 1;
 
 -- check: StockReleased gives back what was reserved for each order that was cancelled, and nothing else
 SELECT order_id AS id

@@ -91,14 +91,18 @@ class SimulatedSystem:
             return list(results[-1]) if results[-1].returns_rows else []
 
     async def audit(self) -> Report:
-        return await audit({name: url_of(database) for name, database in self.databases.items()})
+        return await audit(self.urls)
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        return {name: url_of(database) for name, database in self.databases.items()}
 
     async def collect(self, service: str) -> int:
         """Hands what a service has published to all who listen; returns how many events that were."""
         async with self.databases[service].transaction() as db:
             rows = list(await db.execute(UNSENT))
         for row in rows:
-            event = _event(row)
+            event = event_of(row)
             offset = self.offsets[event.TOPIC]
             self.offsets[event.TOPIC] += 1
             async with self.databases[service].transaction() as db:
@@ -125,7 +129,7 @@ class Honest:
     orders: Mapping[str, str]
 
 
-def _event(row: Row[*tuple[Any, ...]]) -> Event:
+def event_of(row: Row[*tuple[Any, ...]]) -> Event:
     event_type = TYPES[row.type]
     record = schemaless_reader(BytesIO(row.payload), parsed_schema(event_type), None)
     return event_type.from_record(record)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import asyncpg
 
@@ -96,28 +97,37 @@ def _page(rows: Sequence[Any], service: str) -> Page:
 
 
 def _redriven_page(rows: Sequence[Any], service: str, first_order: str) -> Page:
+    """Leaves out a message that names no event of a known type: no handler was called with it."""
     page = Page(rows=len(rows))
     for topic, stored, type_name, schema_version, payload, row_id in rows:
-        headers = dict(load_headers(stored))
-        event_id, redrive = (_text(headers.get(name)) for name in ("ce_id", "dlq_redrive"))
-        event_type = EVENT_TYPES.get(type_name or _text(headers.get("ce_type")))
-        if event_type is None or not redrive.isdecimal():
+        try:
+            headers = dict(load_headers(stored))
+            event_id = str(UUID(_text(headers["ce_id"])))
+            redrive = int(_text(headers["dlq_redrive"]))
+            event_type = EVENT_TYPES[type_name or _text(headers["ce_type"])]
+        except (ValueError, KeyError):
             continue
         consumer = topic.removesuffix(REDRIVE).rpartition(".")[2]
         try:
-            read = read_framed(event_type, payload or b"") if schema_version is None else None
-            record = read or reader_of(event_type, schema_version)(payload or b"")
+            record = _redriven_record(event_type, schema_version, payload or b"")
         except PermanentFailure as error:
             where = f"redriven by row {row_id} of the outbox of {service}"
             order_id = _text(headers.get("ce_subject"))
             page.unread.append(
-                Unread(event_id, int(redrive), event_type.NAME, order_id, where, str(error), consumer)
+                Unread(event_id, redrive, event_type.NAME, order_id, where, str(error), consumer)
             )
         else:
             if record[event_type.KEY] >= first_order:
-                published = Published(event_id, int(redrive), record, consumer)
+                published = Published(event_id, redrive, record, consumer)
                 page.events.setdefault(event_type, []).append(published)
     return page
+
+
+def _redriven_record(event_type: type[Event], schema_version: int | None, payload: bytes) -> dict[str, Any]:
+    """A correction is a bare payload of a known version; without one the record's own value, framed, was sent again."""
+    if schema_version is None:
+        return read_framed(event_type, payload)
+    return reader_of(event_type, schema_version)(payload)
 
 
 def _text(header: bytes | None) -> str:

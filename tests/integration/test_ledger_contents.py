@@ -1,0 +1,132 @@
+"""The ledger compares contents: an honest system of every kind of order holds, and each change of a row is seen."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from io import BytesIO
+from typing import Any
+
+import pytest
+from fastavro import schemaless_writer
+from sqlalchemy.engine import URL
+
+from fanout.verify.contents import comparison
+from fanout.verify.invariants import Verdict, discover
+from schemas import EVENTS
+from schemas.files import parsed_schema
+from tests.integration.conftest import Broken
+from tests.support.planted_contents import FIELDS, PLANTED, Altered, Planted
+from tests.support.simulated_system import HOLDS, Honest, SimulatedSystem, copy, drop, event_of, simulated_at
+from tests.support.varied_orders import add_varied_orders
+
+VIOLATED: set[str] = set()
+"""The checks that some planted change has violated so far."""
+CHECKS = discover()
+
+
+@pytest.fixture(scope="module")
+def varied(honest: Honest, postgres_url: URL) -> Any:
+    """The honest system with more orders: late, corrected, poisoned, cancelled before they arrived."""
+
+    async def make() -> Honest:
+        names = await copy(postgres_url, honest.names, "varied")
+        simulated = simulated_at(postgres_url, names, honest.offsets)
+        orders = await add_varied_orders(simulated)
+        await simulated.close()
+        return Honest(names, simulated.offsets, honest.orders | orders)
+
+    made = asyncio.run(make())
+    yield made
+    asyncio.run(drop(postgres_url, made.names.values()))
+
+
+@pytest.fixture
+async def changed(varied: Honest, postgres_url: URL) -> AsyncIterator[Any]:
+    """`await changed("payments")` is the varied system, of which this service may be changed."""
+    made: list[Mapping[str, str]] = []
+
+    async def make(service: str) -> SimulatedSystem:
+        names = await copy(postgres_url, {service: varied.names[service]}, f"changed_{len(made)}")
+        made.append(names)
+        return simulated_at(postgres_url, {**varied.names, **names}, varied.offsets)
+
+    yield make
+    for names in made:
+        await drop(postgres_url, names.values())
+
+
+async def violated(simulated: SimulatedSystem) -> Mapping[str, Verdict]:
+    verdicts = await comparison.verdicts(simulated.urls, CHECKS)
+    found = {verdict.sentence: verdict for verdict in verdicts if verdict.offenders}
+    VIOLATED.update(found)
+    return found
+
+
+def is_named(found: Mapping[str, Verdict], sentence: str, order: str) -> bool:
+    named = [offender for each in found if each.startswith(sentence) for offender in found[each].offenders]
+    return any(order in offender for offender in named)
+
+
+async def test_a_system_with_orders_of_every_kind_holds(varied: Honest, postgres_url: URL) -> None:
+    simulated = simulated_at(postgres_url, varied.names, varied.offsets)
+    assert await violated(simulated) == {}
+    assert (await simulated.audit()).conclusion == HOLDS
+    await simulated.close()
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+async def test_what_is_changed_in_a_database_is_seen_and_named(
+    changed: Any, varied: Honest, planted: Planted
+) -> None:
+    simulated = await changed(planted.service)
+    await simulated.run(planted.service, planted.sql.format(**varied.orders))
+    found = await violated(simulated)
+    assert is_named(found, planted.violated, planted.named.format(**varied.orders)), found
+    await simulated.close()
+
+
+@pytest.mark.parametrize("altered", FIELDS, ids=lambda altered: f"{altered.event_type}.{altered.field}")
+async def test_an_altered_field_of_a_published_event_is_seen_and_named(
+    changed: Any, varied: Honest, altered: Altered
+) -> None:
+    simulated, order = await changed(altered.service), varied.orders[altered.order]
+    where = f"WHERE aggregate_id = '{order}' AND type = '{altered.event_type}'"
+    [row] = await simulated.run(altered.service, f"SELECT type, payload FROM outbox {where}")
+    payload = with_another(altered.field, event_of(row).to_record(), altered.event_type)
+    await simulated.run(altered.service, f"UPDATE outbox SET payload = '\\x{payload.hex()}' {where}")
+    found = await violated(simulated)
+    assert is_named(found, altered.violated, order), found
+    await simulated.close()
+
+
+def with_another(field: str, record: dict[str, Any], event_type: str) -> bytes:
+    """Returns the event's bytes with another value in this field."""
+    schema = parsed_schema(next(each for each in EVENTS if each.NAME == event_type))
+    record[field] = another(field, record[field])
+    payload = BytesIO()
+    schemaless_writer(payload, schema, record)
+    return payload.getvalue()
+
+
+def another(field: str, value: Any) -> Any:
+    known = {
+        "payment_method": "invoice",
+        "outcome": "declined",
+        "reason": "out_of_stock",
+        "rules": ["large_amount"],
+        "shortages": [],
+        "card_token": "tok_declined",
+        "decline_reason": "card_declined",
+    }
+    if field in known:
+        assert known[field] != value
+        return known[field]
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case str():
+            return f"{value}0"
+        case list():
+            return [{**item, "quantity": item["quantity"] + 1} for item in value]
+    raise AssertionError(f"no other value for {field}")
