@@ -41,7 +41,13 @@ EVENTS_OF_AN_ORDER = 6
 ORDERS_AT_ONCE = 5_000
 PARTITIONS = 12
 NULL = r"\N"
-PRICES = {"mug": 14_90, "notebook": 9_00, "pencil": 1_20, "espresso-machine": 649_00, "sold-out-poster": 25_00}
+PRICES = {
+    "mug": 14_90,
+    "notebook": 9_00,
+    "pencil": 1_20,
+    "espresso-machine": 649_00,
+    "sold-out-poster": 25_00,
+}
 LINES = (("mug",), ("mug", "pencil"), ("notebook",), ("notebook", "pencil"), ("espresso-machine",))
 CONSUMERS = ("orders", "payments", "inventory", "fraud", "fulfillment", "notifications", "analytics")
 
@@ -88,7 +94,8 @@ async def _finish(databases: Mapping[str, asyncpg.Connection], filling: Filling)
         )
     for (consumer, topic, partition), events in filling.received.items():
         await databases[consumer].execute(
-            "INSERT INTO consumer_offsets (consumer, topic, partition, next_offset, received, applied, parked, duplicates) "
+            "INSERT INTO consumer_offsets "
+            "(consumer, topic, partition, next_offset, received, applied, parked, duplicates) "
             "VALUES ($1, $2, $3, $4, $5, $5, 0, 0)",
             *(consumer, topic, partition, filling.offsets[topic, partition], events),
         )
@@ -184,8 +191,20 @@ def _publish(rows: Rows, filling: Filling, event: Event, event_id: str) -> None:
     filling.offsets[event.TOPIC, partition] += 1
     producer = next(name for name, service in filling.services.items() if service.topic == event.TOPIC)
     headers = {"ce_specversion": "1.0", "ce_id": event_id, "ce_type": event.NAME, "ce_subject": event.key}
-    published = [event_id, event.TOPIC, event.NAME, event.key, event.aggregate_version, _bytes(event.key.encode())]
-    sent = [_bytes(encode(event)), event.SCHEMA_VERSION, dumps(list(headers.items())), _time(event.occurred_at)]
+    published = [
+        event_id,
+        event.TOPIC,
+        event.NAME,
+        event.key,
+        event.aggregate_version,
+        _bytes(event.key.encode()),
+    ]
+    sent = [
+        _bytes(encode(event)),
+        event.SCHEMA_VERSION,
+        dumps(list(headers.items())),
+        _time(event.occurred_at),
+    ]
     _row(rows, producer, "outbox", *published, *sent, partition, offset)
     for name, service in filling.services.items():
         if type(event) in service.handlers:
@@ -209,7 +228,9 @@ def _effects(rows: Rows, filling: Filling, outcome: str, events: list[Event]) ->
     for line in placed.lines:
         priced = [line.quantity, line.unit_price_cents]
         _row(rows, "orders", "order_lines", order_id, line.product_id, *priced)
-        _row(rows, "analytics", "order_lines", order_id, line.product_id, line.quantity, priced[0] * priced[1])
+        _row(
+            rows, "analytics", "order_lines", order_id, line.product_id, line.quantity, priced[0] * priced[1]
+        )
         if outcome != "sold_out":
             _row(rows, "inventory", "reservation_lines", order_id, line.product_id, line.quantity)
         filling.sold[line.product_id] += line.quantity * (outcome == "shipped")
@@ -237,7 +258,10 @@ def _effects(rows: Rows, filling: Filling, outcome: str, events: list[Event]) ->
 
 
 def _messages(
-    placed: OrderPlaced, paid: PaymentProcessed, cancelled: OrderCancelled | None, shipped: OrderShipped | None
+    placed: OrderPlaced,
+    paid: PaymentProcessed,
+    cancelled: OrderCancelled | None,
+    shipped: OrderShipped | None,
 ) -> Iterable[tuple[str, str]]:
     order_id = placed.order_id
     yield "order_placed", texts.placed(order_id, placed.total_cents, "EUR")

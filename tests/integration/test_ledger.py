@@ -9,6 +9,7 @@ from fanout.commands.verify import show
 from fanout.verify.report import Report, as_json
 from tests.integration.conftest import Broken
 from tests.support.corruptions import CORRUPTIONS
+from tests.support.planted_contents import OUTBOX_CHECK, PLANTED
 from tests.support.simulated_system import HOLDS, Honest, of, placed
 
 
@@ -25,7 +26,13 @@ async def test_an_honest_world_holds(copied: Broken) -> None:
 
 async def test_every_check_has_a_corruption_and_every_corruption_a_check(copied: Broken) -> None:
     report = await (await copied()).audit()
-    assert {verdict.sentence for verdict in report.verdicts} == set(CORRUPTIONS)
+    beside = [planted.violated for planted in PLANTED]
+    without = {
+        verdict.sentence
+        for verdict in report.verdicts
+        if not any(map(verdict.sentence.startswith, beside)) and OUTBOX_CHECK not in verdict.sentence
+    }
+    assert without == set(CORRUPTIONS)
 
 
 @pytest.mark.parametrize("sentence", CORRUPTIONS)
@@ -49,7 +56,7 @@ async def test_an_event_behind_the_consumer_without_a_receipt_is_lost(copied: Br
         "fraud", "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1"
     )
     report = await simulated.audit()
-    assert (report.verdict, report.conclusion) == ("broken", "broken: lost 1, applied twice 0")
+    assert report.conclusion == "broken: lost 1, applied twice 0; 2 checks violated"
     assert [event.order_id for event in of(report, "fraud").lost] == [honest.orders["shipped"]]
 
 

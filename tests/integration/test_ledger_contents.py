@@ -1,8 +1,9 @@
 """The ledger compares contents: an honest system of every kind of order holds, and each change of a row is seen."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from io import BytesIO
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -13,18 +14,31 @@ from fanout.verify.contents import comparison
 from fanout.verify.invariants import Verdict, discover
 from schemas import EVENTS
 from schemas.files import parsed_schema
-from tests.integration.conftest import Broken
-from tests.support.planted_contents import FIELDS, PLANTED, Altered, Planted
+from tests.support.corruptions import CORRUPTIONS
+from tests.support.planted_contents import (
+    FIELDS,
+    OF_OUTBOXES,
+    OF_TABLES,
+    OUTBOX_CHECK,
+    PLANTED,
+    READABLE,
+    Altered,
+    Planted,
+)
 from tests.support.simulated_system import HOLDS, Honest, SimulatedSystem, copy, drop, event_of, simulated_at
 from tests.support.varied_orders import add_varied_orders
 
-VIOLATED: set[str] = set()
-"""The checks that some planted change has violated so far."""
+Changed = Callable[..., Awaitable[SimulatedSystem]]
 CHECKS = discover()
+TOGETHER = [
+    *([change for change in changes if change] for changes in zip_longest(*OF_TABLES)),
+    *([change] for change in OF_OUTBOXES),
+]
+"""A change in the tables of one service is not seen by the checks of another, so one of each is planted at once."""
 
 
 @pytest.fixture(scope="module")
-def varied(honest: Honest, postgres_url: URL) -> Any:
+def varied(honest: Honest, postgres_url: URL) -> Iterator[Honest]:
     """The honest system with more orders: late, corrected, poisoned, cancelled before they arrived."""
 
     async def make() -> Honest:
@@ -32,7 +46,7 @@ def varied(honest: Honest, postgres_url: URL) -> Any:
         simulated = simulated_at(postgres_url, names, honest.offsets)
         orders = await add_varied_orders(simulated)
         await simulated.close()
-        return Honest(names, simulated.offsets, honest.orders | orders)
+        return Honest(names, simulated.offsets, {**honest.orders, **orders})
 
     made = asyncio.run(make())
     yield made
@@ -40,25 +54,29 @@ def varied(honest: Honest, postgres_url: URL) -> Any:
 
 
 @pytest.fixture
-async def changed(varied: Honest, postgres_url: URL) -> AsyncIterator[Any]:
-    """`await changed("payments")` is the varied system, of which this service may be changed."""
-    made: list[Mapping[str, str]] = []
+async def changed(varied: Honest, postgres_url: URL) -> AsyncIterator[Changed]:
+    """`await changed("payments")` is the varied system, of which these services may be changed."""
+    made: list[tuple[SimulatedSystem, Mapping[str, str]]] = []
 
-    async def make(service: str) -> SimulatedSystem:
-        names = await copy(postgres_url, {service: varied.names[service]}, f"changed_{len(made)}")
-        made.append(names)
-        return simulated_at(postgres_url, {**varied.names, **names}, varied.offsets)
+    async def make(*services: str) -> SimulatedSystem:
+        chosen = {service: varied.names[service] for service in services}
+        names = await copy(postgres_url, chosen, f"changed_{len(made)}")
+        simulated = simulated_at(postgres_url, {**varied.names, **names}, varied.offsets)
+        made.append((simulated, names))
+        return simulated
 
     yield make
-    for names in made:
+    for simulated, names in made:
+        await simulated.close()
         await drop(postgres_url, names.values())
 
 
-async def violated(simulated: SimulatedSystem) -> Mapping[str, Verdict]:
-    verdicts = await comparison.verdicts(simulated.urls, CHECKS)
-    found = {verdict.sentence: verdict for verdict in verdicts if verdict.offenders}
-    VIOLATED.update(found)
-    return found
+async def violated(simulated: SimulatedSystem, sentence: str = READABLE) -> Mapping[str, Verdict]:
+    """Runs the checks of the service that the sentence is of, or all."""
+    service = sentence.partition(":")[0]
+    wanted = [check for check in CHECKS if sentence == READABLE or check.service == service]
+    verdicts = await comparison.verdicts(simulated.urls, wanted)
+    return {verdict.sentence: verdict for verdict in verdicts if verdict.offenders}
 
 
 def is_named(found: Mapping[str, Verdict], sentence: str, order: str) -> bool:
@@ -73,34 +91,42 @@ async def test_a_system_with_orders_of_every_kind_holds(varied: Honest, postgres
     await simulated.close()
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+@pytest.mark.parametrize("together", TOGETHER, ids=lambda together: "; ".join(each.name for each in together))
 async def test_what_is_changed_in_a_database_is_seen_and_named(
-    changed: Any, varied: Honest, planted: Planted
+    changed: Changed, varied: Honest, together: Sequence[Planted]
 ) -> None:
-    simulated = await changed(planted.service)
-    await simulated.run(planted.service, planted.sql.format(**varied.orders))
+    simulated = await changed(*(planted.service for planted in together))
+    for planted in together:
+        await simulated.run(planted.service, planted.sql.format(**varied.orders))
     found = await violated(simulated)
-    assert is_named(found, planted.violated, planted.named.format(**varied.orders)), found
-    await simulated.close()
+    for planted in together:
+        assert is_named(found, planted.violated, planted.named.format(**varied.orders)), planted
 
 
 @pytest.mark.parametrize("altered", FIELDS, ids=lambda altered: f"{altered.event_type}.{altered.field}")
 async def test_an_altered_field_of_a_published_event_is_seen_and_named(
-    changed: Any, varied: Honest, altered: Altered
+    changed: Changed, varied: Honest, altered: Altered
 ) -> None:
     simulated, order = await changed(altered.service), varied.orders[altered.order]
     where = f"WHERE aggregate_id = '{order}' AND type = '{altered.event_type}'"
     [row] = await simulated.run(altered.service, f"SELECT type, payload FROM outbox {where}")
     payload = with_another(altered.field, event_of(row).to_record(), altered.event_type)
     await simulated.run(altered.service, f"UPDATE outbox SET payload = '\\x{payload.hex()}' {where}")
-    found = await violated(simulated)
+    found = await violated(simulated, altered.violated)
     assert is_named(found, altered.violated, order), found
-    await simulated.close()
+
+
+def test_every_check_has_a_change_that_it_sees() -> None:
+    """Checks without events are in tests/support/corruptions.py."""
+    seen = [*(planted.violated for planted in PLANTED), *(altered.violated for altered in FIELDS)]
+    sentences = {f"{check.service}: {check.title}" for check in CHECKS if check.kind == "check"}
+    unseen = {sentence for sentence in sentences if not any(map(sentence.startswith, seen))}
+    assert {each for each in unseen if each not in CORRUPTIONS and OUTBOX_CHECK not in each} == set()
 
 
 def with_another(field: str, record: dict[str, Any], event_type: str) -> bytes:
     """Returns the event's bytes with another value in this field."""
-    schema = parsed_schema(next(each for each in EVENTS if each.NAME == event_type))
+    schema = parsed_schema(next(each for each in EVENTS if event_type == each.NAME))
     record[field] = another(field, record[field])
     payload = BytesIO()
     schemaless_writer(payload, schema, record)

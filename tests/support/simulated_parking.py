@@ -30,7 +30,9 @@ class Parked:
     offset: int
 
 
-async def park(simulated: SimulatedSystem, consumer: str, producer: str, event_type: str, order: str) -> Parked:
+async def park(
+    simulated: SimulatedSystem, consumer: str, producer: str, event_type: str, order: str
+) -> Parked:
     """Gives the consumer a receipt that parks the event before it is delivered, so that delivery passes over it."""
     wanted = f"SELECT * FROM outbox WHERE aggregate_id = '{order}' AND type = '{event_type}'"
     [row] = await simulated.run(producer, wanted)

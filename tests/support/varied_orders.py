@@ -1,6 +1,6 @@
 """Adds orders to a simulated system whose events arrived late, corrected or out of order."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from services.orders.models import NewOrder
 from tests.support import sample_events

@@ -4,8 +4,8 @@ Why a system at work is never accused: first each database gets its snapshot, wh
 are read. A receipt and its effect are one transaction, so the snapshot has both or neither; and an event with a receipt
 was published before, so its outbox row is read. A service's own events and its own rows are of one snapshot, too.
 
-What is left out on both sides: orders from before a retention cutoff, some of whose rows may be gone, and orders with an
-event that was published unreadable and parked, or that a newer release published.
+What is left out on both sides: orders from before a retention cutoff, some of whose rows may be gone, and orders with
+an event that was published unreadable and parked, or that a newer release published.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from chassis.database import driver
 from fanout.console import Tell
 from fanout.databases import Databases, read_each, session
 from fanout.errors import FanoutError
-from fanout.verify.contents.event_tables import NULL, EventTable, Row, event_tables, lines
-from fanout.verify.contents.published import Page, Published, Unread, first_order_since, pages
+from fanout.verify.contents.event_tables import NULL, EventTable, ListTable, Published, event_tables, lines
+from fanout.verify.contents.published import Unread, first_order_since, pages
 from fanout.verify.invariants import Query, Verdict
 from fanout.verify.records import latest
 from schemas import Event
@@ -114,12 +114,10 @@ async def _judge(it: Checked, url: str, found: Found, tell: Tell) -> None:
         it.handled = {row[0] for row in await db.fetch(_HANDLED, it.service)}
         it.cutoff = latest(row[0] for row in await db.fetch(_CUTOFFS, _tables_in(it)))
         for table in it.tables.values():
-            await db.execute("; ".join([table.ddl, *(each.ddl for each in table.lists)]))
+            await db.execute("; ".join(part.ddl for part in table.parts))
         it.has_snapshot.set()
         while block := await it.blocks.get():
-            await db.copy_to_table(
-                block.table, source=BytesIO(block.rows), columns=block.columns, null=NULL
-            )
+            await db.copy_to_table(block.table, source=BytesIO(block.rows), columns=block.columns, null=NULL)
         await db.execute(_is_complete(latest((found.cutoff, it.cutoff)), found.unjudged))
         for table in it.tables.values():
             await _keep_what_is_known(db, it, table)
@@ -144,20 +142,18 @@ def _tables_in(it: Checked) -> list[str]:
 
 
 async def _keep_what_is_known(db: asyncpg.Connection, it: Checked, table: EventTable) -> None:
-    """Deletes events that this service, in its snapshot, has not applied or, if it publishes them itself, not published.
+    """Deletes events that this service has not applied in its snapshot or, if it only publishes them, not published.
 
     So the tables also lack what came after the snapshot, and what was parked.
     """
-    is_known = _APPLIED if table.event_type.NAME in it.handled else _PUBLISHED
-    is_kept = f"{is_known.format(table=table.name)} AND pg_temp.is_complete({table.key})"
-    of_service = [it.service] if table.event_type.NAME in it.handled else []
-    deleted = await db.execute(f"DELETE FROM {table.name} WHERE NOT ({is_kept})", *of_service)
+    if table.event_type.NAME in it.handled:
+        deleted = await db.execute(_DELETE_NOT_APPLIED.format(table=table.name), it.service)
+    else:
+        deleted = await db.execute(_DELETE_NOT_PUBLISHED.format(table=table.name))
+    left_out = await db.execute(f"DELETE FROM {table.name} WHERE NOT pg_temp.is_complete({table.key})")
     for each in table.lists:
-        if deleted != "DELETE 0":
-            await db.execute(
-                f"DELETE FROM {each.name} WHERE NOT EXISTS (SELECT FROM {table.name} AS kept "
-                f"WHERE (kept.event_id, kept.redrive) = ({each.name}.event_id, {each.name}.redrive))"
-            )
+        if {deleted, left_out} != {"DELETE 0"}:
+            await db.execute(_DELETE_OF_DELETED.format(table=table.name, list=each.name))
         await db.execute(f"ANALYZE {each.name}")
     await db.execute(f"ANALYZE {table.name}")
 
@@ -215,18 +211,22 @@ async def _load(databases: Databases, services: Sequence[Checked], found: Found,
     await read_each(databases, read)
 
 
-async def _hand_over(event_type: type[Event], events: Sequence[Published], services: Sequence[Checked]) -> None:
-    """Services whose tables have the same columns get the same rows; a redriven event is for its consumer alone."""
-    alike: dict[tuple[str, ...], list[Checked]] = {}
-    for each in services:
-        if table := each.tables.get(event_type):
-            alike.setdefault(tuple(table.columns), []).append(each)
-    for group in alike.values():
-        table = group[0].tables[event_type]
-        for consumer, of_consumer in _by_consumer(events).items():
-            receivers = [each for each in group if consumer in ("", each.service)]
-            for block in _blocks(table, of_consumer) if receivers else ():
-                await asyncio.gather(*(each.blocks.put(block) for each in receivers))
+async def _hand_over(
+    event_type: type[Event], events: Sequence[Published], services: Sequence[Checked]
+) -> None:
+    """Tables with the same columns get the same rows; a redriven event is for its consumer alone."""
+    for consumer, of_consumer in _by_consumer(events).items():
+        alike: dict[tuple[str, ...], list[Checked]] = {}
+        parts: dict[tuple[str, ...], EventTable | ListTable] = {}
+        for each in services:
+            if consumer in ("", each.service) and (table := each.tables.get(event_type)):
+                for part in table.parts:
+                    alike.setdefault((part.name, *part.columns), []).append(each)
+                    parts[part.name, *part.columns] = part
+        for key, part in parts.items():
+            if rows := part.rows(of_consumer):
+                block = Block(part.name, part.columns, lines(rows))
+                await asyncio.gather(*(each.blocks.put(block) for each in alike[key]))
 
 
 def _by_consumer(events: Sequence[Published]) -> Mapping[str, Sequence[Published]]:
@@ -236,33 +236,28 @@ def _by_consumer(events: Sequence[Published]) -> Mapping[str, Sequence[Published
     return found
 
 
-def _blocks(table: EventTable, events: Sequence[Published]) -> Iterable[Block]:
-    row_of = table.row_of()
-    for each in table.lists:
-        listed: list[Row] = [row for event in events for row in each.rows(event[0], event[1], event[2])]
-        if listed:
-            yield Block(each.name, each.columns, lines(listed))
-    yield Block(table.name, table.columns, lines([row_of(event[0], event[1], event[2]) for event in events]))
-
-
 def _on_events(found: Found, services: Sequence[Checked]) -> Verdict:
-    """An unreadable event offends if somebody applied it, so that it could be read once, or if nobody reads its type."""
+    """An unreadable event offends if somebody applied it, so that it could be read once, or if nobody handles it."""
     applied = {each for service in services for each in service.applied_unread}
     read_by_somebody = {name for service in services for name in service.handled}
-    offenders = [
-        str(each) for each in found.unread if each in applied or each.type not in read_by_somebody
-    ]
+    offenders = [str(each) for each in found.unread if each in applied or each.type not in read_by_somebody]
     return Verdict(READABLE, sorted([*offenders, *found.misnamed]))
 
 
 _HANDLED = "SELECT DISTINCT type FROM subscriptions WHERE consumer = $1"
 _CUTOFFS = "SELECT before FROM purges WHERE what = ANY($1)"
 _OUTBOX_CUTOFF = "SELECT max(before) FROM purges WHERE what = 'outbox'"
-_APPLIED = """
-    EXISTS (SELECT FROM inbox WHERE inbox.consumer = $1 AND inbox.status = 'applied'
-        AND inbox.event_id = {table}.event_id AND inbox.redrive = {table}.redrive)
+_DELETE_NOT_APPLIED = """
+    DELETE FROM {table} AS event WHERE NOT EXISTS (SELECT FROM inbox WHERE inbox.consumer = $1
+        AND inbox.status = 'applied' AND (inbox.event_id, inbox.redrive) = (event.event_id, event.redrive))
 """
-_PUBLISHED = "EXISTS (SELECT FROM outbox WHERE outbox.event_id = {table}.event_id)"
+_DELETE_NOT_PUBLISHED = """
+    DELETE FROM {table} AS event WHERE NOT EXISTS (SELECT FROM outbox WHERE outbox.event_id = event.event_id)
+"""
+_DELETE_OF_DELETED = """
+    DELETE FROM {list} AS item WHERE NOT EXISTS (
+        SELECT FROM {table} AS kept WHERE (kept.event_id, kept.redrive) = (item.event_id, item.redrive))
+"""
 _APPLIED_OF = """
     SELECT event_id::text, redrive::int FROM inbox
     JOIN unnest($2::uuid[], $3::int[]) AS asked (event_id, redrive) USING (event_id, redrive)

@@ -1,10 +1,10 @@
 """The temporary tables in which a check finds events: one for each event type, and one for each of its lists."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from chassis.events.record import EVENT_TYPES
 from schemas import Event
@@ -22,10 +22,20 @@ TIME_COLUMN = (
     "occurred_at timestamptz GENERATED ALWAYS AS (to_timestamp(occurred_at_ms / 1000e0)) STORED"
 )
 TYPES = {"string": "text", "int": "bigint", "long": "bigint", "boolean": "boolean", "double": "float8"}
-_SPECIAL = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": "\N{REPLACEMENT CHARACTER}"})
+_SPECIAL = str.maketrans(
+    {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": "\N{REPLACEMENT CHARACTER}"}
+)
 
-Convert = Callable[[Any], Any]
-Row = Sequence[Any]
+Row = tuple[Any, ...]
+
+
+class Published(NamedTuple):
+    """An event as it was published, or as it was redriven for the `redrive`-th time to one consumer."""
+
+    event_id: str
+    redrive: int
+    record: dict[str, Any]
+    consumer: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,10 @@ class ListTable:
     field: str
     key: str
     fields: Mapping[str, str]
+    converted: Sequence[str]
 
     @property
-    def columns(self) -> Sequence[str]:
+    def columns(self) -> tuple[str, ...]:
         return ("event_id", "redrive", self.key, "position", *self.fields)
 
     @property
@@ -49,9 +60,13 @@ class ListTable:
             f"(event_id uuid, redrive smallint, {self.key} text, position integer, {fields})"
         )
 
-    def rows(self, event_id: str, redrive: int, record: Mapping[str, Any]) -> Iterator[Row]:
-        for position, item in enumerate(record[self.field]):
-            yield (event_id, redrive, record[self.key], position, *(_plain(item[name]) for name in self.fields))
+    def rows(self, events: Iterable[Published]) -> list[Row]:
+        values, key, field = _getter(self.fields), self.key, self.field
+        return [
+            (event_id, redrive, record[key], position, *values(item))
+            for event_id, redrive, record, _ in events
+            for position, item in enumerate(_converted(record[field], self.converted))
+        ]
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ class EventTable:
     event_type: type[Event]
     fields: Mapping[str, str]
     converted: Sequence[str]
-    """The fields whose values may be null, booleans or lists: those that COPY reads differently from Python's text."""
+    """The fields that may be null, booleans or lists: those that COPY reads differently from Python's text."""
     lists: Sequence[ListTable]
 
     @property
@@ -70,7 +85,11 @@ class EventTable:
         return self.event_type.KEY
 
     @property
-    def columns(self) -> Sequence[str]:
+    def parts(self) -> Sequence["EventTable | ListTable"]:
+        return [*self.lists, self]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
         return ("event_id", "redrive", *("occurred_at_ms" if name == TIME else name for name in self.fields))
 
     @property
@@ -78,31 +97,30 @@ class EventTable:
         fields = (TIME_COLUMN if name == TIME else f'"{name}" {kind}' for name, kind in self.fields.items())
         return f"CREATE TEMP TABLE {self.name} (event_id uuid, redrive smallint, {', '.join(fields)})"
 
-    def row_of(self) -> Callable[[str, int, dict[str, Any]], Row]:
-        """Returns what makes a row of an event's record; it changes the record."""
-        values, converted = itemgetter(*self.fields), self.converted
+    def rows(self, events: Sequence[Published]) -> list[Row]:
+        values = _getter(self.fields)
+        records = _converted([event.record for event in events], self.converted)
+        return [
+            (event.event_id, event.redrive, *values(record))
+            for event, record in zip(events, records, strict=True)
+        ]
 
-        def row(event_id: str, redrive: int, record: dict[str, Any]) -> Row:
-            for name in converted:
-                record[name] = _plain(record[name])
-            return (event_id, redrive, *values(record))
-
-        return row
-
-    def named_in(self, sql: str) -> bool:
-        return any(re.search(rf"\b{table}\b", sql) for table in (self.name, *(each.name for each in self.lists)))
+    def is_named_in(self, sql: str) -> bool:
+        return any(
+            re.search(rf"\b{table}\b", sql) for table in (self.name, *(each.name for each in self.lists))
+        )
 
 
 def event_tables(sql: str) -> list[EventTable]:
     """Returns the tables that the SQL names. A secret is a column only if the SQL names it, too."""
-    found = [table for table in map(_table, EVENT_TYPES.values()) if table.named_in(sql)]
+    found = [table for table in map(_table, EVENT_TYPES.values()) if table.is_named_in(sql)]
     return [_without_secrets(table, sql) for table in found]
 
 
 def lines(rows: Sequence[Row]) -> bytes:
     """Returns rows in COPY's text format. Values are escaped only if one of them needs it, since that takes longer."""
     template = "\t".join(["%s"] * len(rows[0]))
-    text = "\n".join([template % tuple(row) for row in rows]) + "\n"
+    text = "\n".join([template % row for row in rows]) + "\n"
     is_plain = text.count("\t") == len(rows) * (len(rows[0]) - 1) and text.count("\n") == len(rows)
     if not is_plain or "\\" in text or "\r" in text or "\0" in text:
         text = "".join("\t".join(str(value).translate(_SPECIAL) for value in row) + "\n" for row in rows)
@@ -114,13 +132,11 @@ def _table(event_type: type[Event]) -> EventTable:
     fields = parse(text, version, event_type.NAME).record.fields
     name = folder_of(event_type.NAME)
     lists = [
-        ListTable(f"{name}_{field.name}", field.name, event_type.KEY, _columns(field.type.items.fields))
+        ListTable(f"{name}_{field.name}", field.name, event_type.KEY, _columns(items), _to_convert(items))
         for field in fields
-        if isinstance(field.type, Array) and isinstance(field.type.items, Record)
+        if (items := _records_of(field.type))
     ]
-    columns = _columns(fields)
-    converted = [field.name for field in fields if field.name in columns and not _is_plain(field.type)]
-    return EventTable(name, event_type, columns, converted, lists)
+    return EventTable(name, event_type, _columns(fields), _to_convert(fields), lists)
 
 
 def _without_secrets(table: EventTable, sql: str) -> EventTable:
@@ -129,8 +145,12 @@ def _without_secrets(table: EventTable, sql: str) -> EventTable:
         for name, kind in table.fields.items()
         if not is_secret(name) or re.search(rf"\b{name}\b", sql)
     }
-    converted = [name for name in table.converted if name in kept]
-    return EventTable(table.name, table.event_type, kept, converted, table.lists)
+    return replace(table, fields=kept, converted=[name for name in table.converted if name in kept])
+
+
+def _records_of(kind: Type) -> Sequence[Field]:
+    """Returns the fields of a list's records."""
+    return kind.items.fields if isinstance(kind, Array) and isinstance(kind.items, Record) else ()
 
 
 def _columns(fields: Sequence[Field]) -> dict[str, str]:
@@ -152,12 +172,22 @@ def _sql_type(kind: Type) -> str:
             return ""
 
 
+def _to_convert(fields: Sequence[Field]) -> list[str]:
+    return [field.name for field in fields if _sql_type(field.type) and not _is_plain(field.type)]
+
+
 def _is_plain(kind: Type) -> bool:
     return isinstance(kind, Enum) or (isinstance(kind, Primitive) and kind.name != "boolean")
 
 
+def _converted(records: Sequence[dict[str, Any]], names: Sequence[str]) -> Sequence[dict[str, Any]]:
+    """Returns the records with values of which COPY reads the text as the same values."""
+    if not names:
+        return records
+    return [record | {name: _plain(record[name]) for name in names} for record in records]
+
+
 def _plain(value: Any) -> Any:
-    """Returns a value whose text COPY reads as the same value."""
     if value is None:
         return NULL
     if isinstance(value, list):
@@ -168,3 +198,8 @@ def _plain(value: Any) -> Any:
 def _element(item: Any) -> str:
     escaped = str(item).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _getter(names: Iterable[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Returns what reads these fields, of which there are at least two, of a record."""
+    return itemgetter(*names)

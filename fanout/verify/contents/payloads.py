@@ -10,7 +10,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from chassis.errors import PermanentFailure
 from chassis.events.avro import FRAME, YEAR_10000_MS
-from chassis.events.projection import Convert, projection
+from chassis.events.projection import projection
 from schemas import Event
 from schemas.files import versions_of
 
@@ -34,17 +34,29 @@ def reader_of(event_type: type[Event], version: int | None) -> Read:
     """
     newest = event_type.SCHEMA_VERSION
     is_known = version in range(1, newest + 1)
-    writer, reader = _parsed(event_type, version if is_known and version else newest), _parsed(event_type, newest)
+    writer, reader = (
+        _parsed(event_type, version if is_known and version else newest),
+        _parsed(event_type, newest),
+    )
     project = projection(writer, reader) if writer is not reader else None
     resolved = reader if writer is not reader and project is None else None
 
     def read(payload: bytes) -> dict[str, Any]:
+        stream = BytesIO(payload)
         try:
-            return _read(payload, writer, resolved, project)
-        except Unreadable as error:
-            if is_known or version is None:
-                raise
-            raise NewerRelease(f"version {version} of {event_type.NAME}") from error
+            record: dict[str, Any] = schemaless_reader(stream, writer, resolved)  # type: ignore[assignment]
+            if project:
+                record = project(record)
+            if stream.tell() == len(payload) and 0 <= record["occurred_at"] < YEAR_10000_MS:
+                return record
+            reason = "it has bytes too many, or a time that is none"
+        except (
+            Exception
+        ) as error:  # fastavro raises EOFError, IndexError, UnicodeDecodeError, struct.error and more
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        if is_known or version is None:
+            raise Unreadable(f"its payload cannot be read: {reason}")
+        raise NewerRelease(f"version {version} of {event_type.NAME}")
 
     return read
 
@@ -57,23 +69,6 @@ def read_framed(event_type: type[Event], value: bytes) -> dict[str, Any]:
         except Unreadable as error:
             last = error
     raise last
-
-
-def _read(
-    payload: bytes, writer: dict[str, Any], reader: dict[str, Any] | None, project: Convert | None
-) -> dict[str, Any]:
-    stream = BytesIO(payload)
-    try:
-        record = cast(dict[str, Any], schemaless_reader(stream, writer, reader))
-        if project:
-            record = project(record)
-    except Exception as error:  # fastavro raises EOFError, IndexError, UnicodeDecodeError, struct.error and more
-        raise Unreadable(f"its payload cannot be read: {type(error).__name__}") from error
-    if stream.tell() != len(payload):
-        raise Unreadable(f"its payload has {len(payload) - stream.tell()} bytes too many")
-    if not 0 <= record["occurred_at"] < YEAR_10000_MS:
-        raise Unreadable("its payload says a time that is none")
-    return record
 
 
 @cache

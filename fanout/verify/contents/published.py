@@ -12,19 +12,11 @@ from chassis.errors import PermanentFailure
 from chassis.events.record import EVENT_TYPES
 from chassis.events.topics import REDRIVE
 from chassis.outbox.table import load_headers
+from fanout.verify.contents.event_tables import Published
 from fanout.verify.contents.payloads import NewerRelease, Unreadable, read_framed, reader_of
 from schemas import Event
 
 PAGE = 5_000
-
-
-class Published(NamedTuple):
-    """An event as it was published, or as it was redriven for the `redrive`-th time to one consumer."""
-
-    event_id: str
-    redrive: int
-    record: dict[str, Any]
-    consumer: str = ""
 
 
 class Unread(NamedTuple):
@@ -65,7 +57,7 @@ async def pages(db: asyncpg.Connection, service: str, first_order: str) -> Async
 
 
 def first_order_since(cutoff: datetime | None) -> str:
-    """Returns what sorts before the ids of all orders since then: an order's id is a UUIDv7, which begins with its time."""
+    """Returns what sorts before the ids of all orders since then: their ids are UUIDv7, which begin with the time."""
     if cutoff is None:
         return ""
     milliseconds = f"{int(cutoff.timestamp() * 1000):012x}"
@@ -79,18 +71,19 @@ def _page(rows: Sequence[Any], service: str) -> Page:
         if event_type is None:
             page.of_newer_release.append(order_id)
             continue
-        where = f"row {row_id} of the outbox of {service}"
         try:
             record = reader_of(event_type, schema_version)(payload or b"")
         except NewerRelease:
             page.of_newer_release.append(order_id)
         except Unreadable as error:
+            where = f"row {row_id} of the outbox of {service}"
             page.unread.append(Unread(event_id, 0, type_name, order_id, where, str(error)))
         else:
             said = (record[event_type.KEY], record[event_type.VERSION_FIELD], event_type.TOPIC)
             if said != (order_id, version, topic):
                 page.misnamed.append(
-                    f"{type_name} of {order_id} ({where}): its payload is version {said[1]} of {said[0]}"
+                    f"{type_name} of {order_id} (row {row_id} of the outbox of {service}): "
+                    f"its payload is version {said[1]} of {said[0]}, for topic {said[2]}"
                 )
             page.events.setdefault(event_type, []).append(Published(event_id, 0, record))
     return page
