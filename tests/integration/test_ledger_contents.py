@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from itertools import zip_longest
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 from sqlalchemy.engine import URL
+from uuid_utils.compat import uuid7
 
+from chassis.outbox.publish import publish
 from fanout.verify.contents import comparison
 from fanout.verify.invariants import Verdict, discover
 from schemas import EVENTS
 from schemas.files import parsed_schema
+from services.notifications.domain import DECIMALS
+from tests.support import sample_events
 from tests.support.corruptions import CORRUPTIONS
 from tests.support.planted_contents import (
     FIELDS,
@@ -25,7 +30,16 @@ from tests.support.planted_contents import (
     Altered,
     Planted,
 )
-from tests.support.simulated_system import HOLDS, Honest, SimulatedSystem, copy, drop, event_of, simulated_at
+from tests.support.simulated_system import (
+    HOLDS,
+    SERVICES,
+    Honest,
+    SimulatedSystem,
+    copy,
+    drop,
+    event_of,
+    simulated_at,
+)
 from tests.support.varied_orders import add_varied_orders
 
 Changed = Callable[..., Awaitable[SimulatedSystem]]
@@ -114,6 +128,31 @@ async def test_an_altered_field_of_a_published_event_is_seen_and_named(
     await simulated.run(altered.service, f"UPDATE outbox SET payload = '\\x{payload.hex()}' {where}")
     found = await violated(simulated, altered.violated)
     assert is_named(found, altered.violated, order), found
+
+
+async def test_a_message_names_its_amount_in_every_currency_as_the_check_expects(changed: Changed) -> None:
+    simulated = await changed(*SERVICES)
+    async with simulated.databases["orders"].transaction() as db:
+        for currency in ("EUR", *DECIMALS):
+            order = sample_events.order_placed(str(uuid7()), {"mug": 7})
+            await publish(db, [replace(order, currency=currency, total_cents=10_005)])
+    await simulated.collect("orders")
+    assert await violated(simulated, "notifications:") == {}
+
+
+async def test_an_order_with_an_event_of_a_newer_release_is_left_out(
+    changed: Changed, varied: Honest
+) -> None:
+    simulated, order = await changed("orders", "analytics"), varied.orders["shipped"]
+    await simulated.run(
+        "orders",
+        f"UPDATE outbox SET schema_version = 99, payload = payload || '\\x00' WHERE aggregate_id = '{order}' "
+        "AND type = 'OrderConfirmed'",
+    )
+    assert await violated(simulated) == {}
+    await simulated.run("analytics", "DELETE FROM sales")
+    [verdict] = [each for each in (await violated(simulated)).values() if each.offenders]
+    assert order not in verdict.offenders and verdict.offenders
 
 
 def test_every_check_has_a_change_that_it_sees() -> None:
