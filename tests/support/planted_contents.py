@@ -540,3 +540,6 @@ FIELDS = [
         for field in ("shipment_id", "customer_id", "tracking_code", "occurred_at")
     ),
 ]
+
+SEEN = tuple({*(planted.violated for planted in PLANTED), *(altered.violated for altered in FIELDS)})
+"""How the sentences of the checks begin that one of these changes violates."""

@@ -70,6 +70,8 @@ class Found:
     unread: list[Unread] = field(default_factory=list)
     misnamed: list[str] = field(default_factory=list)
     unjudged: set[str] = field(default_factory=set)
+    handled: set[str] = field(default_factory=set)
+    """The types that any service handles."""
     rows: int = 0
 
     @property
@@ -197,6 +199,7 @@ async def _load(databases: Databases, services: Sequence[Checked], found: Found,
     async def read(service: str, connection: AsyncConnection) -> None:
         await connection.execute(text("SELECT"))
         db = driver(connection)
+        found.handled.update([row[0] for row in await db.fetch(_HANDLED, service)])
         cutoff = await db.fetchval(_OUTBOX_CUTOFF)
         found.cutoff = latest((found.cutoff, cutoff))
         await all_begun.wait()
@@ -239,8 +242,7 @@ def _by_consumer(events: Sequence[Published]) -> Mapping[str, Sequence[Published
 def _on_events(found: Found, services: Sequence[Checked]) -> Verdict:
     """An unreadable event offends if somebody applied it, so that it could be read once, or if nobody handles it."""
     applied = {each for service in services for each in service.applied_unread}
-    read_by_somebody = {name for service in services for name in service.handled}
-    offenders = [str(each) for each in found.unread if each in applied or each.type not in read_by_somebody]
+    offenders = [str(each) for each in found.unread if each in applied or each.type not in found.handled]
     return Verdict(READABLE, sorted([*offenders, *found.misnamed]))
 
 
