@@ -19,7 +19,8 @@ from fanout.durations import seconds
 from fanout.running import Addresses, running
 from fanout.verify.deep import read_topics
 from fanout.verify.invariants import Verdict
-from fanout.verify.reconcile import Account, latest
+from fanout.verify.reconcile import Account
+from fanout.verify.records import latest
 from fanout.verify.report import Report, as_json, audit, settle
 
 EXIT_CODES = {"holds": 0, "broken": 1, "waiting": 3}
@@ -153,7 +154,7 @@ def _accounts(accounts: Iterable[Account]) -> Table:
 
 
 def _findings(report: Report) -> Iterable[str]:
-    if since := latest(*(account.since for account in report.accounts)):
+    if since := latest(account.since for account in report.accounts):
         yield f"rows from before {since:%Y-%m-%d %H:%M:%S} UTC were deleted: such events are left out"
     for account in report.accounts:
         if account.lost:

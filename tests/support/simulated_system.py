@@ -110,7 +110,7 @@ class SimulatedSystem:
         async with self.databases[service].transaction() as db:
             rows = list(await db.execute(UNSENT))
         for row in rows:
-            event = _event(row)
+            event = event_of(row)
             offset = self.offsets[event.TOPIC]
             self.offsets[event.TOPIC] += 1
             async with self.databases[service].transaction() as db:
@@ -159,7 +159,7 @@ class Honest:
     orders: Mapping[str, str]
 
 
-def _event(row: Row[*tuple[Any, ...]]) -> Event:
+def event_of(row: Row[*tuple[Any, ...]]) -> Event:
     event_type = TYPES[row.type]
     record = schemaless_reader(BytesIO(row.payload), parsed_schema(event_type), None)
     return event_type.from_record(record)  # type: ignore[arg-type]
