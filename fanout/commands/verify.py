@@ -69,12 +69,17 @@ async def _report(addresses: Addresses, wait: float | None, deep: bool, tell: Te
     if wait is None:
         report = await audit(addresses.databases, tell=tell)
     else:
-        report = await settle(addresses.databases, wait, tell=tell)
+        report = await settle(addresses.databases, wait, lambda now: tell(_in_flight(now)), tell)
     if not deep:
         return report
     found = await read_topics(addresses, tell)
     say(str(found))
     return replace(report, verdicts=[*report.verdicts, *found.verdicts], topics=found.as_json)
+
+
+def _in_flight(report: Report) -> str:
+    counts = [f"{account.consumer} {account.in_flight}" for account in report.accounts if account.in_flight]
+    return f"in flight: {', '.join(counts) or report.in_flight}"
 
 
 def _after(seconds: float, tell: Tell) -> Tell:
