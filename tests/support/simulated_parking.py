@@ -1,23 +1,21 @@
 """Parks events in a simulated system and redrives them, so that they are applied late, and perhaps corrected."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row, select, text
 
 from chassis.consumer.inbox import claim
 from chassis.consumer.offsets import BatchCounts, advance
-from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
 from chassis.events.avro import frame
-from chassis.events.dead_letter import Origin
+from chassis.events.record import Record
 from chassis.events.topics import redrive_topic
 from chassis.outbox.table import load_headers
 from chassis.service import load
 from schemas import Event
-from tests.support.simulated_system import SENT, TYPES, SimulatedSystem, event_of
-
-SCHEMA_ID = 7
+from services.dead_letters.actions import Reason, redrive_one
+from services.dead_letters.tables import dead_letters
+from tests.support.simulated_system import SCHEMA_ID, SENT, TYPES, SimulatedSystem, event_of
 
 
 @dataclass(frozen=True)
@@ -33,19 +31,14 @@ class Parked:
 async def park(
     simulated: SimulatedSystem, consumer: str, producer: str, event_type: str, order: str
 ) -> Parked:
-    """Gives the consumer a receipt that parks the event before it is delivered, so that delivery passes over it."""
+    """Lets the consumer park the event before it is delivered, so that delivery passes over it."""
     wanted = f"SELECT * FROM outbox WHERE aggregate_id = '{order}' AND type = '{event_type}'"
     [row] = await simulated.run(producer, wanted)
     topic = TYPES[event_type].TOPIC
-    await simulated.run(
-        consumer,
-        "INSERT INTO inbox (consumer, event_id, status) "
-        f"VALUES ('{consumer}', '{row.event_id}', 'parked'); "
-        "INSERT INTO parked (consumer, topic, partition, kafka_offset, event_id, key, headers, record_at, failure, "
-        f"error_type, error_message, attempts, first_failed_at) VALUES ('{consumer}', '{topic}', 0, "
-        f"{simulated.offsets[topic]}, '{row.event_id}', '{order}', '[]', now(), 'permanent', 'Bug', 'a bug', 1, now())",
-    )
-    return Parked(consumer, row, topic, simulated.offsets[topic])
+    offset, at = simulated.offsets[topic], round(row.created_at.timestamp() * 1000)
+    value = frame(SCHEMA_ID, row.payload)
+    await simulated.park(consumer, Record(topic, 0, offset, at, row.key, value, load_headers(row.headers)))
+    return Parked(consumer, row, topic, offset)
 
 
 async def redrive(simulated: SimulatedSystem, parked: Parked, correction: Event | None = None) -> None:
@@ -53,15 +46,15 @@ async def redrive(simulated: SimulatedSystem, parked: Parked, correction: Event 
     row, consumer, topic = parked.row, parked.consumer, redrive_topic(parked.topic, parked.consumer)
     await simulated.run(
         consumer,
-        f"UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1 WHERE topic = '{parked.topic}'",
+        "UPDATE consumer_offsets SET applied = applied - 1, duplicates = duplicates + 1 "
+        f"WHERE topic = '{parked.topic}'",
     )
-    now = datetime.now(UTC)
-    origin = Origin(parked.topic, 0, parked.offset, now, 1, now, redrive=1)
-    value, headers = frame(SCHEMA_ID, row.payload), load_headers(row.headers)
     offset = simulated.offsets[topic]
     simulated.offsets[topic] += 1
     async with simulated.databases["dead_letters"].transaction() as db:
-        await redrive_dead_letters(db, [Redrive(consumer, origin, row.key, value, headers, correction)])
+        mine = (dead_letters.c.consumer == consumer) & (dead_letters.c.event_id == row.event_id)
+        [letter] = await db.execute(select(dead_letters).where(mine))
+        await redrive_one(db, letter, Reason("ada", "a test"), correction)
         [(id,)] = await db.execute(text("SELECT max(id) FROM outbox"))
         await db.execute(SENT, {"offset": offset, "id": id})
     event = correction or event_of(row)
