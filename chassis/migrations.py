@@ -17,6 +17,7 @@ from sqlalchemy import Connection, MetaData
 from chassis import database, retention
 from chassis.consumer import crash_loop, held, ignored, inbox, offsets, parking, subscriptions
 from chassis.database import Database
+from chassis.events import topic_ids
 from chassis.http import idempotency_keys
 from chassis.outbox import table as outbox_table
 from chassis.outbox import terms
@@ -34,6 +35,7 @@ CHASSIS_TABLES = (
     terms,
     crash_loop,
     subscriptions,
+    topic_ids,
 )
 """Modules with tables; importing them fills `database.metadata`."""
 

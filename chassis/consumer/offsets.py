@@ -5,7 +5,7 @@ Both change in the transaction that applies the records, so they are exact after
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, PrimaryKeyConstraint, Table, Text, Uuid
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import telemetry
@@ -24,6 +24,8 @@ consumer_offsets = Table(
     Column("partition", Integer, nullable=False),
     Column("next_offset", BigInteger, nullable=False),
     *(Column(count, BigInteger, nullable=False) for count in COUNTS),
+    Column("topic_id", Uuid),
+    Column("lost", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("consumer", "topic", "partition"),
     CheckConstraint("received = applied + duplicates + parked", name="consumer_offsets_add_up"),
 )

@@ -58,10 +58,12 @@ parked = Table(
     Column("attempts", Integer, nullable=False),
     Column("first_failed_at", DateTime(timezone=True), nullable=False),
     Column("last_failed_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-    UniqueConstraint("consumer", "topic", "partition", "kafka_offset", name="parked_once_per_record"),
+    UniqueConstraint(
+        "consumer", "topic", "partition", "kafka_offset", "record_at", name="parked_once_per_record"
+    ),
 )
 
-RECORD = (parked.c.topic, parked.c.partition, parked.c.kafka_offset)
+RECORD = (parked.c.topic, parked.c.partition, parked.c.kafka_offset, parked.c.record_at)
 
 # Also returns events that were parked before; their rows change only if the redrive count is higher.
 MARK_PARKED = """
@@ -103,7 +105,7 @@ async def park(db: AsyncConnection, consumer: str, failed: Sequence[Failed]) -> 
     rows = [_row(each) | {"consumer": consumer} for each in failed]
     statement = insert(parked).on_conflict_do_nothing().returning(*RECORD)
     new = {tuple(row) for row in await db.execute(statement, rows)}
-    fresh = [(each, row) for each, row in zip(failed, rows, strict=True) if _position(each.record) in new]
+    fresh = [(each, row) for each, row in zip(failed, rows, strict=True) if _identity(each.record) in new]
     await forward(db, [_dead_letter(each.record, row) for each, row in fresh])
     for each, _ in fresh:
         reason = describe(each.error)
@@ -151,5 +153,5 @@ def _dead_letter(record: Record, row: Mapping[str, Any]) -> Message:
     return Message(topic, key, value, [*own, *added])
 
 
-def _position(record: Record) -> tuple[str, int, int]:
-    return record.topic, record.partition, record.offset
+def _identity(record: Record) -> tuple[str, int, int, datetime]:
+    return record.topic, record.partition, record.offset, record.at

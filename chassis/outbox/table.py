@@ -55,6 +55,7 @@ outbox = Table(
     Column("discarded_at", DateTime(timezone=True)),
     Column("discarded_by", Text),
     Column("discard_reason", Text),
+    Column("topic_id", Uuid),
     UniqueConstraint("aggregate_id", "topic", "aggregate_version", name="outbox_one_fact_per_version"),
     Index("outbox_unsent", "id", postgresql_where=text("published_at IS NULL AND set_aside_at IS NULL")),
     Index("outbox_set_aside", "id", postgresql_where=text(REFUSED)),

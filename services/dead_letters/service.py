@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, bindparam, select, tuple_, update
@@ -14,11 +15,12 @@ from chassis.outbox.table import dump_headers
 from chassis.service import Service
 from schemas.secrets import masked_text, secrets_in
 from services.dead_letters.domain import State, apply_arrival
-from services.dead_letters.tables import PLACE, dead_letters, metadata
+from services.dead_letters.tables import RECORD, dead_letters, metadata
 
 service = Service("dead_letters", metadata)
 
-Place = tuple[str, str, int, int]
+RecordKey = tuple[str, str, int, int, datetime]
+"""The values of the columns RECORD."""
 
 
 @service.on_dead_letters
@@ -28,8 +30,8 @@ async def store(arrived: Sequence[DeadLetter], db: AsyncConnection) -> None:
     The stored record stays as it first arrived; a failed redrive changes only the failure and the state.
     """
     by_redrive = sorted(arrived, key=lambda dead_letter: dead_letter.origin.redrive)
-    newest = {place(dead_letter): dead_letter for dead_letter in by_redrive}
-    first = {place(dead_letter): dead_letter for dead_letter in reversed(by_redrive)}
+    newest = {key_of(dead_letter): dead_letter for dead_letter in by_redrive}
+    first = {key_of(dead_letter): dead_letter for dead_letter in reversed(by_redrive)}
     stored = await lock(db, newest)
     new = [record_columns(first[at]) | failure_columns(newest[at]) for at in newest if at not in stored]
     if new:
@@ -44,18 +46,18 @@ async def store(arrived: Sequence[DeadLetter], db: AsyncConnection) -> None:
         await db.execute(update(dead_letters).where(by_id), failed_again)
 
 
-async def lock(db: AsyncConnection, places: Iterable[Place]) -> dict[Place, Row[Any]]:
+async def lock(db: AsyncConnection, keys: Iterable[RecordKey]) -> dict[RecordKey, Row[Any]]:
     """Returns the stored dead letters and locks their rows, by id as every transaction does, to avoid deadlocks."""
-    row = dead_letters.c
-    wanted: Select[Any] = select(row.dead_letter_id, row.status, row.redrive, *PLACE)
-    of_these = wanted.where(tuple_(*PLACE).in_(list(places)))
+    row, record = dead_letters.c, [dead_letters.c[name] for name in RECORD]
+    wanted: Select[Any] = select(row.dead_letter_id, row.status, row.redrive, *record)
+    of_these = wanted.where(tuple_(*record).in_(list(keys)))
     rows = await db.execute(of_these.order_by(row.dead_letter_id).with_for_update())
-    return {(row.consumer, row.topic, row.partition, row.kafka_offset): row for row in rows}
+    return {(row.consumer, row.topic, row.partition, row.kafka_offset, row.record_at): row for row in rows}
 
 
-def place(dead_letter: DeadLetter) -> Place:
+def key_of(dead_letter: DeadLetter) -> RecordKey:
     origin = dead_letter.origin
-    return dead_letter.consumer, origin.topic, origin.partition, origin.kafka_offset
+    return dead_letter.consumer, origin.topic, origin.partition, origin.kafka_offset, origin.record_at
 
 
 def state(row: Row[Any]) -> State:
@@ -65,8 +67,7 @@ def state(row: Row[Any]) -> State:
 def record_columns(dead_letter: DeadLetter) -> dict[str, Any]:
     event = None if dead_letter.event is None else dead_letter.event.to_record()
     return {
-        **dict(zip((column.name for column in PLACE), place(dead_letter), strict=True)),
-        "record_at": dead_letter.origin.record_at,
+        **dict(zip(RECORD, key_of(dead_letter), strict=True)),
         "event_id": dead_letter.event_id,
         "type": dead_letter.type or None,
         "key": dead_letter.key,

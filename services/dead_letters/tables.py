@@ -16,6 +16,10 @@ from sqlalchemy.types import BigInteger, DateTime, Integer, LargeBinary, Text, U
 
 metadata = MetaData()
 
+RECORD = ("consumer", "topic", "partition", "kafka_offset", "record_at")
+"""Columns that say which record its consumer read: unique for each dead letter. A topic that is made anew begins at
+offset 0 again, so Kafka's time belongs to them."""
+
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -40,7 +44,7 @@ dead_letters = Table(
     Column("last_failed_at", DateTime(timezone=True), nullable=False),
     Column("status", Text, nullable=False),
     Column("redrive", Integer, nullable=False),
-    UniqueConstraint("consumer", "topic", "partition", "kafka_offset", name="dead_letters_once_per_record"),
+    UniqueConstraint(*RECORD, name="dead_letters_once_per_record"),
     CheckConstraint("status IN ('parked', 'redriven', 'discarded')", name="status_is_known"),
     Index("dead_letters_parked", "dead_letter_id", postgresql_where=text("status = 'parked'")),
 )
@@ -60,6 +64,3 @@ actions = Table(
     CheckConstraint("who <> '' AND why <> ''", name="who_and_why_are_given"),
     Index("actions_dead_letter_id", "dead_letter_id"),
 )
-
-PLACE = (dead_letters.c.consumer, dead_letters.c.topic, dead_letters.c.partition, dead_letters.c.kafka_offset)
-"""Columns that say where its consumer read the record: unique for each dead letter."""

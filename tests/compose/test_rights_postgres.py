@@ -21,6 +21,7 @@ CHASSIS = {
     "relay_terms": {READ, ADD},
     "inbox": {READ, ADD, DROP},
     "consumer_offsets": {READ, ADD},
+    "topic_ids": {READ, ADD},
     "parked": {READ, ADD},
     "crash_markers": {READ, ADD, DROP},
     "held_partitions": {READ, ADD, DROP},
@@ -30,7 +31,7 @@ CHASSIS = {
     "subscriptions": {READ},
 }
 CHASSIS_UPDATES = {
-    "outbox": {"published_at", "kafka_partition", "kafka_offset", *REFUSAL},
+    "outbox": {"published_at", "kafka_partition", "kafka_offset", "topic_id", *REFUSAL},
     "relay_terms": {"renewed_at"},
     "inbox": {"status", "redrive", "received_at"},
     "consumer_offsets": None,

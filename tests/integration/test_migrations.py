@@ -76,6 +76,9 @@ async def test_keys_from_before_there_were_principals_are_their_customers_or_nob
 
 
 BEFORE_PRINCIPALS = (
+    "DROP TABLE topic_ids",
+    "ALTER TABLE outbox DROP COLUMN topic_id",
+    "ALTER TABLE consumer_offsets DROP COLUMN topic_id, DROP COLUMN lost",
     "ALTER TABLE idempotency_keys DROP CONSTRAINT idempotency_keys_pkey",
     "ALTER TABLE idempotency_keys DROP COLUMN principal",
     "ALTER TABLE idempotency_keys ADD PRIMARY KEY (key)",
