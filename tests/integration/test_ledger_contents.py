@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fastavro import schemaless_writer
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 from uuid_utils.compat import uuid7
 
 from chassis.outbox.publish import publish
@@ -20,6 +20,7 @@ from schemas.files import parsed_schema
 from services.notifications.domain import DECIMALS
 from tests.support import sample_events
 from tests.support.corruptions import CORRUPTIONS
+from tests.support.databases import administer
 from tests.support.planted_contents import (
     FIELDS,
     OF_OUTBOXES,
@@ -154,6 +155,31 @@ async def test_an_order_with_an_event_of_a_newer_release_is_left_out(
     [sales] = [found for name, found in (await violated(simulated)).items() if "each sale is the one" in name]
     assert varied.orders["paid"] in sales.offenders
     assert order not in sales.offenders
+
+
+async def test_a_login_that_may_only_read_and_make_temporary_tables_is_enough(
+    varied: Honest, postgres_url: URL
+) -> None:
+    """Such as `operator` has with containers, also while databases are set to read-only."""
+    await administer(postgres_url, "CREATE ROLE only_reads LOGIN PASSWORD 'only_reads'")
+    await administer(postgres_url, "ALTER ROLE only_reads SET default_transaction_read_only = on")
+    simulated = simulated_at(postgres_url, varied.names)
+    for service, name in varied.names.items():
+        await simulated.run(service, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO only_reads")
+        await administer(postgres_url, f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO only_reads")
+    urls = {
+        service: make_url(url).set(username="only_reads", password="only_reads").render_as_string(False)
+        for service, url in simulated.urls.items()
+    }
+    try:
+        verdicts = await comparison.verdicts(urls, CHECKS)
+    finally:
+        for service, name in varied.names.items():
+            await administer(postgres_url, f"REVOKE ALL ON DATABASE {name} FROM only_reads")
+            await simulated.run(service, "DROP OWNED BY only_reads")
+        await administer(postgres_url, "DROP ROLE only_reads")
+        await simulated.close()
+    assert {verdict.sentence: verdict.offenders for verdict in verdicts if verdict.offenders} == {}
 
 
 def test_every_check_has_a_change_that_it_sees() -> None:

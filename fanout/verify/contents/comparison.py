@@ -132,7 +132,8 @@ async def _judge(it: Checked, url: str, found: Found, tell: Tell) -> None:
 
 async def _snapshot(connection: AsyncConnection) -> asyncpg.Connection:
     """Begins the transaction. It may write, since it makes temporary tables, until the checks begin."""
-    await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=False)
+    await connection.execution_options(isolation_level="REPEATABLE READ")
+    await connection.execute(text("SET TRANSACTION READ WRITE"))  # whatever the database's default is
     await connection.execute(text("SET LOCAL work_mem = '64MB'"))
     return driver(connection)
 
