@@ -9,8 +9,10 @@ an event that was published unreadable and parked, or that a newer release publi
 """
 
 import asyncio
+import gc
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
@@ -94,7 +96,8 @@ async def verdicts(
                 group.create_task(_judge(each, databases[each.service], found, tell))
             for each in services:
                 await each.has_snapshot.wait()
-            await _load(databases, services, found, tell)
+            with _collecting_rarely():
+                await _load(databases, services, found, tell)
             for each in services:
                 await each.blocks.put(None)
     except BaseExceptionGroup as errors:
@@ -191,6 +194,17 @@ async def _run(db: asyncpg.Connection, check: Query) -> Verdict:
     except asyncpg.PostgresError as error:
         raise FanoutError(f"services/{check.service}/checks.sql: '{check.title}': {error}") from error
     return Verdict(f"{check.service}: {check.title}", [str(row[0]) for row in rows])
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Lets Python look for reference cycles less often, which takes a quarter of the time: records have none."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(500_000, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 async def _load(databases: Databases, services: Sequence[Checked], found: Found, tell: Tell) -> None:
