@@ -29,8 +29,9 @@ async def test_an_honest_world_holds(copied: Broken) -> None:
 async def test_every_check_has_a_corruption_and_every_corruption_a_check(copied: Broken) -> None:
     report = await (await copied()).audit()
     others = {verdict.sentence for verdict in report.verdicts if not verdict.sentence.startswith(SEEN)}
-    without = {sentence for sentence in others if OUTBOX_CHECK not in sentence}
-    assert without == CORRUPTIONS.keys() | OF_DEAD_LETTERS.keys()
+    assert {sentence for sentence in others if OUTBOX_CHECK not in sentence} == (
+        CORRUPTIONS.keys() | OF_DEAD_LETTERS.keys()
+    )
 
 
 @pytest.mark.parametrize("sentence", CORRUPTIONS)

@@ -28,7 +28,7 @@ from fanout.errors import FanoutError
 from fanout.verify.contents.event_tables import NULL, EventTable, ListTable, Published, event_tables, lines
 from fanout.verify.contents.published import Unread, first_order_since, pages
 from fanout.verify.invariants import Query, Verdict
-from fanout.verify.reconcile import latest
+from fanout.verify.records import latest
 from schemas import Event
 
 BLOCKS_WAITING = 2
@@ -117,13 +117,13 @@ async def _judge(it: Checked, url: str, found: Found, tell: Tell) -> None:
     async with session(it.service, url) as connection:
         db = await _snapshot(connection)
         it.handled = {row[0] for row in await db.fetch(_HANDLED, it.service)}
-        it.cutoff = latest(*[row[0] for row in await db.fetch(_CUTOFFS, _tables_in(it))])
+        it.cutoff = latest(row[0] for row in await db.fetch(_CUTOFFS, _tables_in(it)))
         for table in it.tables.values():
             await db.execute("; ".join(part.ddl for part in table.parts))
         it.has_snapshot.set()
         while block := await it.blocks.get():
             await db.copy_to_table(block.table, source=BytesIO(block.rows), columns=block.columns, null=NULL)
-        await db.execute(_is_complete(latest(found.cutoff, it.cutoff), found.unjudged))
+        await db.execute(_is_complete(latest((found.cutoff, it.cutoff)), found.unjudged))
         for table in it.tables.values():
             await _keep_what_is_known(db, it, table)
         it.applied_unread = await _applied(db, it, found.unread)
@@ -217,7 +217,7 @@ async def _load(databases: Databases, services: Sequence[Checked], found: Found,
         db = driver(connection)
         found.handled.update([row[0] for row in await db.fetch(_HANDLED, service)])
         cutoff = await db.fetchval(_OUTBOX_CUTOFF)
-        found.cutoff = latest(found.cutoff, cutoff)
+        found.cutoff = latest((found.cutoff, cutoff))
         await all_begun.wait()
         async for page in pages(db, service, found.first_order):
             found.rows += page.rows
