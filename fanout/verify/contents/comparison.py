@@ -138,7 +138,9 @@ async def _snapshot(connection: AsyncConnection) -> asyncpg.Connection:
     await connection.execution_options(isolation_level="REPEATABLE READ")
     await connection.execute(text("SET TRANSACTION READ WRITE"))  # whatever the database's default is
     await connection.execute(text("SET LOCAL work_mem = '64MB'"))
-    await connection.execute(text("SET LOCAL default_statistics_target = 10"))  # of ANALYZE: enough to choose a join
+    await connection.execute(
+        text("SET LOCAL default_statistics_target = 10")
+    )  # of ANALYZE: enough to choose a join
     return driver(connection)
 
 
