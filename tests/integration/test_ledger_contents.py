@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from itertools import zip_longest
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
 from chassis.outbox.publish import publish
@@ -155,6 +157,34 @@ async def test_an_order_with_an_event_of_a_newer_release_is_left_out(
     [sales] = [found for name, found in (await violated(simulated)).items() if "each sale is the one" in name]
     assert varied.orders["paid"] in sales.offenders
     assert order not in sales.offenders
+
+
+async def test_no_outbox_is_read_before_every_database_has_its_snapshot(
+    varied: Honest, postgres_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshot of payments waits for a second to see whether an outbox is read meanwhile."""
+    is_read, snapshot, pages = asyncio.Event(), comparison._snapshot, comparison.pages
+    read_before: list[bool] = []
+
+    async def late_snapshot(connection: AsyncConnection) -> Any:
+        if connection.engine.url.database == varied.names["payments"]:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await is_read.wait()
+        taken = await snapshot(connection)
+        read_before.append(is_read.is_set())
+        return taken
+
+    def noticed_pages(*given: Any) -> Any:
+        is_read.set()
+        return pages(*given)
+
+    monkeypatch.setattr(comparison, "_snapshot", late_snapshot)
+    monkeypatch.setattr(comparison, "pages", noticed_pages)
+    simulated = simulated_at(postgres_url, varied.names)
+    assert await violated(simulated) == {}
+    assert read_before == [False] * len(SERVICES)
+    await simulated.close()
 
 
 async def test_a_login_that_may_only_read_and_make_temporary_tables_is_enough(

@@ -128,19 +128,16 @@ async def _judge(it: Checked, url: str, found: Found, tell: Tell) -> None:
             await _keep_what_is_known(db, it, table)
         it.applied_unread = await _applied(db, it, found.unread)
         await db.execute("SET TRANSACTION READ ONLY")
-        for number, check in enumerate(it.checks):
-            tell(f"checks of {it.service}: {number} of {len(it.checks)}")
+        for check in it.checks:
+            tell(f"comparing contents: {check.service}: {check.title}")
             it.verdicts.append(await _run(db, check))
 
 
 async def _snapshot(connection: AsyncConnection) -> asyncpg.Connection:
     """Begins the transaction. It may write, since it makes temporary tables, until the checks begin."""
     await connection.execution_options(isolation_level="REPEATABLE READ")
-    await connection.execute(text("SET TRANSACTION READ WRITE"))  # whatever the database's default is
-    await connection.execute(text("SET LOCAL work_mem = '64MB'"))
-    await connection.execute(
-        text("SET LOCAL default_statistics_target = 10")
-    )  # of ANALYZE: enough to choose a join
+    for setting in _SETTINGS:
+        await connection.execute(text(setting))
     return driver(connection)
 
 
@@ -194,7 +191,7 @@ def _literal(value: str) -> str:
 async def _run(db: asyncpg.Connection, check: Query) -> Verdict:
     try:
         rows = await db.fetch(check.sql)
-    except asyncpg.PostgresError as error:
+    except (asyncpg.SyntaxOrAccessError, asyncpg.DataError) as error:
         raise FanoutError(f"services/{check.service}/checks.sql: '{check.title}': {error}") from error
     return Verdict(f"{check.service}: {check.title}", [str(row[0]) for row in rows])
 
@@ -264,6 +261,11 @@ def _on_events(found: Found, services: Sequence[Checked]) -> Verdict:
     return Verdict(READABLE, sorted([*offenders, *found.misnamed]))
 
 
+_SETTINGS = (
+    "SET TRANSACTION READ WRITE",  # also where the default is read-only
+    "SET LOCAL work_mem = '64MB'",
+    "SET LOCAL default_statistics_target = 10",  # of ANALYZE: enough to choose a join
+)
 _HANDLED = "SELECT DISTINCT type FROM subscriptions WHERE consumer = $1"
 _CUTOFFS = "SELECT before FROM purges WHERE what = ANY($1)"
 _OUTBOX_CUTOFF = "SELECT max(before) FROM purges WHERE what = 'outbox'"
