@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 
 from chassis.outbox.publish import publish
 from fanout.verify.contents import comparison
+from fanout.verify.contents.published import pages
 from fanout.verify.invariants import Verdict, discover
 from schemas import EVENTS
 from schemas.files import parsed_schema
@@ -163,7 +164,7 @@ async def test_no_outbox_is_read_before_every_database_has_its_snapshot(
     varied: Honest, postgres_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The snapshot of payments waits for a second to see whether an outbox is read meanwhile."""
-    is_read, snapshot, pages = asyncio.Event(), comparison._snapshot, comparison.pages
+    is_read, snapshot = asyncio.Event(), comparison._snapshot
     read_before: list[bool] = []
 
     async def late_snapshot(connection: AsyncConnection) -> Any:
