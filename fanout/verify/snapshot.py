@@ -1,7 +1,8 @@
 """Opens two snapshots of every database, in the order in which a running system is never accused wrongly.
 
 First pass, every database: what consumers have (offsets, receipts, parked messages) and the causes of the rules.
-Second pass, every database: the outbox, the effects of the rules, and the services' own checks.
+Second pass, every database: the outbox and the effects of the rules.
+The services' own checks have a snapshot of theirs: contents/comparison.py.
 Each is one REPEATABLE READ, READ ONLY snapshot. All of the first pass are taken before the first of the second, and all
 stay open until the comparison ends, so it does not matter when or how often something is read from them.
 

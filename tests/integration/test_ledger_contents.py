@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from itertools import zip_longest
@@ -9,17 +10,20 @@ from typing import Any
 
 import pytest
 from fastavro import schemaless_writer
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
 from chassis.outbox.publish import publish
 from fanout.verify.contents import comparison
+from fanout.verify.contents.published import pages
 from fanout.verify.invariants import Verdict, discover
 from schemas import EVENTS
 from schemas.files import parsed_schema
 from services.notifications.domain import DECIMALS
 from tests.support import sample_events
 from tests.support.corruptions import CORRUPTIONS
+from tests.support.databases import administer
 from tests.support.planted_contents import (
     FIELDS,
     OF_OUTBOXES,
@@ -154,6 +158,59 @@ async def test_an_order_with_an_event_of_a_newer_release_is_left_out(
     [sales] = [found for name, found in (await violated(simulated)).items() if "each sale is the one" in name]
     assert varied.orders["paid"] in sales.offenders
     assert order not in sales.offenders
+
+
+async def test_no_outbox_is_read_before_every_database_has_its_snapshot(
+    varied: Honest, postgres_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshot of payments waits for a second to see whether an outbox is read meanwhile."""
+    is_read, snapshot = asyncio.Event(), comparison._snapshot
+    read_before: list[bool] = []
+
+    async def late_snapshot(connection: AsyncConnection) -> Any:
+        if connection.engine.url.database == varied.names["payments"]:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await is_read.wait()
+        taken = await snapshot(connection)
+        read_before.append(is_read.is_set())
+        return taken
+
+    def noticed_pages(*given: Any) -> Any:
+        is_read.set()
+        return pages(*given)
+
+    monkeypatch.setattr(comparison, "_snapshot", late_snapshot)
+    monkeypatch.setattr(comparison, "pages", noticed_pages)
+    simulated = simulated_at(postgres_url, varied.names)
+    assert await violated(simulated) == {}
+    assert read_before == [False] * len(SERVICES)
+    await simulated.close()
+
+
+async def test_a_login_that_may_only_read_and_make_temporary_tables_is_enough(
+    varied: Honest, postgres_url: URL
+) -> None:
+    """Such as `operator` has with containers, also while databases are set to read-only."""
+    await administer(postgres_url, "CREATE ROLE only_reads LOGIN PASSWORD 'only_reads'")
+    await administer(postgres_url, "ALTER ROLE only_reads SET default_transaction_read_only = on")
+    simulated = simulated_at(postgres_url, varied.names)
+    for service, name in varied.names.items():
+        await simulated.run(service, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO only_reads")
+        await administer(postgres_url, f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO only_reads")
+    urls = {
+        service: make_url(url).set(username="only_reads", password="only_reads").render_as_string(False)
+        for service, url in simulated.urls.items()
+    }
+    try:
+        verdicts = await comparison.verdicts(urls, CHECKS)
+    finally:
+        for service, name in varied.names.items():
+            await administer(postgres_url, f"REVOKE ALL ON DATABASE {name} FROM only_reads")
+            await simulated.run(service, "DROP OWNED BY only_reads")
+        await administer(postgres_url, "DROP ROLE only_reads")
+        await simulated.close()
+    assert {verdict.sentence: verdict.offenders for verdict in verdicts if verdict.offenders} == {}
 
 
 def test_every_check_has_a_change_that_it_sees() -> None:

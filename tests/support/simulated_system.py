@@ -17,7 +17,6 @@ from chassis.consumer.parking import Failed, park
 from chassis.database import Database
 from chassis.events.avro import frame
 from chassis.events.record import Record
-from chassis.events.registry import UnknownSchemaId
 from chassis.migrations import migrate
 from chassis.outbox.table import load_headers
 from chassis.service import Service, load
@@ -33,10 +32,10 @@ from tests.support import sample_events
 from tests.support.databases import administer, named_url
 from tests.support.dead_letter_service import store
 from tests.support.principals import SOME_OPERATOR
+from tests.support.recording_service import CONFIRMED
 
 HOLDS = "holds: lost 0, applied twice 0, in flight 0, parked 0"
 """The verdict on a simulated system in which everything is applied."""
-SCHEMA_ID = 7
 SERVICES = (
     "analytics",
     "dead_letters",
@@ -127,10 +126,9 @@ class SimulatedSystem:
             return
         if (to.name, str(row.event_id)) in self.refused:
             headers = load_headers(row.headers)
+            value = frame(CONFIRMED, row.payload)
             at = round(row.created_at.timestamp() * 1000)
-            await self.park(
-                to.name, Record(event.TOPIC, 0, offset, at, row.key, frame(SCHEMA_ID, row.payload), headers)
-            )
+            await self.park(to.name, Record(event.TOPIC, 0, offset, at, row.key, value, headers))
             return
         async with self.databases[to.name].transaction() as db:
             if await claim(db, to.name, [(row.event_id, 0)]):
@@ -152,17 +150,7 @@ class SimulatedSystem:
         sent = Record(
             row.topic, 0, offset, record.timestamp_ms, row.key, row.payload, load_headers(row.headers)
         )
-        await store(self.databases["dead_letters"], sent, schemas=NoSchemas())
-
-
-class NoSchemas:
-    """A registry without schemas, so that dead letters are stored undecoded."""
-
-    async def schema_by_id(self, schema_id: int) -> dict[str, Any]:
-        raise UnknownSchemaId(f"schema {schema_id}")
-
-    async def is_registered(self, schema_id: int, subject: str) -> bool:
-        raise UnknownSchemaId(f"schema {schema_id} of {subject}")
+        await store(self.databases["dead_letters"], sent)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from services.orders.models import NewOrder
 from tests.support import sample_events
-from tests.support.simulated_parking import park, redrive
+from tests.support.simulated_parking import redrive, refuse
 from tests.support.simulated_system import SimulatedSystem, event_of
 
 HALF_A_MESSAGE = "UPDATE outbox SET payload = substr(payload, 1, length(payload) / 2) WHERE id = {}"
@@ -37,13 +37,11 @@ async def _cancelled_before_it_arrived(simulated: SimulatedSystem) -> str:
     """Three services receive the cancellation first, as the order was parked there, and the order afterwards."""
     order = await simulated.order()
     await simulated.cancel(order)
-    parked = [
-        await park(simulated, consumer, "orders", "OrderPlaced", order)
-        for consumer in ("payments", "inventory", "fulfillment")
-    ]
+    consumers = ("payments", "inventory", "fulfillment")
+    parked = [await refuse(simulated, consumer, "orders", "OrderPlaced", order) for consumer in consumers]
     await simulated.deliver()
-    for each in parked:
-        await redrive(simulated, each)
+    for consumer, row in zip(consumers, parked, strict=True):
+        await redrive(simulated, consumer, row)
     await simulated.deliver()
     return order
 
@@ -54,9 +52,9 @@ async def _suspicious_by_a_late_order(simulated: SimulatedSystem) -> str:
     new = NewOrder(currency="EUR", payment_method="card", card_token="tok_visa", lines=one_mug)
     place = sample_events.place_order
     placed = [await place(simulated.databases["orders"], new, "customer-in-haste") for _ in range(6)]
-    first = await park(simulated, "fraud", "orders", "OrderPlaced", placed[0])
+    first = await refuse(simulated, "fraud", "orders", "OrderPlaced", placed[0])
     await simulated.deliver()
-    await redrive(simulated, first)
+    await redrive(simulated, "fraud", first)
     await simulated.deliver()
     return placed[-1]
 
@@ -64,35 +62,22 @@ async def _suspicious_by_a_late_order(simulated: SimulatedSystem) -> str:
 async def _corrected(simulated: SimulatedSystem) -> str:
     """An operator corrects what fraud and notifications are told of an order."""
     order = await simulated.order()
-    parked = [
-        await park(simulated, consumer, "orders", "OrderPlaced", order)
-        for consumer in ("fraud", "notifications")
-    ]
+    for consumer in ("fraud", "notifications"):
+        row = await refuse(simulated, consumer, "orders", "OrderPlaced", order)
     await simulated.deliver()
-    for each in parked:
-        await redrive(simulated, each, replace(event_of(each.row), total_cents=600_00))  # type: ignore[call-arg]
+    for consumer in ("fraud", "notifications"):
+        await redrive(simulated, consumer, row, replace(event_of(row), total_cents=600_00))  # type: ignore[call-arg]
     await simulated.deliver()
     return order
 
 
 async def _poisoned(simulated: SimulatedSystem) -> str:
-    """Half of a message is published, parked by its only consumer, and redriven whole."""
+    """Half of a message was published, which its only consumer parked; it is redriven whole."""
     order = await simulated.order()
     await simulated.collect("orders")
-    parked = await park(simulated, "orders", "inventory", "StockReserved", order)
-    await simulated.run("inventory", HALF_A_MESSAGE.format(parked.row.id))
-    whole = event_of(parked.row)
-    await simulated.run(
-        "inventory",
-        f"UPDATE outbox SET published_at = now(), kafka_partition = 0, kafka_offset = {parked.offset} "
-        f"WHERE id = {parked.row.id}",
-    )
-    simulated.offsets[parked.topic] += 1
-    await simulated.run(
-        "orders",
-        f"UPDATE consumer_offsets SET next_offset = next_offset + 1, received = received + 1, applied = applied + 1 "
-        f"WHERE topic = '{parked.topic}'",
-    )
-    await redrive(simulated, parked, whole)
+    row = await refuse(simulated, "orders", "inventory", "StockReserved", order)
+    await simulated.deliver()
+    await simulated.run("inventory", HALF_A_MESSAGE.format(row.id))
+    await redrive(simulated, "orders", row, event_of(row))
     await simulated.deliver()
     return order
