@@ -1,18 +1,23 @@
 """Judges the rules across services. Facts are read as hashes of order ids, 8 bytes each, and compared part by part.
 
-Only the ids of orders that break a rule, or that occur twice, are read.
+Only the ids of orders that break a rule, or that occur twice, are read. Orders whose effects retention may have deleted
+somewhere are no causes: their ids are older than the latest cutoff of a service's table.
 """
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+from chassis.consumer.subscriptions import DROPPED
+from chassis.database import metadata
+from chassis.purging import first_id
 from fanout.databases import at_once
 from fanout.verify.invariants import RULES, Query, Rule, Verdict, breaking, missing_facts, of_kind
 from fanout.verify.records import Double
 from fanout.verify.snapshot import Pass, Snapshot
 
 PARTS = 16
+CHASSIS_TABLES = sorted(metadata.tables)
 NAMED_AT_ONCE = 50_000
 HASH_BYTES = 8
 
@@ -42,7 +47,9 @@ async def judge_all(
     `open_orders`: hashes of orders with events in flight or parked.
     """
     facts = {query.name for query in of_kind("fact", queries)}
-    early = await _hashes(first, queries, {fact for rule in RULES for fact in rule.every})
+    early = await _hashes(
+        first, queries, {fact for rule in RULES for fact in rule.every}, await _first_order(second)
+    )
     late = await _hashes(second, queries, facts)
     judged = [Judged(rule, missing_facts(rule, facts)) for rule in RULES]
     repeated: set[str] = set()
@@ -88,21 +95,31 @@ async def order_ids(snapshot: Snapshot, sql: str, hashes: Iterable[int]) -> dict
     return names
 
 
-async def _hashes(of_pass: Pass, queries: Sequence[Query], wanted: Set[str]) -> Mapping[str, Hashes]:
+async def _first_order(second: Pass) -> str:
+    """Returns the smallest order id of which no effect has been deleted; empty if none ever was."""
+    found = await at_once(
+        snapshot.value(_EFFECTS_PURGED, CHASSIS_TABLES, DROPPED) for snapshot in second.values()
+    )
+    return max((first_id(cutoff) for cutoff in found if cutoff), default="")
+
+
+async def _hashes(
+    of_pass: Pass, queries: Sequence[Query], wanted: Set[str], first_order: str = ""
+) -> Mapping[str, Hashes]:
     async def of_service(snapshot: Snapshot) -> list[tuple[str, Hashes]]:
         mine = [
             each
             for each in of_kind("fact", queries)
             if each.service == snapshot.service and each.name in wanted
         ]
-        return [(query.name, await _of_fact(snapshot, query)) for query in mine]
+        return [(query.name, await _of_fact(snapshot, query, first_order)) for query in mine]
 
     found = await at_once(map(of_service, of_pass.values()))
     return {name: hashes for of_database in found for name, hashes in of_database}
 
 
-async def _of_fact(snapshot: Snapshot, query: Query) -> Hashes:
-    parts = {row[0]: row[1] for row in await snapshot.fetch(_HASHES.format(fact=query.sql))}
+async def _of_fact(snapshot: Snapshot, query: Query, first_order: str) -> Hashes:
+    parts = {row[0]: row[1] for row in await snapshot.fetch(_HASHES.format(fact=query.sql), first_order)}
     return [parts.get(part, b"") for part in range(PARTS)]
 
 
@@ -115,8 +132,10 @@ def _part(hashes: bytes) -> set[int]:
 _HASH = "hashtextextended(order_id::text, 0)"
 _HASHES = f"""
     SELECT (hash & {PARTS - 1})::int, string_agg(int8send(hash), ''::bytea)
-    FROM (SELECT {_HASH} AS hash FROM ({{fact}}) AS fact (order_id)) AS hashes GROUP BY 1
+    FROM (SELECT {_HASH} AS hash FROM ({{fact}}) AS fact (order_id) WHERE order_id::text >= $1)
+    AS hashes GROUP BY 1
 """
+_EFFECTS_PURGED = "SELECT max(before) FROM purges WHERE what <> ALL($1::text[]) AND NOT starts_with(what, $2)"
 _DOUBLES = "SELECT order_id, count(*) FROM ({fact}) AS fact (order_id) GROUP BY 1 HAVING count(*) > 1"
 _ORDERS_OF_FACT = f"""
     SELECT DISTINCT {_HASH}, order_id::text FROM ({{fact}}) AS fact (order_id) WHERE {_HASH} = ANY($1::bigint[])
