@@ -12,7 +12,7 @@ from tests.support.simulated_system import HOLDS, SERVICES, Honest, SimulatedSys
 
 async def purge_everything_closed(simulated: SimulatedSystem) -> dict[str, int]:
     """Purges as if 40 days had passed; returns the deleted rows by table, when no new order can be as old."""
-    await simulated.run("notifications", "UPDATE messages SET sent_at = now()")
+    await simulated.run("notifications", "UPDATE messages SET sent_at = now(), attempts = 1")
     cutoff, purged = now() + timedelta(milliseconds=1), dict[str, int]()
     for service in SERVICES:
         for retentions in (REPETITIONS, load(service).retention, PARKED):
