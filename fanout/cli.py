@@ -38,6 +38,7 @@ COMMANDS = {
     "lag": "fanout.commands.lag:command",
     "scale": "fanout.commands.scale:command",
     "replay": "fanout.commands.replay:command",
+    "resend": "fanout.commands.resend:command",
     "order": "fanout.commands.order:command",
     "tail": "fanout.commands.tail:command",
     "sql": "fanout.commands.sql:command",
