@@ -1,7 +1,7 @@
 """Finds the outbox rows whose receiver does not have them and will not get them: what `fanout resend --lost` sends.
 
-Events are lost as the ledger counts them. A dead letter or a redriven message is lost if it was sent to a topic that has
-been made anew since, or that lost records unread, and its receiver has no trace of it.
+Events are lost as the ledger counts them. A dead letter or a redriven message is lost if it was sent to a topic that
+has been made anew since, or that lost records unread, and its receiver has no trace of it.
 """
 
 from collections import defaultdict
@@ -119,12 +119,12 @@ def _is_stored(state: tuple[int, str] | None, redrive: int) -> bool:
     return state is not None and (state[0] > redrive or (state[0] == redrive and state[1] != "redriven"))
 
 
-def _record(letter: Forwarded) -> tuple[Any, ...] | None:
+def _record(letter: Forwarded) -> tuple[Any, ...]:
     try:
         origin = Origin.read(letter.headers)
         place = origin.topic, origin.partition, origin.kafka_offset, origin.record_at
     except (KeyError, ValueError):
-        return None
+        return ()
     return letter.headers.get("dlq_consumer"), *place
 
 

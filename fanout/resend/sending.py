@@ -1,7 +1,7 @@
 """Marks selected outbox rows as unsent, in the order of their ids, and keeps who had that done and why.
 
-The relay sends them again in that order. Each chunk is a transaction of its own with its part of the history, so what an
-interrupted command did is known, and asking again goes on with the rest.
+The relay sends them again in that order. Each chunk is a transaction of its own with its part of the history, so what
+an interrupted command did is known, and asking again goes on with the rest.
 """
 
 from collections.abc import Callable

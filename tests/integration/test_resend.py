@@ -39,8 +39,8 @@ async def test_the_rows_of_a_topic_are_sent_again_in_chunks_and_who_did_it_is_ke
     assert done.exit_code == 0 and f"handed to the relays: {count} rows" in done.stdout, done.output
     assert len(await simulated.run("orders", UNSENT)) == count
     assert not await simulated.run("payments", UNSENT)
-    places = "SELECT 1 FROM outbox WHERE published_at IS NULL AND num_nonnulls(kafka_offset, kafka_partition, topic_id) > 0"
-    assert not await simulated.run("orders", places)
+    placed = "num_nonnulls(kafka_offset, kafka_partition, topic_id) > 0"
+    assert not await simulated.run("orders", f"SELECT 1 FROM outbox WHERE published_at IS NULL AND {placed}")
     [entry] = json.loads((await resend("--history", "--json")).stdout)
     assert (entry["service"], entry["who"], entry["why"], entry["rows"]) == (
         *("orders", "ann", "a lost disk"),
