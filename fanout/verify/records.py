@@ -28,6 +28,7 @@ class Published(NamedTuple):
     order_id: str
     partition: int | None
     offset: int | None
+    outbox_id: int = 0
 
 
 class Forwarded(NamedTuple):

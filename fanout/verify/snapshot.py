@@ -168,7 +168,7 @@ def _of(service: str, kind: str, queries: Iterable[Query]) -> list[Query]:
 
 _CHUNKS = {"yield_per": 5_000}
 _OUTBOX = """
-    SELECT event_id, topic, type, aggregate_id, kafka_partition, kafka_offset
+    SELECT event_id, topic, type, aggregate_id, kafka_partition, kafka_offset, id
     FROM outbox WHERE aggregate_id IS NOT NULL AND discarded_at IS NULL
 """
 _UNPUBLISHED = "SELECT count(*) FROM outbox WHERE published_at IS NULL AND discarded_at IS NULL"

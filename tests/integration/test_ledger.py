@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from fanout.commands.verify import show
+from fanout.verify.lost import lost_events
 from fanout.verify.report import Report, as_json
 from tests.integration.conftest import Broken
 from tests.support.corruptions import CORRUPTIONS
@@ -169,3 +170,18 @@ async def test_a_row_that_cannot_be_sent_is_named_until_an_operator_decides(copi
     report = await simulated.audit()
     assert (report.verdict, report.settled, len(report.set_aside)) == ("holds", True, 0)
     assert [row.is_discarded for row in report.refused] == [True]
+
+
+async def test_each_lost_event_is_named_with_its_outbox_row_and_the_consumer_that_lacks_it(
+    copied: Broken, honest: Honest
+) -> None:
+    simulated, order = await copied("fraud", "notifications"), honest.orders["shipped"]
+    event_id = await placed(simulated, order)
+    for consumer in ("fraud", "notifications"):
+        await simulated.run(consumer, f"DELETE FROM inbox WHERE event_id = '{event_id}'")
+    [(outbox_id,)] = await simulated.run("orders", f"SELECT id FROM outbox WHERE event_id = '{event_id}'")
+    found = [event async for event in lost_events(simulated.urls)]
+    assert {event.consumer for event in found} == {"fraud", "notifications"}
+    assert {(event.service, event.outbox_id, str(event.event_id), event.order_id) for event in found} == {
+        ("orders", outbox_id, event_id, order)
+    }

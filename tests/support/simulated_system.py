@@ -91,7 +91,11 @@ class SimulatedSystem:
             return list(results[-1]) if results[-1].returns_rows else []
 
     async def audit(self) -> Report:
-        return await audit({name: url_of(database) for name, database in self.databases.items()})
+        return await audit(self.urls)
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        return {name: url_of(database) for name, database in self.databases.items()}
 
     async def collect(self, service: str) -> int:
         """Hands what a service has published to all who listen; returns how many events that were."""
