@@ -17,7 +17,7 @@ from chassis.events.topics import DLQ
 from chassis.outbox.table import load_headers
 from fanout.databases import Databases, read_each
 from fanout.resend.selection import SENT
-from fanout.verify.report import audit
+from fanout.verify.lost import lost_events
 
 STORE = "dead_letters"
 """The service that stores dead letters."""
@@ -55,17 +55,10 @@ async def rows(databases: Databases) -> Ids:
 
 
 async def _events(databases: Databases) -> Ids:
-    report = await audit(databases, queries=[])
-    lost: dict[str, set[UUID]] = defaultdict(set)
-    for account in report.accounts:
-        for event in account.lost:
-            lost[event.producer].add(event.event_id)
-
-    async def of_one(service: str, db: AsyncConnection) -> list[int]:
-        return list((await db.execute(_IDS, {"events": list(lost[service])})).scalars())
-
-    outboxes = {name: databases[name] for name in lost}
-    return dict(zip(outboxes, await read_each(outboxes, of_one), strict=True))
+    found: Ids = defaultdict(list)
+    async for event in lost_events(databases):
+        found[event.service].append(event.outbox_id)
+    return found
 
 
 async def _forwarded(databases: Databases) -> Ids:
@@ -159,7 +152,6 @@ def _text(headers: str) -> dict[str, str]:
     return {name: (value or b"").decode("ascii", "replace") for name, value in load_headers(headers)}
 
 
-_IDS = text("SELECT id FROM outbox WHERE event_id = ANY (:events)")
 _SENT_TO = text(f"""
     SELECT id, topic, topic_id, kafka_partition, headers FROM outbox
     WHERE aggregate_id IS NULL AND {SENT} AND (topic LIKE '%.dlq' OR topic LIKE '%.retry')
