@@ -39,6 +39,7 @@ COMMANDS = {
     "scale": "fanout.commands.scale:command",
     "replay": "fanout.commands.replay:command",
     "resend": "fanout.commands.resend:command",
+    "recover": "fanout.commands.recover:command",
     "order": "fanout.commands.order:command",
     "tail": "fanout.commands.tail:command",
     "sql": "fanout.commands.sql:command",

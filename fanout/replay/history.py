@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from confluent_kafka import TopicCollection
-from confluent_kafka.admin import AdminClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +16,6 @@ from chassis.service import Service
 from fanout.console import counted
 from fanout.databases import Databases, read_each
 from fanout.errors import BadUsage
-from fanout.kafka_admin import ANSWER_SECONDS
 from fanout.replay.plan import Plan
 
 
@@ -86,23 +83,6 @@ async def held(
         sum(gone for _, gone, _ in found),
         min((since for _, _, since in found if since), default=None),
     )
-
-
-def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, UUID]:
-    """Returns the ids of the topics that exist."""
-    known = admin.list_topics(timeout=ANSWER_SECONDS).topics
-    wanted = [topic for topic in topics if topic in known]
-    if not wanted:
-        return {}
-    described = admin.describe_topics(TopicCollection(wanted), request_timeout=ANSWER_SECONDS)
-    return {topic: _uuid(answer.result().topic_id) for topic, answer in described.items()}
-
-
-def _uuid(topic_id: object) -> UUID:
-    """Converts confluent_kafka's Uuid, which has its two halves as signed numbers."""
-    most: int = topic_id.get_most_significant_bits()  # type: ignore[attr-defined]
-    least: int = topic_id.get_least_significant_bits()  # type: ignore[attr-defined]
-    return UUID(int=(most % 2**64) << 64 | least % 2**64)
 
 
 def _commands(found: Sequence[Held]) -> Iterator[str]:

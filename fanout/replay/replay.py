@@ -30,6 +30,7 @@ from fanout.console import console, progress, say, some
 from fanout.errors import FanoutError
 from fanout.kafka_admin import admin_of, committed, members
 from fanout.kafka_reader import reader
+from fanout.kafka_topics import topic_ids
 from fanout.replay import history, state
 from fanout.replay import plan as plans
 from fanout.replay.plan import Group, Plan
@@ -105,7 +106,7 @@ async def _plan(db: AsyncConnection, service: Service, addresses: Addresses, ask
     if service.read_model:
         asked_at = await state.clock(db)
         plan = plans.of_read_model(admin, group, asked.since, asked.accept_gap)
-        ids = history.topic_ids(admin, group.topics)
+        ids = topic_ids(admin, group.topics)
         await history.require_history_in_kafka(addresses.databases, service, plan, ids, asked_at)
     else:
         plan = plans.of_effects(admin, group, asked.since, await state.receipts_since(db))
