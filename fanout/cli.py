@@ -40,6 +40,7 @@ COMMANDS = {
     "replay": "fanout.commands.replay:command",
     "resend": "fanout.commands.resend:command",
     "recover": "fanout.commands.recover:command",
+    "doctor": "fanout.commands.doctor:command",
     "order": "fanout.commands.order:command",
     "tail": "fanout.commands.tail:command",
     "sql": "fanout.commands.sql:command",
