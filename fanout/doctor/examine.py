@@ -9,6 +9,7 @@ from fanout.doctor import clocks, contracts, events, facts, machine, ports, proc
 from fanout.doctor.findings import Finding
 from fanout.doctor.surroundings import Surroundings
 from fanout.errors import FanoutError, Unreachable
+from fanout.local.stopped import KAFKA, require_started
 
 Check = Callable[[Surroundings], Iterable[Finding] | Awaitable[Iterable[Finding]]]
 
@@ -34,24 +35,41 @@ CHECKS: dict[str, Check] = {
 """By the name under which a check says that it could not ask."""
 
 
+NEED_KAFKA = {"clocks", "topics", "consumers", "outboxes and Kafka"}
+"""Each of them would wait for Kafka by itself."""
+SERVERS = ("postgres", "kafka", "registry")
+
+
 async def examine(around: Surroundings, tell: Tell = lambda _: None) -> list[Finding]:
+    """Returns what all checks found. Raises nothing for a server that is away."""
     findings: list[Finding] = []
-    unreachable: set[str] = set()
+    silent: dict[str, Unreachable] = {}
     for name, check in CHECKS.items():
         tell(f"asking about {name}")
-        findings += await _outcome(name, check, around, unreachable)
+        findings += await _outcome(name, check, around, silent)
     return findings
 
 
-async def _outcome(name: str, check: Check, around: Surroundings, unreachable: set[str]) -> list[Finding]:
-    """Returns what the check found. That a server does not answer is a fault once, and then only said."""
+async def _outcome(
+    name: str, check: Check, around: Surroundings, silent: dict[str, Unreachable]
+) -> list[Finding]:
+    """`silent` are the servers that did not answer so far, by address; it grows."""
     try:
+        if name in NEED_KAFKA and around.addresses:
+            require_started(KAFKA)
+            if error := silent.get(around.addresses.kafka):
+                raise error
         found = check(around)
         return list(await found if inspect.isawaitable(found) else found)
     except Unreachable as error:
-        first = error.address not in unreachable
-        unreachable.add(error.address)
+        is_news = error.address not in silent and not _is_any_stopped(around)
+        silent[error.address] = error
         sentence, _, mend = str(stopped.explained(error)).partition(": ")
-        return [Finding("wrong" if first else "unasked", name, f"not asked: {sentence}", "", mend)]
+        return [Finding("wrong" if is_news else "unasked", name, f"not asked: {sentence}", "", mend)]
     except FanoutError as error:
         return [Finding("unasked", name, f"not asked: {error}")]
+
+
+def _is_any_stopped(around: Surroundings) -> bool:
+    """Returns True if somebody has stopped a server, which is said already, and may be why another is silent."""
+    return any(around.processes.get(server) == "STOPPED" for server in SERVERS)
