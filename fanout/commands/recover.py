@@ -54,8 +54,8 @@ def command(name: Name, dry_run: DryRun = False, yes: Yes = False, json_output: 
         print_json(_as_json(service.name, found, taken_over))
     elif taken_over:
         print(
-            f"taken over: {counted(taken_over, 'event')}; fanout start {service.name} starts what was stopped, "
-            "fanout verify --wait 60s says when all of it has arrived"
+            f"taken over: {counted(taken_over, 'event')}; now {_how_to_start(service.name)}, "
+            "and fanout verify --wait 60s"
         )
     elif dry_run or not found.to_take_over:
         print(*_lines(service.name, found), sep="\n")
@@ -98,6 +98,17 @@ def _require_stopped(service: str, addresses: Addresses) -> None:
             f"{', '.join(found)} would publish the same events again, so nothing was taken over: {how} "
             f"{' '.join(found)}, then try again"
         )
+
+
+def _how_to_start(service: str) -> str:
+    stopped = [
+        name for name, is_down in down_by_process().items() if name.startswith(f"{service}-") and is_down
+    ]
+    return (
+        f"fanout start {' '.join(stopped)}"
+        if stopped
+        else f"docker compose start {service}-worker {service}-api"
+    )
 
 
 def _is_confirmed(found: Comparison) -> bool:
