@@ -1,24 +1,22 @@
 """`fanout recover`: finds events that Kafka has and a restored database lacks, and takes them over."""
 
-import asyncio
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from confluent_kafka import KafkaException
 
-from chassis.service import Service, load
+from chassis.service import load
 from fanout.completion import service_names
-from fanout.console import Json, console, counted, print_json, progress, some
-from fanout.errors import BadUsage, Unreachable
-from fanout.kafka_admin import admin_of, members
+from fanout.console import Json, counted, print_json, some
+from fanout.errors import BadUsage
 from fanout.local.stopped import KAFKA, down_by_process, require_started
 from fanout.names import service_of
-from fanout.recover.missing import Comparison, Missing, compare
-from fanout.recover.take_over import require_recovery, take_over
-from fanout.running import Addresses, in_container, running
+from fanout.recover.missing import Comparison, Missing, Servers
+from fanout.recover.procedure import compared, readers, taken_over
+from fanout.recover.take_over import require_recovery
+from fanout.running import in_container, running
 
 Name = Annotated[
     str, typer.Argument(metavar="SERVICE", help="Whose database was restored.", autocompletion=service_names)
@@ -38,77 +36,48 @@ def command(name: Name, dry_run: DryRun = False, yes: Yes = False, json_output: 
     """
     addresses = running()
     service = load(service_of(name, sorted(addresses.databases)))
-    topic = _topic(service)
     require_started(KAFKA)
-    found = _compare(service.name, topic, addresses)
-    taken_over = 0
-    if found.to_take_over and not dry_run:
-        if not json_output:
-            print(*_lines(service.name, found), sep="\n")
-        require_recovery(service, found.to_take_over)
-        _require_stopped(service.name, addresses)
-        if yes or _is_confirmed(found):
-            _take_over(service, addresses, found.to_take_over)
-            taken_over = len(found.to_take_over)
-    if json_output:
-        print_json(_as_json(service.name, found, taken_over))
-    elif taken_over:
-        print(
-            f"taken over: {counted(taken_over, 'event')}; now {_how_to_start(service.name)}, "
-            "and fanout verify --wait 60s"
-        )
-    elif dry_run or not found.to_take_over:
+    servers = Servers(addresses.databases[service.name], addresses.broker, addresses.registry_url)
+    found, taken = compared(service, servers), 0
+    if not json_output:
         print(*_lines(service.name, found), sep="\n")
-    if found.said_again or len(found.to_take_over) > taken_over:
+    if found.to_take_over and not dry_run:
+        require_recovery(service, found.to_take_over)
+        _require_stopped(service.name, readers(service, servers.broker))
+        if yes or _is_confirmed(found):
+            taken = taken_over(service, servers, found.to_take_over)
+    if json_output:
+        print_json(_as_json(service.name, found, taken))
+    elif taken:
+        start = _how_to_start(service.name)
+        print(f"taken over: {counted(taken, 'event')}; now {start}, and fanout verify --wait 60s")
+    if found.said_again or len(found.to_take_over) > taken:
         raise typer.Exit(1)
 
 
-def _topic(service: Service) -> str:
-    if service.topic is None:
-        raise BadUsage(
-            f"{service.name} publishes no events: a worker whose database was restored reads by itself what it lacks"
-        )
-    return service.topic
-
-
-def _compare(service: str, topic: str, addresses: Addresses) -> Comparison:
-    with progress(console) as tell:
-        return asyncio.run(
-            compare(
-                service,
-                topic,
-                addresses,
-                progress=lambda done, total: tell(f"read {done:,} of {total:,} records"),
-            )
-        )
-
-
-def _require_stopped(service: str, addresses: Addresses) -> None:
-    """Raises BadUsage while a process of the service could change its database meanwhile."""
-    try:
-        group = members(admin_of(addresses.broker), service)
-    except KafkaException as error:
-        raise Unreachable("Kafka", addresses.kafka) from error
-    ours = [
-        name for name, is_down in down_by_process().items() if name.startswith(f"{service}-") and not is_down
-    ]
-    if found := sorted({*ours, *group}):
+def _require_stopped(service: str, readers: list[str]) -> None:
+    """Raises BadUsage while a process of the service could change its database, and where the tool may not either."""
+    ours = [name for name, is_down in _processes(service).items() if not is_down]
+    if found := sorted({*ours, *readers}):
         how = "docker compose stop" if in_container() else "fanout stop"
         raise BadUsage(
             f"{', '.join(found)} would publish the same events again, so nothing was taken over: {how} "
             f"{' '.join(found)}, then try again"
         )
+    if in_container():
+        raise BadUsage(
+            f"the operator may not write the tables of {service}: "
+            f"docker compose run --rm setup fanout.compose.recover {service}"
+        )
 
 
 def _how_to_start(service: str) -> str:
-    stopped = [
-        name for name, is_down in down_by_process().items() if name.startswith(f"{service}-") and is_down
-    ]
-    return (
-        f"fanout start {' '.join(stopped)}"
-        if stopped
-        else f"docker compose start {service}-worker {service}-api"
-    )
+    return f"fanout start {' '.join(name for name, is_down in _processes(service).items() if is_down)}"
+
+
+def _processes(service: str) -> dict[str, bool]:
+    """Returns the service's processes in the local stack, and whether each is down."""
+    return {name: is_down for name, is_down in down_by_process().items() if name.startswith(f"{service}-")}
 
 
 def _is_confirmed(found: Comparison) -> bool:
@@ -117,20 +86,6 @@ def _is_confirmed(found: Comparison) -> bool:
     if not sys.stdin.isatty():
         raise BadUsage(f"nothing was changed: --yes takes {events} over")
     return typer.confirm(f"take {events} over?", err=True)
-
-
-def _take_over(service: Service, addresses: Addresses, events: Sequence[Missing]) -> None:
-    url = addresses.databases[service.name]
-    with progress(console) as tell:
-        asyncio.run(
-            take_over(
-                service,
-                url,
-                addresses.registry_url,
-                events,
-                lambda done: tell(f"took over {done:,} of {len(events):,} events"),
-            )
-        )
 
 
 def _lines(service: str, found: Comparison) -> Iterator[str]:
@@ -153,12 +108,12 @@ def _lines(service: str, found: Comparison) -> Iterator[str]:
         )
 
 
-def _as_json(service: str, found: Comparison, taken_over: int) -> dict[str, Any]:
+def _as_json(service: str, found: Comparison, taken: int) -> dict[str, Any]:
     return {
         "service": service,
         "lacking": [_event(each) for each in found.to_take_over],
         "published_again": [_event(each) for each in found.said_again],
-        "taken_over": taken_over,
+        "taken_over": taken,
     }
 
 

@@ -6,7 +6,8 @@ from chassis.service import UnknownService, load
 from fanout.console import counted, some
 from fanout.doctor.findings import Finding
 from fanout.doctor.surroundings import Surroundings
-from fanout.recover.missing import Comparison, TooManyHoles, compare
+from fanout.recover.missing import Comparison, Servers, TooManyHoles, compare
+from fanout.running import Addresses
 
 MOST_RECORDS = 20_000
 """Records that are read without being asked to: offsets that the outbox does not have, so usually none."""
@@ -19,11 +20,16 @@ async def unknown_to_outbox(around: Surroundings) -> list[Finding]:
     for service, topic in _topics(around.addresses.databases):
         try:
             most = None if around.deep else MOST_RECORDS
-            found += lacking(service, await compare(service, topic, around.addresses, most), around)
+            compared = await compare(service, topic, servers_of(around.addresses, service), most)
+            found += lacking(service, compared, around)
         except TooManyHoles as error:
             what = f"whether the outbox of {service} has all that Kafka has: {error}"
             found.append(Finding("unasked", "outboxes and Kafka", what, "", "fanout doctor --deep"))
     return found or [Finding("ok", "outboxes and Kafka", "every outbox has what Kafka has of its service")]
+
+
+def servers_of(addresses: Addresses, service: str) -> Servers:
+    return Servers(addresses.databases[service], addresses.broker, addresses.registry_url)
 
 
 def lacking(service: str, compared: Comparison, around: Surroundings) -> list[Finding]:

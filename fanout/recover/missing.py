@@ -10,6 +10,7 @@ from uuid import UUID
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from sqlalchemy import text
 
+from chassis.config import Broker
 from chassis.events.decoding import decode_record
 from chassis.events.record import EVENT_TYPES, DecodedRecord, Record
 from chassis.events.registry import Registry
@@ -19,7 +20,15 @@ from fanout.kafka_admin import admin_of
 from fanout.kafka_reader import TIMEOUT, reader
 from fanout.kafka_topics import topic_ids
 from fanout.recover.holes import Hole, holes, read_in_one_go, spans_of
-from fanout.running import Addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """What is compared: the service's own database, Kafka, and the registry that has its contracts."""
+
+    database_url: str
+    broker: Broker
+    registry_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +87,15 @@ class TooManyHoles(Exception):
 async def compare(
     service: str,
     topic: str,
-    addresses: Addresses,
+    servers: Servers,
     most: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
     """Compares the service's topic with its outbox. Raises Unreachable, or TooManyHoles beyond `most` records."""
-    url = addresses.databases[service]
+    url = servers.database_url
     try:
-        with reader(addresses.broker) as consumer:
-            topic_id = topic_ids(admin_of(addresses.broker), [topic]).get(topic)
+        with reader(servers.broker) as consumer:
+            topic_id = topic_ids(admin_of(servers.broker), [topic]).get(topic)
             spans = spans_of(consumer, topic)
             found = await holes(service, url, topic, topic_id, spans)
             total = sum(hole.end - hole.start for hole in found)
@@ -94,9 +103,9 @@ async def compare(
                 raise TooManyHoles(total)
             records = list(_records(consumer, topic, found, lambda done: progress(done, total)))
     except KafkaException as error:
-        raise Unreachable("Kafka", addresses.kafka) from error
+        raise Unreachable("Kafka", servers.broker.address) from error
     unknown = await _not_in_outbox(service, url, records)
-    events = [Missing(each, topic_id) for each in await _events(unknown, topic, addresses.registry_url)]
+    events = [Missing(each, topic_id) for each in await _events(unknown, servers.registry_url)]
     return Comparison(events, await _taken(service, url, topic, events))
 
 
@@ -164,8 +173,8 @@ async def _not_in_outbox(service: str, url: str, records: Sequence[Record]) -> l
     return [record for event_id, record in by_id.items() if event_id not in known]
 
 
-async def _events(records: Sequence[Record], topic: str, registry_url: str) -> list[DecodedRecord]:
-    """Returns the records that are events of this topic, in the order in which Kafka got them."""
+async def _events(records: Sequence[Record], registry_url: str) -> list[DecodedRecord]:
+    """Returns the records that are events, in the order in which Kafka got them."""
     if not records:
         return []
     registry = Registry(registry_url)
