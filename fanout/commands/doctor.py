@@ -74,5 +74,5 @@ def conclusion(findings: Iterable[Finding]) -> str:
 def _explanation(finding: Finding) -> Iterator[str]:
     if finding.meaning:
         yield finding.meaning
-    if finding.mend:
-        yield f"→ {finding.mend}"
+    if finding.remedy:
+        yield f"→ {finding.remedy}"

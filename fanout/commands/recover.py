@@ -50,7 +50,7 @@ def command(name: Name, dry_run: DryRun = False, yes: Yes = False, json_output: 
         print_json(_as_json(service.name, found, taken))
     elif taken:
         start = _how_to_start(service.name)
-        print(f"taken over: {counted(taken, 'event')}; now {start}, and fanout verify --wait 60s")
+        print(f"taken over: {counted(taken, 'event')}; now {start}; fanout verify --wait 60s")
     if found.said_again or len(found.to_take_over) > taken:
         raise typer.Exit(1)
 

@@ -93,8 +93,8 @@ def behind(late: Iterable[Lag], alive: set[str], around: Surroundings) -> list[F
         what = f"{lag.group} is {counted(lag.messages, 'message')} and {lag.seconds or 0:.0f} s behind in {lag.topic}"
         if lag.group in alive:
             meaning = "its worker runs: it has more to do than it can, or waits for a server"
-            mend = "docker compose logs" if around.in_container else "fanout logs"
-            found.append(Finding("watch", "consumers", what, meaning, f"{mend} {lag.group}-worker"))
+            remedy = "docker compose logs" if around.in_container else "fanout logs"
+            found.append(Finding("watch", "consumers", what, meaning, f"{remedy} {lag.group}-worker"))
         else:
             meaning = "nobody reads for it; what waits is applied as soon as its worker runs"
             start = around.how_to_start(f"{lag.group}-worker")

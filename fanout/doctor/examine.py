@@ -64,8 +64,8 @@ async def _outcome(
     except Unreachable as error:
         is_news = error.address not in silent and not _is_any_stopped(around)
         silent[error.address] = error
-        sentence, _, mend = str(stopped.explained(error)).partition(": ")
-        return [Finding("wrong" if is_news else "unasked", name, f"not asked: {sentence}", "", mend)]
+        sentence, _, remedy = str(stopped.explained(error)).partition(": ")
+        return [Finding("wrong" if is_news else "unasked", name, f"not asked: {sentence}", "", remedy)]
     except FanoutError as error:
         return [Finding("unasked", name, f"not asked: {error}")]
 

@@ -16,7 +16,7 @@ class Finding:
     check: str
     what: str
     meaning: str = ""
-    mend: str = ""
+    remedy: str = ""
 
 
 def worst(findings: Iterable[Finding]) -> State:

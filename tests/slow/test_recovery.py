@@ -66,7 +66,7 @@ async def test_after_kafka_has_lost_its_data_everything_comes_back_with_the_comm
     lost = json.loads((await asyncio.to_thread(own.stack.fanout, "verify", "--json")).stdout)["lost"]
     assert lost >= 50 * 2, "no order reached fraud and notifications"
     finding = (await asyncio.to_thread(findings, own.stack))["losses"]
-    assert finding["mend"] == "fanout resend --lost"
+    assert finding["remedy"] == "fanout resend --lost"
     refusal = await asyncio.to_thread(own.stack.fanout, "replay", "analytics")
     assert refusal.returncode == 2 and "Kafka no longer has" in refusal.stderr, refusal.stderr
     await own.fanout("resend", "--lost", "--yes")
@@ -109,7 +109,7 @@ async def test_payments_restored_under_load_is_named_and_whole_again_by_the_proc
     await own.fanout("stop", "payments-worker", "payments-api")
     await asyncio.to_thread(restore, own.stack, "payments", file)
     finding = (await asyncio.to_thread(findings, own.stack))["outboxes and Kafka"]
-    assert "fanout recover payments" in finding["mend"]
+    assert "fanout recover payments" in finding["remedy"]
     listed = await asyncio.to_thread(own.stack.fanout, "recover", "payments", "--dry-run", "--json")
     lacking = json.loads(listed.stdout)["lacking"]
     assert listed.returncode == 1 and len(lacking) >= 100 and all(each["order_id"] for each in lacking)

@@ -54,7 +54,7 @@ def only(found: Iterable[Finding]) -> Finding:
 def test_a_disk_that_fills_up_is_watched_and_a_full_one_is_wrong(free: int, state: State) -> None:
     finding = machine.room(Path("/data"), free)
     assert finding.state == state and "/data" in finding.what
-    assert state == "ok" or ("Kafka and Postgres stop" in finding.meaning and "FANOUT_HOME" in finding.mend)
+    assert state == "ok" or ("Kafka and Postgres stop" in finding.meaning and "FANOUT_HOME" in finding.remedy)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_memory_has_to_be_there_for_a_start_and_some_of_it_while_it_runs(
 def test_a_proxy_for_this_machine_is_watched_and_one_with_an_exception_is_not() -> None:
     proxy = {"HTTP_PROXY": "http://proxy:3128"}
     finding = machine.settings(proxy)
-    assert (finding.state, finding.mend) == ("watch", "export NO_PROXY=127.0.0.1,localhost")
+    assert (finding.state, finding.remedy) == ("watch", "export NO_PROXY=127.0.0.1,localhost")
     assert machine.settings(proxy | {"no_proxy": "localhost,10.0.0.0/8"}).state == "ok"
     assert machine.settings({"PGSSLMODE": "require"}).what.startswith("PGSSLMODE is set; neither fanout")
 
@@ -89,13 +89,13 @@ def test_a_port_that_is_taken_is_named_with_who_has_it(around: Surroundings) -> 
         finding.state == "wrong"
         and f"listens on port {around.ports.kafka}, which kafka needs" in finding.what
     )
-    assert "(pid " in finding.what and "FANOUT_PORT_BASE" in finding.mend
+    assert "(pid " in finding.what and "FANOUT_PORT_BASE" in finding.remedy
     assert only(ports.ports(around)).state == "ok"
 
 
 def test_a_stopped_process_is_watched_and_a_failing_one_is_wrong() -> None:
     found = list(processes.states({"kafka": "STOPPED", "fraud-worker": "FATAL", "orders-api": "RUNNING"}))
-    assert [(each.state, each.mend) for each in found] == [
+    assert [(each.state, each.remedy) for each in found] == [
         ("watch", "fanout start kafka"),
         ("wrong", "fanout logs fraud-worker, then fanout start fraud-worker"),
     ]
@@ -114,7 +114,7 @@ def test_what_an_earlier_run_left_behind_is_found_by_its_mark(around: Surroundin
             left.communicate()
         finding = only(found)
         if stack.exists():
-            assert (finding.state, finding.mend) == ("wrong", "fanout down")
+            assert (finding.state, finding.remedy) == ("wrong", "fanout down")
         else:
             assert finding.state == "watch" and f"deleted stack {stack} still run" in finding.what
     assert not [each for each in processes.left_behind(around) if str(around.directory.path) in each.what]
@@ -125,7 +125,7 @@ def test_packages_other_than_the_pinned_ones_are_named() -> None:
     finding = versions.differing(
         "Python 3.11", pinned, {"aiokafka": "0.15.0", "httpx": "0.28", "pytest": None}
     )
-    assert (finding.state, finding.mend) == ("watch", "make install")
+    assert (finding.state, finding.remedy) == ("watch", "make install")
     assert "aiokafka 0.15.0 (pinned: 0.14.0)" in finding.what and "httpx" not in finding.what
     assert versions.differing("Python 3.11", pinned, dict(pinned)).state == "ok"
 
@@ -159,7 +159,7 @@ def test_a_clock_that_is_off_is_watched(seconds: int, state: State, said: str) -
 
 def test_a_registry_that_takes_breaking_changes_or_lacks_a_contract_is_wrong() -> None:
     found = contracts.lowered({"": "NONE", "orders-fanout.OrderPlaced": "BACKWARD"})
-    assert {each.state for each in found} == {"wrong"} and {each.mend for each in found} == {"fanout setup"}
+    assert {each.state for each in found} == {"wrong"} and {each.remedy for each in found} == {"fanout setup"}
     assert [each.what for each in found] == [
         "compatibility NONE by default",
         "compatibility BACKWARD of orders-fanout.OrderPlaced",
@@ -173,7 +173,7 @@ def test_a_topic_that_is_missing_or_is_set_otherwise_is_named() -> None:
     assert only(topics.partitions({"orders": (6, 6), "fraud": (6, 12)})).state == "watch"
     settings = {"orders": {"compression.type": ("uncompressed", "zstd")}, "fraud": {}}
     finding = only(topics.different(settings))
-    assert (finding.state, finding.mend) == ("wrong", "fanout setup")
+    assert (finding.state, finding.remedy) == ("wrong", "fanout setup")
     assert finding.what == "topic orders has compression.type=zstd, not uncompressed"
     assert only(topics.different({"orders": {}})).state == "ok"
 
@@ -181,8 +181,8 @@ def test_a_topic_that_is_missing_or_is_set_otherwise_is_named() -> None:
 def test_rows_that_cannot_be_sent_are_wrong_and_old_ones_are_watched(around: Surroundings) -> None:
     backlogs = [Backlog("orders", 3, 90.0, 0), Backlog("fraud", 0, None, 2), Backlog("payments", 5, 0.2, 0)]
     old, refused = events.unsent(backlogs, around)
-    assert (old.state, old.mend) == ("watch", "fanout start orders-worker")
-    assert (refused.state, refused.mend) == ("wrong", "fanout outbox ls fraud")
+    assert (old.state, old.remedy) == ("watch", "fanout start orders-worker")
+    assert (refused.state, refused.remedy) == ("wrong", "fanout outbox ls fraud")
     assert only(events.unsent(backlogs[2:], around)).state == "ok"
 
 
@@ -191,20 +191,20 @@ def test_a_consumer_that_is_behind_is_started_if_nobody_reads_and_else_looked_in
 ) -> None:
     late = [Lag("fraud", "orders", 9, 70.0), Lag("orders", "payments", 9, 70.0)]
     absent, alive = events.behind(late, {"orders"}, around)
-    assert absent.mend == "fanout start fraud-worker" and "9 messages and 70 s behind" in absent.what
-    assert alive.mend == "fanout logs orders-worker"
+    assert absent.remedy == "fanout start fraud-worker" and "9 messages and 70 s behind" in absent.what
+    assert alive.remedy == "fanout logs orders-worker"
 
 
 def test_dead_letters_are_somebodys_decision() -> None:
     finding = events.parked(Counter(fraud=2, orders=1))
-    assert (finding.state, finding.mend) == ("watch", "fanout dlq ls")
+    assert (finding.state, finding.remedy) == ("watch", "fanout dlq ls")
     assert "3 dead letters for you to decide: fraud 2, orders 1" in finding.what
     assert events.parked(Counter()).state == "ok"
 
 
 def test_what_kafka_has_lost_is_sent_again_by_the_command_that_is_named() -> None:
     finding = events.resend(50, events.Gone(["orders"], 0))
-    assert (finding.state, finding.mend) == ("wrong", "fanout resend --lost")
+    assert (finding.state, finding.remedy) == ("wrong", "fanout resend --lost")
     assert "lost 50 messages that consumers still need (made anew: orders)" in finding.what
     assert events.resend(0, events.Gone(["orders"], 0)).state == "ok"
 
@@ -244,7 +244,7 @@ def test_without_a_stack_the_machine_is_examined_all_the_same(around: Surroundin
     found = asyncio.run(examine.examine(around))
     assert {"ports", "disk", "memory", "environment", "versions"} <= {each.check for each in found}
     stack = next(each for each in found if each.check == "processes")
-    assert (stack.state, stack.mend) == ("watch", "fanout up")
+    assert (stack.state, stack.remedy) == ("watch", "fanout up")
 
 
 def test_in_a_container_what_needs_the_engine_is_said_with_the_command(around: Surroundings) -> None:
