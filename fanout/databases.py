@@ -1,10 +1,11 @@
 """Connects to one service's database from outside: read-only snapshots, and one sentence if it is unreachable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -44,18 +45,26 @@ async def session(service: str, url: str) -> AsyncIterator[AsyncConnection]:
     connect_args = {"server_settings": _SETTINGS, "timeout": 5}
     engine = create_async_engine(url, poolclass=NullPool, connect_args=connect_args, hide_parameters=True)
     try:
-        async with _connection(engine) as db:
-            yield db
+        with errors_of(service, url):
+            async with _connection(engine) as db:
+                yield db
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def errors_of(service: str, url: str) -> Iterator[None]:
+    """Raises Unreachable for an error that means so, and FanoutError for another one of the database."""
+    try:
+        yield
     except OSError as error:
         raise _unreachable(service, url) from error
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if _connection_is_gone(error):
             raise _unreachable(service, url) from error
         cause = str(error.orig if isinstance(error, DBAPIError) else error)
         reason = cause.split(">: ")[-1].splitlines()[0]
         raise FanoutError(f"the database of {service} refuses a statement: {reason}") from error
-    finally:
-        await engine.dispose()
 
 
 async def read_each(databases: Databases, read: Callable[[str, AsyncConnection], Awaitable[T]]) -> list[T]:
@@ -69,12 +78,17 @@ async def read_each(databases: Databases, read: Callable[[str, AsyncConnection],
         async with snapshot(service, url) as db:
             return await read(service, db)
 
+    return await at_once(read_one(*each) for each in databases.items())
+
+
+async def at_once(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Returns the results in the order of the coroutines. Raises the first error, after all have ended."""
     try:
         async with asyncio.TaskGroup() as group:
-            reading = [group.create_task(read_one(*each)) for each in databases.items()]
+            tasks = [group.create_task(each) for each in coroutines]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors.exceptions[0].__cause__
-    return [task.result() for task in reading]
+    return [task.result() for task in tasks]
 
 
 async def held_partitions(databases: Databases) -> list[str]:
@@ -136,9 +150,9 @@ def _unreachable(service: str, url: str) -> Unreachable:
     return Unreachable(f"the database of {service}", f"{place.host}:{place.port}")
 
 
-def _connection_is_gone(error: SQLAlchemyError) -> bool:
+def _connection_is_gone(error: Exception) -> bool:
     """Also true while Postgres starts up, shuts down or lacks the database (classes 08, 57P and 3D)."""
-    if not isinstance(error, DBAPIError):
-        return False
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or state.startswith(("08", "57P", "3D"))
+    original = error.orig if isinstance(error, DBAPIError) else error
+    is_cut = isinstance(error, asyncpg.InterfaceError) or getattr(error, "connection_invalidated", False)
+    state = getattr(original, "sqlstate", None) or ""
+    return is_cut or state.startswith(("08", "57P", "3D"))

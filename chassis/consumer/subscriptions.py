@@ -5,7 +5,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import metadata
+from chassis.retention import purges
 from chassis.service import Service
+from chassis.timestamps import now
+
+DROPPED = "subscription to "
+"""With an event type after it, in `purges`: since when the service has no handler for the type any more.
+
+There are still receipts of such events; receipts of a type whose subscription went in another way are an error."""
 
 subscriptions = Table(
     "subscriptions",
@@ -24,7 +31,15 @@ async def record_subscriptions(db: AsyncConnection, service: Service) -> bool:
     if wanted == found:
         return False
     await db.execute(delete(subscriptions))
+    await _record_dropped(db, {row[1] for row in found}, {row[1] for row in wanted})
     if wanted:
         rows = [dict(zip(("consumer", "type", "topic"), row, strict=True)) for row in sorted(wanted)]
         await db.execute(insert(subscriptions), rows)
     return True
+
+
+async def _record_dropped(db: AsyncConnection, found: set[str], wanted: set[str]) -> None:
+    await db.execute(delete(purges).where(purges.c.what.in_([DROPPED + name for name in wanted])))
+    rows = [{"what": DROPPED + name, "before": now(), "purged": 0} for name in sorted(found - wanted)]
+    if rows:
+        await db.execute(insert(purges).on_conflict_do_nothing(), rows)

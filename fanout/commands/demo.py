@@ -90,9 +90,7 @@ async def _demo(addresses: Addresses, orders: int, rate: float, before: Load, co
 
 
 def _in_flight(report: Report) -> str:
-    behind = [
-        f"{account.consumer} {len(account.in_flight)}" for account in report.accounts if account.in_flight
-    ]
+    behind = [f"{account.consumer} {account.in_flight}" for account in report.accounts if account.in_flight]
     return f"in flight: {', '.join(behind)}" if behind else "waiting until everything is applied"
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from time import monotonic
 from typing import Annotated
 
 import typer
@@ -11,25 +13,34 @@ from rich.markup import escape
 from rich.table import Table
 
 from fanout import stopped
-from fanout.console import Json, counted, print_json, say, some
+from fanout.console import LINE_SECONDS, Json, Tell, counted, print_json, progress, say, some
+from fanout.console import console as stderr
 from fanout.durations import seconds
-from fanout.running import running
+from fanout.running import Addresses, running
+from fanout.verify.deep import read_topics
 from fanout.verify.invariants import Verdict
-from fanout.verify.reconcile import Account
-from fanout.verify.records import latest
+from fanout.verify.reconcile import Account, latest
 from fanout.verify.report import Report, as_json, audit, settle
 
 EXIT_CODES = {"holds": 0, "broken": 1, "waiting": 3}
 COLOURS = {"holds": "green", "broken": "red", "waiting": "yellow"}
 
+_DELETED_UNREAD = "deleted before it was read, and in no outbox"
+
 Wait = Annotated[
     float | None,
     typer.Option(parser=seconds, metavar="SPAN", help="Wait so long until nothing is in flight."),
 ]
+Deep = Annotated[
+    bool,
+    typer.Option("--deep", help="Read the topics too: payloads, offsets, order, and what no outbox has."),
+]
 All = Annotated[bool, typer.Option("--all", "-v", help="Also show what is well: every consumer and check.")]
 
 
-def command(wait: Wait = None, everything: All = False, json_output: Json = False) -> None:
+def command(
+    wait: Wait = None, everything: All = False, deep: Deep = False, json_output: Json = False
+) -> None:
     """Print the ledger, read from the databases. Its last line is the verdict, in one sentence; so is the exit code.
 
     0 holds: all that was published is applied, once, and nothing is in flight or parked.
@@ -38,8 +49,9 @@ def command(wait: Wait = None, everything: All = False, json_output: Json = Fals
 
     Example: fanout verify --wait 60s
     """
-    databases = running().databases
-    report = asyncio.run(audit(databases) if wait is None else settle(databases, wait))
+    addresses = running()
+    with progress(stderr) as show_progress:
+        report = asyncio.run(_report(addresses, wait, deep, _after(LINE_SECONDS, show_progress)))
     if wait is not None and report.verdict == "waiting" and report.settled:
         say("it does not help to wait longer: nothing is in flight, and parked messages need your decision")
     if report.in_flight and (remedy := stopped.sentence("kafka")):
@@ -50,6 +62,24 @@ def command(wait: Wait = None, everything: All = False, json_output: Json = Fals
         show(report, Console(), accounts=everything, checks=everything)
     if code := EXIT_CODES[report.verdict]:
         raise typer.Exit(code)
+
+
+async def _report(addresses: Addresses, wait: float | None, deep: bool, tell: Tell) -> Report:
+    if wait is None:
+        report = await audit(addresses.databases, tell=tell)
+    else:
+        report = await settle(addresses.databases, wait, tell=tell)
+    if not deep:
+        return report
+    found = await read_topics(addresses, tell)
+    say(str(found))
+    return replace(report, verdicts=[*report.verdicts, *found.verdicts], topics=found.as_json)
+
+
+def _after(seconds: float, tell: Tell) -> Tell:
+    """Returns a function that shows progress only of what takes longer."""
+    began = monotonic()
+    return lambda text: tell(text) if monotonic() - began >= seconds else None
 
 
 def show(report: Report, console: Console, accounts: bool = False, checks: bool = False) -> None:
@@ -78,7 +108,7 @@ def show(report: Report, console: Console, accounts: bool = False, checks: bool 
 
 
 def _is_well(account: Account) -> bool:
-    return not (account.in_flight or account.lost or account.excess)
+    return not (account.in_flight or account.lost or account.excess or account.deficit)
 
 
 def _well(accounts: Sequence[Account], rest: bool) -> str:
@@ -111,10 +141,10 @@ def _accounts(accounts: Iterable[Account]) -> Table:
         figures = (
             account.published,
             account.applied,
-            len(account.in_flight),
+            account.in_flight,
             account.parked,
-            len(account.lost) + max(-account.excess, 0),
-            max(account.excess, 0),
+            account.lost + account.deficit,
+            account.excess,
             account.duplicates,
             account.unknown_producer_parked,
         )
@@ -123,16 +153,22 @@ def _accounts(accounts: Iterable[Account]) -> Table:
 
 
 def _findings(report: Report) -> Iterable[str]:
-    if since := latest(account.since for account in report.accounts):
+    if since := latest(*(account.since for account in report.accounts)):
         yield f"rows from before {since:%Y-%m-%d %H:%M:%S} UTC were deleted: such events are left out"
     for account in report.accounts:
         if account.lost:
-            events = [f"{event.type} of {event.order_id}" for event in account.lost]
-            yield f"[red]{account.consumer} lost {len(events)}:[/] {escape(some(events))}"
-        if account.excess < 0:
-            yield f"[red]{account.consumer} has {counted(-account.excess, 'receipt')} without an application[/]"
-        if account.excess > 0:
+            events = [f"{event.type} of {event.order_id}" for event in account.lost_events]
+            yield f"[red]{account.consumer} lost {account.lost}:[/] {escape(some(events) or _DELETED_UNREAD)}"
+        if account.deficit:
+            yield f"[red]{account.consumer} has {counted(account.deficit, 'receipt')} without an application[/]"
+        if account.excess:
             yield f"[red]{account.consumer} applied {counted(account.excess, 'event')} more than it has receipts for[/]"
+        for each in account.partitions:
+            if each.excess:
+                more = "more" if each.excess > 0 else "fewer"
+                yield f"  in {each.partition} it applied {abs(each.excess)} {more} than it has receipts for"
+        if account.stalled_seconds is not None:
+            yield f"[yellow]{account.consumer} stalled for {account.stalled_seconds:.0f} s[/]: {_waits_in(account)}"
     if report.ignored:
         by_type = [
             f"{event_type} {events} ({consumer})"
@@ -163,6 +199,11 @@ def _findings(report: Report) -> Iterable[str]:
         are, their = ("is", "its") if report.forwarded == 1 else ("are", "their")
         letters = counted(report.forwarded, "dead letter")
         yield f"{letters} {are} in flight: not stored yet, or not yet back at {their} consumer"
+
+
+def _waits_in(account: Account) -> str:
+    waiting = [f"{each.partition} {each.in_flight}" for each in account.partitions if each.in_flight]
+    return f"it has received nothing meanwhile; in flight in {some(waiting)}"
 
 
 def _verdict(verdict: Verdict) -> str:

@@ -9,13 +9,14 @@ holds `in_the_end` is about an effect that follows its cause; it is pending for 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, TypeVar, cast
 
 from fanout.errors import FanoutError
-from fanout.verify.records import Facts
+
+T = TypeVar("T")
 
 SERVICES = Path(__file__).parents[2] / "services"
 _TITLE = re.compile(r"^--\s*(check|fact|waiting):\s*(.*\S)\s*$")
@@ -93,23 +94,18 @@ class Verdict:
     pending: Sequence[str] = ()
 
 
-def judge(rule: Rule, early: Facts, late: Facts, open_orders: set[str]) -> Verdict:
-    """`early` and `late` are the facts of the two passes; `open_orders` have events in flight or parked."""
-    unknown = [fact for fact in (*rule.every, *rule.has, *rule.lacks) if fact not in late]
-    if unknown:
-        return Verdict(rule.sentence, [f"no checks.sql has the fact {fact}" for fact in unknown])
-    broken = sorted(_breaking(rule, early, late))
-    if not rule.may_be_pending:
-        return Verdict(rule.sentence, broken)
-    offenders = [order for order in broken if order not in open_orders]
-    return Verdict(rule.sentence, offenders, [order for order in broken if order in open_orders])
-
-
-def _breaking(rule: Rule, early: Facts, late: Facts) -> Iterator[str]:
+def breaking(rule: Rule, early: Mapping[str, Iterable[T]], late: Mapping[str, Container[T]]) -> Iterator[T]:
+    """Yields orders, or hashes of them, that break the rule. `early` and `late`: the facts of the two passes."""
     for order in set.intersection(*(set(early[fact]) for fact in rule.every)):
         misses = rule.has and not any(order in late[fact] for fact in rule.has)
         if misses or any(order in late[fact] for fact in rule.lacks):
             yield order
+
+
+def missing_facts(rule: Rule, facts: Container[str]) -> list[str]:
+    """Returns a sentence for each fact of the rule that is not among these."""
+    wanted = (*rule.every, *rule.has, *rule.lacks)
+    return [f"no checks.sql has the fact {fact}" for fact in wanted if fact not in facts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +120,10 @@ class Query:
     @property
     def name(self) -> str:
         return f"{self.service}.{self.title}"
+
+
+def of_kind(kind: str, queries: Iterable[Query]) -> list[Query]:
+    return [query for query in queries if query.kind == kind]
 
 
 def discover(services: Path = SERVICES) -> list[Query]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from fanout.databases import Databases
-from fanout.verify.report import audit
+from fanout.verify.report import lost
 
 
 class LostEvent(NamedTuple):
@@ -23,15 +23,14 @@ class LostEvent(NamedTuple):
 
 async def lost_events(databases: Databases) -> AsyncIterator[LostEvent]:
     """Yields an event once for each consumer that has lost it. Raises Unreachable or FanoutError."""
-    report = await audit(databases)
-    for account in report.accounts:
-        for event in account.lost:
+    async for consumer, events in lost(databases):
+        for event in events:
             yield LostEvent(
-                event.producer,
+                event.service,
                 event.outbox_id,
                 event.topic,
                 event.type,
                 event.event_id,
                 event.order_id,
-                account.consumer,
+                consumer,
             )

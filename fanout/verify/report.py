@@ -1,259 +1,281 @@
-"""Assesses the whole system: every consumer's account, doubles and checks, and whether all of it holds."""
+"""Reads the databases and assesses the whole system: every consumer's account, doubles, rules and checks."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from time import monotonic
-from typing import Any, Literal
 
-from chassis.events.topics import REDRIVE, redrive_topic
-from fanout.console import counted
-from fanout.databases import Databases
+from fanout.databases import Databases, at_once, held_in
 from fanout.errors import Unreachable
-from fanout.verify.invariants import RULES, Query, Verdict, discover, judge
-from fanout.verify.reconcile import Account, Double, account, by_subscription, doubles
-from fanout.verify.records import Facts, Forwarded, Partition, Reading, RefusedRow, made_at
-from fanout.verify.snapshot import read
+from fanout.verify import dead_letters, facts, side_messages
+from fanout.verify.compare import Comparison, Lost, Tell
+from fanout.verify.consumers import consumers, with_set_apart
+from fanout.verify.contradictions import contradictions
+from fanout.verify.invariants import RULES, Query, Verdict, discover, of_kind
+from fanout.verify.ledger import Report, as_json
+from fanout.verify.reconcile import Account, ConsumerCounts, account, latest
+from fanout.verify.records import Double, Facts, Partition, RefusedRow, TopicIds
+from fanout.verify.snapshot import Pass, Passes, Snapshot, passes
+
+__all__ = ["Report", "as_json", "audit", "settle"]
 
 POLL_SECONDS = 0.5
 
-Word = Literal["holds", "waiting", "broken"]
+
+def _silent(text: str) -> None:
+    """Shows no progress."""
 
 
-async def audit(databases: Databases, queries: Sequence[Query] | None = None) -> "Report":
-    """Reads the databases once and assesses them, with the checks of all services unless others are given."""
-    return assess(await read(databases, discover() if queries is None else queries))
+async def audit(databases: Databases, queries: Sequence[Query] | None = None, tell: Tell = _silent) -> Report:
+    """Reads the databases once and assesses them, with the checks of all services unless others are given.
+
+    Raises Unreachable, or FanoutError for a check that Postgres refuses.
+    """
+    chosen = discover() if queries is None else queries
+    async with passes(databases) as both:
+        report = await _assess(both, chosen, tell)
+        return replace(report, verdicts=[*report.verdicts, *await _checks(both.second, chosen)])
 
 
 async def settle(
-    databases: Databases, seconds: float, progress: Callable[["Report"], None] = lambda report: None
-) -> "Report":
+    databases: Databases,
+    seconds: float,
+    progress: Callable[[Report], None] = lambda report: None,
+    tell: Tell = _silent,
+) -> Report:
     """Audits until nothing is in flight or the time is over; a database may be unreachable in between.
 
+    Between two audits it only looks again at what had not arrived. The report is always one that read everything.
     Parked messages are not waited for: only an operator's decision ends that.
     """
     deadline = monotonic() + seconds
     while True:
         try:
-            report = await audit(databases)
+            report = await audit(databases, tell=tell)
+            if report.settled or monotonic() >= deadline:
+                return report
+            async for seen in _until_arrived(databases, report, deadline):
+                progress(seen)
         except Unreachable:
             if monotonic() >= deadline:
                 raise
-        else:
-            if report.settled or monotonic() >= deadline:
-                return report
-            progress(report)
-        await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
-def assess(reading: Reading) -> "Report":
-    known = {event.event_id for event in reading.outbox}
-    redriven = {message.redriven for message in reading.forwarded if message.redriven}
-    topics = by_subscription(reading.outbox)
-    accounts = [
-        account(state, topics, known, redriven, reading.complete_since) for state in reading.consumers
-    ]
-    doubled = doubles(reading.late, reading.outbox)
+async def _until_arrived(databases: Databases, report: Report, deadline: float) -> AsyncIterator[Report]:
+    """Yields the report with what is in flight by now, until that is nothing or the time is over."""
+    while True:
+        yield report
+        await asyncio.sleep(min(POLL_SECONDS, max(deadline - monotonic(), 0)))
+        if monotonic() >= deadline or report.settled:
+            return
+        report = await _look_again(databases, report)
+
+
+async def _look_again(databases: Databases, report: Report) -> Report:
+    """Returns the report with other numbers of what is in flight, read from its `unsettled` part only."""
+    async with passes(databases) as both:
+        topic_ids, consumer_counts = await _consumer_counts(both)
+        if report.unsettled:
+            async for _ in Comparison(both, consumer_counts).run(report.unsettled):
+                pass
+        reached = await side_messages.reached(both.first)
+        names = [counts.state.consumer for counts in consumer_counts]
+        in_flight = {counts.state.consumer: counts.in_flight.total() for counts in consumer_counts}
+        accounts = [replace(each, in_flight=in_flight.get(each.consumer, 0)) for each in report.accounts]
+        forwarded = report.forwarded and await side_messages.forwarded(both.second, reached, topic_ids, names)
+        unpublished = await _unpublished(both.second)
+        return replace(report, accounts=accounts, forwarded=forwarded, unpublished=unpublished)
+
+
+async def lost(databases: Databases) -> AsyncIterator[Lost]:
+    """Yields the lost events of consumers, some at a time, so that there may be any number."""
+    async with passes(databases) as both:
+        _, consumer_counts = await _consumer_counts(both)
+        async for some in Comparison(both, consumer_counts).run():
+            yield some
+
+
+async def _assess(both: Passes, queries: Sequence[Query], tell: Tell) -> Report:
+    topic_ids, consumer_counts = await _consumer_counts(both)
+    comparison = Comparison(both, consumer_counts, tell)
+    async for _ in comparison.run():
+        pass
+    tell("looking at parked and redriven messages")
+    accounts = await _accounts(both, consumer_counts, comparison.records)
+    reached = await side_messages.reached(both.first)
+    refused, refused_orders = await _refused(both.second)
+    open_orders = comparison.open_orders.union(refused_orders, *(each.open_orders for each in accounts))
+    tell("looking for what happened twice")
+    doubles = [*await facts.fact_doubles(both.second, queries), *await _event_doubles(both.second)]
+    verdicts = list(_verdicts(accounts, doubles, consumer_counts))
+    tell("comparing offsets, parked messages and dead letters")
+    verdicts += await contradictions(both.second)
+    verdicts += await dead_letters.follow(both, reached, topic_ids)
+    tell(f"judging {len(RULES)} rules")
+    verdicts += await facts.judge_all(both.first, both.second, queries, open_orders)
+    tell("counting what waits")
     return Report(
-        accounts,
-        doubled,
-        list(_verdicts(reading, accounts, doubled)),
-        reading.unpublished,
-        reading.refused,
-        len(list(_not_received(reading))),
-        reading.waiting,
-        reading.held,
+        accounts=accounts,
+        doubles=doubles,
+        verdicts=verdicts,
+        unpublished=await _unpublished(both.second),
+        refused=refused,
+        forwarded=await side_messages.forwarded(
+            both.second, reached, topic_ids, [counts.state.consumer for counts in consumer_counts]
+        ),
+        waiting=await _waiting(both.second, queries),
+        held=sorted(
+            [sentence for snapshot in both.second.values() for sentence in await held_in(snapshot.db)]
+        ),
+        unsettled=comparison.unsettled,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    accounts: Sequence[Account]
-    doubles: Sequence[Double]
-    verdicts: Sequence[Verdict]
-    unpublished: Mapping[str, int]
-    refused: Sequence[RefusedRow] = ()
-    """Outbox rows that cannot be sent, and those that were discarded."""
-    forwarded: int = 0
-    """Dead letters that are not stored yet, and redriven ones that their consumer has not received."""
-    waiting: Facts = field(default_factory=dict)
-    """What waits for an operator, by consumer. It is accounted for, so nothing is broken."""
-    held: Sequence[str] = ()
-    """A sentence for each partition that a consumer cannot read on."""
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """When the databases had been read."""
-
-    @property
-    def lost(self) -> int:
-        """Events that a consumer passed without a receipt, and receipts without an application."""
-        return sum(len(account.lost) + max(-account.excess, 0) for account in self.accounts)
-
-    @property
-    def applied_twice(self) -> int:
-        """A double can show as an excess, in a fact and in an event: within a service it counts once."""
-        excess = {account.consumer: max(account.excess, 0) for account in self.accounts}
-        orders: dict[str, set[str]] = {}
-        for double in self.doubles:
-            orders.setdefault(double.service, set()).add(double.order_id)
-        services = excess.keys() | orders.keys()
-        return sum(max(excess.get(service, 0), len(orders.get(service, ()))) for service in services)
-
-    @property
-    def ignored(self) -> Mapping[str, Mapping[str, int]]:
-        """Events of types that consumers did not know, by type and consumer."""
-        found: dict[str, dict[str, int]] = {}
-        for each in self.accounts:
-            for event_type, events in each.ignored.items():
-                found.setdefault(event_type, {})[each.consumer] = events
-        return dict(sorted(found.items()))
-
-    @property
-    def set_aside(self) -> Sequence[RefusedRow]:
-        """Outbox rows that cannot be sent and wait for an operator's decision."""
-        return [row for row in self.refused if not row.is_discarded]
-
-    @property
-    def in_flight(self) -> int:
-        """Deliveries that are still to come; if there are none, rows that the relay has still to send."""
-        expected = sum(len(account.in_flight) for account in self.accounts) + self.forwarded
-        return expected or sum(self.unpublished.values())
-
-    @property
-    def settled(self) -> bool:
-        return self.in_flight == 0
-
-    @property
-    def oldest(self) -> float | None:
-        """The age in seconds of the oldest event in flight, None if there is none or no id says when it was made."""
-        in_flight = [event.event_id for account in self.accounts for event in account.in_flight]
-        times = [made for made in map(made_at, in_flight) if made]
-        return max((self.at - min(times)).total_seconds(), 0.0) if times else None
-
-    @property
-    def parked(self) -> int:
-        """Dead letters that are neither redriven nor discarded; without their database, what consumers have parked."""
-        if self.waiting:
-            return sum(consumers.total() for consumers in self.waiting.values())
-        return sum(account.parked + account.unknown_producer_parked for account in self.accounts)
-
-    @property
-    def violated(self) -> int:
-        return sum(bool(verdict.offenders) for verdict in self.verdicts)
-
-    @property
-    def unfinished_orders(self) -> Sequence[str]:
-        """Orders that cannot go on although nothing is in flight: a consumer has parked what they need."""
-        pending = {order for verdict in self.verdicts for order in verdict.pending}
-        return sorted(pending) if self.settled else []
-
-    @property
-    def verdict(self) -> Word:
-        """The word for all of it.
-
-        A row that cannot be sent and a partition that cannot be read are broken: no time and no redrive mends them.
-        """
-        if self.lost or self.applied_twice or self.violated or self.set_aside or self.held:
-            return "broken"
-        return "holds" if self.settled and not self.parked else "waiting"
-
-    @property
-    def conclusion(self) -> str:
-        """The verdict in one sentence, which names all that stands against `holds`."""
-        counts = f"lost {self.lost}, applied twice {self.applied_twice}"
-        match self.verdict:
-            case "holds":
-                discarded = counted(len(self.unfinished_orders), "order")
-                rest = f"; {discarded} cannot go on: see above" if self.unfinished_orders else ""
-                return f"holds: {counts}, in flight 0, parked 0{rest}"
-            case "waiting":
-                return f"waiting: {'; '.join(self._waits())}; {counts}"
-        return f"broken: {'; '.join([counts, *self._breaks(), *self._waits()])}"
-
-    def _breaks(self) -> Iterator[str]:
-        if self.violated:
-            yield f"{counted(self.violated, 'check')} violated"
-        if self.set_aside:
-            yield f"{counted(len(self.set_aside), 'outbox row')} cannot be sent"
-        if self.held:
-            yield f"{counted(len(self.held), 'partition')} cannot be read"
-
-    def _waits(self) -> Iterator[str]:
-        if self.parked:
-            orders = len(self.unfinished_orders)
-            holds = f" {'holds' if self.parked == 1 else 'hold'} {counted(orders, 'order')} back" * bool(
-                orders
-            )
-            yield f"{counted(self.parked, 'parked message')}{holds} (fanout dlq ls)"
-        if self.in_flight:
-            age = "" if self.oldest is None else f", the oldest for {self.oldest:.0f} s"
-            yield f"{counted(self.in_flight, 'event')} in flight{age}"
+async def _consumer_counts(both: Passes) -> tuple[TopicIds, list[ConsumerCounts]]:
+    states = [state for found in await at_once(map(consumers, both.first.values())) for state in found]
+    topic_ids = await _topic_ids(both.first)
+    outboxes = await at_once(snapshot.fetch(_OUTBOX_PURGED) for snapshot in both.second.values())
+    since = latest(*(row["before"] for rows in outboxes for row in rows))
+    consumer_counts = [ConsumerCounts(state, topic_ids, since=latest(state.since, since)) for state in states]
+    return topic_ids, sorted(consumer_counts, key=lambda counts: counts.state.consumer)
 
 
-def _verdicts(reading: Reading, accounts: Sequence[Account], doubled: Sequence[Double]) -> Iterator[Verdict]:
-    yield Verdict("nothing happened twice to one order", [str(double) for double in doubled])
+async def _topic_ids(first: Pass) -> TopicIds:
+    seen: dict[str, dict[object, datetime]] = {}
+    for rows in await at_once(snapshot.fetch(_TOPIC_IDS) for snapshot in first.values()):
+        for topic, topic_id, at in rows:
+            ids = seen.setdefault(topic, {})
+            ids[topic_id] = min(ids.get(topic_id, at), at)
+    return TopicIds(seen)  # type: ignore[arg-type]
+
+
+async def _accounts(
+    both: Passes, consumer_counts: Sequence[ConsumerCounts], records: Counter[Partition]
+) -> list[Account]:
+    purged = sum([await snapshot.value(_PURGED_ROWS) for snapshot in both.second.values()])
+    redriven = (
+        await side_messages.redriven(both.second)
+        if any(counts.unknown for counts in consumer_counts)
+        else set()
+    )
+    known = Counter({partition: rows + purged for partition, rows in records.items()})
+    found: list[Account] = []
+    for counts in consumer_counts:
+        service = counts.state.service
+        counts.state = await with_set_apart(both.first[service], counts.state, counts.since, counts.unknown)
+        for partition in counts.state.positions:
+            known.setdefault(partition, purged)
+        found.append(account(counts, both.read_at[service], redriven, known))
+    return found
+
+
+async def _checks(second: Pass, queries: Sequence[Query]) -> list[Verdict]:
+    async def of_service(snapshot: Snapshot) -> list[Verdict]:
+        mine = [query for query in of_kind("check", queries) if query.service == snapshot.service]
+        return [Verdict(f"{query.service}: {query.title}", await snapshot.ids(query)) for query in mine]
+
+    found = await at_once(of_service(second[service]) for service in sorted(second))
+    return [verdict for verdicts in found for verdict in verdicts]
+
+
+def _verdicts(
+    accounts: Sequence[Account], doubles: Sequence[Double], consumer_counts: Sequence[ConsumerCounts]
+) -> Iterator[Verdict]:
+    yield Verdict("nothing happened twice to one order", [str(double) for double in doubles])
     yield Verdict(
         "every effect has a published event",
         [f"{event_id} ({account.consumer})" for account in accounts for event_id in account.orphaned],
     )
-    yield from (Verdict(sentence, ids) for sentence, ids in reading.offenders.items())
-    open_orders = {order for account in accounts for order in account.open_orders}
-    open_orders |= {row.order_id for row in reading.refused if row.order_id}
-    yield from (judge(rule, reading.early, reading.late, open_orders) for rule in RULES)
-
-
-def _not_received(reading: Reading) -> Iterator[Forwarded]:
-    """Leaves out what was redriven to a consumer whose database is not among those that were read."""
-    known = tuple({redrive_topic("", state.consumer) for state in reading.consumers})
-    for message in reading.forwarded:
-        is_known = not message.topic.endswith(REDRIVE) or message.topic.endswith(known)
-        if is_known and message.offset >= reading.reached.get(Partition(message.topic, message.partition), 0):
-            yield message
-
-
-def as_json(report: Report) -> dict[str, Any]:
-    return {
-        "verdict": report.verdict,
-        "sentence": report.conclusion,
-        "lost": report.lost,
-        "applied_twice": report.applied_twice,
-        "in_flight": report.in_flight,
-        "parked": report.parked,
-        "settled": report.settled,
-        "oldest_in_flight_seconds": report.oldest,
-        "unpublished": report.unpublished,
-        "forwarded": report.forwarded,
-        "ignored": report.ignored,
-        "refused": [row._asdict() for row in report.refused],
-        "waiting": report.waiting,
-        "unfinished_orders": report.unfinished_orders,
-        "held_partitions": report.held,
-        "consumers": [
-            {
-                "consumer": account.consumer,
-                "since": account.since,
-                "published": account.published,
-                "applied": account.applied,
-                "in_flight": len(account.in_flight),
-                "parked": account.parked,
-                "lost": [
-                    {"type": event.type, "order_id": event.order_id, "event_id": event.event_id}
-                    for event in account.lost
-                ],
-                "excess_applications": account.excess,
-                "redelivered": account.duplicates,
-                "unknown_producer_parked": account.unknown_producer_parked,
-                "ignored": account.ignored,
-            }
-            for account in report.accounts
+    yield Verdict(
+        "every received event is of a type that its consumer subscribes to",
+        [
+            f"{event_type} ({account.consumer}, {events} times)"
+            for account in accounts
+            for event_type, events in account.unsubscribed.items()
         ],
-        "checks": [
-            {
-                "check": verdict.sentence,
-                "holds": not verdict.offenders,
-                "pending": len(verdict.pending),
-                "offenders": verdict.offenders,
-            }
-            for verdict in report.verdicts
+    )
+    yield Verdict(
+        "every consumer that has read a topic of events subscribes to some",
+        [
+            each.state.consumer
+            for each in consumer_counts
+            if not (each.state.subscriptions or each.state.dropped)
         ],
+    )
+    yield Verdict(
+        "no received event lies far beyond what its consumer has read",
+        [sentence for account in accounts for sentence in account.misplaced],
+    )
+
+
+async def _event_doubles(second: Pass) -> list[Double]:
+    """Returns events that were published twice for one order, under two event ids."""
+
+    async def of_service(snapshot: Snapshot) -> list[Double]:
+        found = {(row[0], row[1]): row[2] for row in await snapshot.fetch(_EVENT_DOUBLES, list(ONCE))}
+        names = await facts.order_ids(snapshot, _ORDERS_OF_EVENTS, {order for _, order in found})
+        return [
+            Double(snapshot.service, event_type, names[order], times)
+            for (event_type, order), times in found.items()
+        ]
+
+    return [double for found in await at_once(map(of_service, second.values())) for double in found]
+
+
+async def _unpublished(second: Pass) -> Mapping[str, int]:
+    return {service: await second[service].value(_UNPUBLISHED) for service in sorted(second)}
+
+
+async def _refused(second: Pass) -> tuple[list[RefusedRow], set[int]]:
+    """Returns the rows, and hashes of their orders."""
+    found = [(service, row) for service in sorted(second) for row in await second[service].fetch(_REFUSED)]
+    rows = [RefusedRow(service, *tuple(row)[:6]) for service, row in found]
+    return rows, {row["order_hash"] for _, row in found if row["order_hash"] is not None}
+
+
+async def _waiting(second: Pass, queries: Sequence[Query]) -> Facts:
+    found: dict[str, Counter[str]] = {}
+    for query in of_kind("waiting", queries):
+        if query.service in second:
+            rows = await second[query.service].fetch(_BY_CONSUMER.format(sql=query.sql))
+            found[query.title] = Counter({str(row[0]): row[1] for row in rows})
+    return found
+
+
+ONCE = frozenset(
+    {
+        "OrderPlaced",
+        "OrderConfirmed",
+        "OrderCancelled",
+        "PaymentProcessed",
+        "PaymentRefunded",
+        "StockReserved",
+        "StockRejected",
+        "StockReleased",
+        "OrderShipped",
     }
+)
+"""An order has at most one event of each of these types. Of FraudAssessed it has one per version."""
+
+_TOPIC_IDS = "SELECT topic, topic_id, first_seen_at FROM topic_ids"
+_OUTBOX_PURGED = "SELECT before FROM purges WHERE what = 'outbox'"
+_PURGED_ROWS = "SELECT coalesce(sum(purged), 0)::bigint FROM purges WHERE what = 'outbox'"
+_UNPUBLISHED = "SELECT count(*) FROM outbox WHERE published_at IS NULL AND discarded_at IS NULL"
+_REFUSED = """
+    SELECT id, topic, type, aggregate_id, concat_ws(': ', error_type, error_message), discarded_at IS NOT NULL,
+        hashtextextended(aggregate_id, 0) AS order_hash
+    FROM outbox WHERE set_aside_at IS NOT NULL ORDER BY id
+"""
+_BY_CONSUMER = "SELECT id, count(*) FROM ({sql}) AS waiting (id) GROUP BY 1"
+_EVENT_DOUBLES = """
+    SELECT type, hashtextextended(aggregate_id, 0) AS order_hash, count(*) FROM outbox
+    WHERE aggregate_id IS NOT NULL AND discarded_at IS NULL AND type = ANY($1::text[])
+    GROUP BY 1, 2 HAVING count(*) > 1
+"""
+_ORDERS_OF_EVENTS = """
+    SELECT DISTINCT hashtextextended(aggregate_id, 0), aggregate_id FROM outbox
+    WHERE aggregate_id IS NOT NULL AND hashtextextended(aggregate_id, 0) = ANY($1::bigint[])
+"""

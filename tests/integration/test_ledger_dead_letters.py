@@ -3,9 +3,12 @@
 import pytest
 from rich.console import Console
 
+from chassis.events.record import Record
 from fanout.commands.verify import show
+from fanout.verify.contradictions import PARKED_RECEIPTS
 from tests.integration.conftest import Broken
-from tests.support.simulated_system import SERVICES, Honest, of, placed
+from tests.support.corruptions import OF_DEAD_LETTERS
+from tests.support.simulated_system import SERVICES, of, placed
 
 
 async def test_a_dead_letter_that_is_not_sent_yet_is_in_flight(copied: Broken) -> None:
@@ -59,36 +62,60 @@ async def test_an_effect_of_a_redriven_dead_letter_is_not_orphaned(copied: Broke
     assert (report.verdict, report.settled) == ("holds", True)
 
 
-async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(
-    copied: Broken, honest: Honest
-) -> None:
-    simulated = await copied("fraud")
-    event_id = await placed(simulated, honest.orders["shipped"])
-    await simulated.run("fraud", f"UPDATE inbox SET status = 'parked' WHERE event_id = '{event_id}'")
-    await simulated.run("fraud", "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1")
-    await simulated.run("fraud", f"DELETE FROM assessments WHERE order_id = '{honest.orders['shipped']}'")
-    await simulated.run("fraud", f"DELETE FROM orders_seen WHERE order_id = '{honest.orders['shipped']}'")
+async def test_a_parked_event_is_neither_lost_nor_does_its_order_break_a_rule(copied: Broken) -> None:
+    simulated = await copied(*SERVICES)
+    order = await simulated.order()
+    simulated.refused.add(("fraud", await placed(simulated, order)))
+    await simulated.deliver()
     report = await simulated.audit()
-    assert (report.verdict, of(report, "fraud").parked) == ("holds", 1)
+    assert not [verdict for verdict in report.verdicts if verdict.offenders]
+    assert (report.verdict, report.settled, of(report, "fraud").parked) == ("waiting", True, 1)
+    assert [account.excess or account.deficit for account in report.accounts] == [0] * len(report.accounts)
+
+
+GARBAGE = Record("orders", 3, 17, 1_772_366_400_000, b"?", b"garbage", [])
 
 
 async def test_garbage_is_shown_as_of_an_unknown_producer_and_breaks_nothing(copied: Broken) -> None:
-    simulated = await copied("fraud")
-    await simulated.run(
-        "fraud",
-        "INSERT INTO parked (consumer, topic, partition, kafka_offset, headers, record_at, failure, error_type, "
-        "error_message, attempts, first_failed_at) "
-        "VALUES ('fraud', 'orders', 3, 17, '[]', now(), 'permanent', 'Undecodable', 'garbage', 1, now())",
-    )
+    simulated = await copied("fraud", "dead_letters")
+    await simulated.park("fraud", GARBAGE)
     report = await simulated.audit()
-    assert (report.verdict, of(report, "fraud").unknown_producer_parked) == ("holds", 1)
+    assert (report.verdict, of(report, "fraud").unknown_producer_parked) == ("waiting", 1)
 
 
-LETTER = """
-    INSERT INTO dead_letters (consumer, topic, partition, kafka_offset, record_at, headers, failure, error_type,
-        error_message, attempts, first_failed_at, last_failed_at, status, redrive)
-    VALUES ('{}', 'inventory', 0, 0, now(), '[]', 'permanent', 'E', 'e', 1, now(), now(), 'parked', 0)
-"""
+@pytest.mark.parametrize("sentence", OF_DEAD_LETTERS)
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_dead_letter_of_which_one_row_was_deleted_is_named(
+    copied: Broken, sentence: str, more: int
+) -> None:
+    """Whether or not a message of an unknown producer, which has no receipt, is parked as well."""
+    simulated = await copied(*SERVICES)
+    order = await simulated.order()
+    event_id = await placed(simulated, order)
+    simulated.refused.add(("fraud", event_id))
+    await simulated.deliver()
+    for _ in range(more):
+        await simulated.park("fraud", GARBAGE)
+    assert (await simulated.audit()).verdict == "waiting"
+    await simulated.run(OF_DEAD_LETTERS[sentence].service, OF_DEAD_LETTERS[sentence].sql)
+    report = await simulated.audit()
+    [broken] = [verdict for verdict in report.verdicts if verdict.sentence == sentence]
+    assert report.verdict == "broken" and broken.offenders
+    if sentence == PARKED_RECEIPTS:
+        assert event_id in broken.offenders[0]
+    else:
+        [(offset,)] = await simulated.run(
+            "orders", f"SELECT kafka_offset FROM outbox WHERE event_id = '{event_id}'"
+        )
+        assert f"orders[0] at {offset}, parked by fraud" in broken.offenders
+
+
+async def test_a_dead_letter_that_is_not_stored_yet_accuses_nobody(copied: Broken) -> None:
+    simulated = await copied("fraud", "dead_letters")
+    await simulated.park("fraud", GARBAGE)
+    await simulated.run("dead_letters", "DELETE FROM dead_letters; DELETE FROM consumer_offsets")
+    report = await simulated.audit()
+    assert (report.verdict, report.forwarded) == ("waiting", 1)
 
 
 async def test_what_is_parked_and_the_orders_that_wait_for_it_are_said_though_all_is_accounted_for(
@@ -100,15 +127,9 @@ async def test_what_is_parked_and_the_orders_that_wait_for_it_are_said_though_al
     await simulated.collect("orders")
     wanted = f"SELECT event_id FROM outbox WHERE aggregate_id = '{order}' AND type = 'StockReserved'"
     [(event_id,)] = await simulated.run("inventory", wanted)
-    await simulated.run(
-        "orders", f"INSERT INTO inbox (consumer, event_id, status) VALUES ('orders', '{event_id}', 'parked')"
-    )
+    simulated.refused.add(("orders", str(event_id)))
     await simulated.deliver()
-    await simulated.run(
-        "orders",
-        "UPDATE consumer_offsets SET applied = applied - 1, parked = parked + 1 WHERE topic = 'inventory'",
-    )
-    await simulated.run("dead_letters", ";".join(LETTER.format(consumer) for consumer in ("orders", "fraud")))
+    await simulated.park("fraud", GARBAGE)
     report = await simulated.audit()
     assert (report.verdict, report.settled) == ("waiting", True)
     assert list(report.unfinished_orders) == [order]

@@ -5,6 +5,9 @@
 
 from typing import NamedTuple
 
+from fanout.verify.contradictions import OFFSETS_RISE, PARKED_RECEIPTS, SENT_WITHOUT_OFFSET
+from fanout.verify.dead_letters import PARKED, SENT, STORED
+
 
 class Corruption(NamedTuple):
     service: str
@@ -189,4 +192,41 @@ ACROSS_SERVICES = {
     ),
 }
 
-CORRUPTIONS = EFFECTS | OWN_CHECKS | ACROSS_SERVICES
+CONTRADICTIONS = {
+    "every received event is of a type that its consumer subscribes to": Corruption(
+        "notifications",
+        "DELETE FROM subscriptions WHERE type = 'OrderShipped'",
+        "OrderShipped (notifications, 2 times)",
+    ),
+    "every consumer that has read a topic of events subscribes to some": Corruption(
+        "fraud", "DELETE FROM subscriptions", "fraud"
+    ),
+    "no received event lies far beyond what its consumer has read": Corruption(
+        "orders",
+        "UPDATE outbox SET kafka_offset = kafka_offset + 100000 "
+        "WHERE kafka_offset = (SELECT max(kafka_offset) FROM outbox)",
+        "orders[0] at 1000",
+    ),
+    SENT_WITHOUT_OFFSET: Corruption(
+        "orders",
+        "UPDATE outbox SET kafka_offset = NULL, published_at = published_at - interval '31 seconds' "
+        "WHERE aggregate_id = '{shipped}' AND type = 'OrderPlaced'",
+        "outbox row 1 (orders)",
+    ),
+    OFFSETS_RISE: Corruption(
+        "orders",
+        "UPDATE outbox SET kafka_offset = kafka_offset + 5 WHERE aggregate_id = '{shipped}' AND type = 'OrderPlaced'",
+        "orders[0] at 5: outbox rows ",
+    ),
+    PARKED_RECEIPTS: Corruption("fraud", "UPDATE inbox SET status = 'parked'", "of fraud"),
+}
+
+OF_DEAD_LETTERS = {
+    SENT: Corruption("fraud", "DELETE FROM outbox WHERE topic = 'orders.fraud.dlq'"),
+    STORED: Corruption("dead_letters", "DELETE FROM dead_letters"),
+    PARKED: Corruption("fraud", "DELETE FROM parked"),
+    PARKED_RECEIPTS: Corruption("fraud", "DELETE FROM parked"),
+}
+"""Of a system in which fraud has parked an event, and the dead letter is stored."""
+
+CORRUPTIONS = EFFECTS | CONTRADICTIONS | OWN_CHECKS | ACROSS_SERVICES

@@ -13,8 +13,11 @@ from sqlalchemy.engine import URL
 
 from chassis.consumer.inbox import claim
 from chassis.consumer.offsets import BatchCounts, advance
+from chassis.consumer.parking import Failed, park
 from chassis.database import Database
+from chassis.events.record import Record
 from chassis.migrations import migrate
+from chassis.outbox.table import load_headers
 from chassis.service import Service, load
 from fanout.verify.reconcile import Account
 from fanout.verify.report import Report, audit
@@ -26,6 +29,7 @@ from services.payments.api import settle_invoice
 from services.payments.models import NewPayment
 from tests.support import sample_events
 from tests.support.databases import administer, named_url
+from tests.support.dead_letter_service import store
 from tests.support.principals import SOME_OPERATOR
 
 HOLDS = "holds: lost 0, applied twice 0, in flight 0, parked 0"
@@ -41,7 +45,9 @@ SERVICES = (
     "payments",
 )
 TYPES = {event_type.NAME: event_type for event_type in EVENTS}
-UNSENT = text("SELECT id, event_id, type, payload FROM outbox WHERE published_at IS NULL ORDER BY id")
+UNSENT = text(
+    "SELECT id, event_id, type, key, payload, headers, created_at FROM outbox WHERE published_at IS NULL ORDER BY id"
+)
 SENT = text(
     "UPDATE outbox SET published_at = now(), kafka_partition = 0, kafka_offset = :offset WHERE id = :id"
 )
@@ -53,6 +59,8 @@ class SimulatedSystem:
 
     databases: Mapping[str, Database]
     offsets: Counter[str] = field(default_factory=Counter)
+    refused: set[tuple[str, str]] = field(default_factory=set)
+    """Consumers and ids of events that they park instead of applying them."""
 
     async def order(self, product: str = "mug", card: str | None = "tok_visa", quantity: int = 1) -> str:
         new = NewOrder(
@@ -114,10 +122,32 @@ class SimulatedSystem:
     async def _hand_over(self, to: Service, row: Row[*tuple[Any, ...]], event: Event, offset: int) -> None:
         if type(event) not in to.handlers:
             return
+        if (to.name, str(row.event_id)) in self.refused:
+            headers = load_headers(row.headers)
+            at = round(row.created_at.timestamp() * 1000)
+            await self.park(to.name, Record(event.TOPIC, 0, offset, at, row.key, row.payload, headers))
+            return
         async with self.databases[to.name].transaction() as db:
             if await claim(db, to.name, [(row.event_id, 0)]):
                 await to.handlers[type(event)]([event], db)
             await advance(db, to.name, event.TOPIC, 0, offset + 1, BatchCounts(received=1, applied=1))
+
+    async def park(self, consumer: str, record: Record) -> None:
+        """Lets the consumer read the record and park it, and sends the dead letter to the service that stores it."""
+        async with self.databases[consumer].transaction() as db:
+            await park(db, consumer, [Failed(record, ValueError("a test refuses it"))])
+            counts = BatchCounts(received=1, parked=1)
+            await advance(db, consumer, record.topic, record.partition, record.offset + 1, counts)
+            [row] = await db.execute(
+                text("SELECT * FROM outbox WHERE published_at IS NULL AND topic LIKE '%.dlq'")
+            )
+            offset = self.offsets[row.topic]
+            self.offsets[row.topic] += 1
+            await db.execute(SENT, {"offset": offset, "id": row.id})
+        sent = Record(
+            row.topic, 0, offset, record.timestamp_ms, row.key, row.payload, load_headers(row.headers)
+        )
+        await store(self.databases["dead_letters"], sent)
 
 
 @dataclass(frozen=True)
