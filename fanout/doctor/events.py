@@ -67,7 +67,7 @@ async def consumers(around: Surroundings) -> list[Finding]:
             "consumers",
             sentence,
             "this partition stands still, the others go on",
-            "docs/break-it.md, unreadable batches",
+            "docs/decisions/0020-unreadable-batch-holds-its-partition.md",
         )
         for sentence in await held_partitions(databases)
     ]
