@@ -10,6 +10,8 @@ Exception
 │   └── UnknownSchemaId                events/registry.py: an id that the registry does not have
 ├── TransientFailure                 the next attempt may succeed            → retried in place, then parked
 └── InfrastructureFailure            the system's fault, not the message's   → never parked: wait and retry
+    ├── DatabaseRestored               consumer/offsets.py: the partition has to be opened again
+    ├── KafkaUnavailable               events/kafka_topics.py: no answer about a topic
     ├── RegistryUnavailable            events/registry.py: no answer, or not one of a schema registry
     └── SchemaNotRegistered            events/registry.py: set-up has not registered our schema yet
 

@@ -41,6 +41,11 @@ HELD = Gauge(
     "1 if the partition cannot be read at its next offset",
     ["consumer", "topic", "partition"],
 )
+LOST = Gauge(
+    "kafka_consumergroup_group_messages_lost",
+    "Messages that Kafka deleted before the group read them, since the group exists",
+    ["group", "topic", "partition"],
+)
 HOLDING = Gauge("fanout_consumer_holding", "Partitions that wait for an unavailable dependency", ["consumer"])
 
 REFUSED = Counter("fanout_refused_requests", "POST requests answered 503, by reason", ["reason"])

@@ -21,6 +21,7 @@ from chassis.consumer.positions import Positions
 from chassis.consumer.retry import Stopped, pause
 from chassis.database import Database
 from chassis.dead_letters.reader import DeadLetterConsumer
+from chassis.events.kafka_topics import KafkaTopics
 from chassis.events.registry import Registry
 from chassis.events.topics import DEAD_LETTERS
 from chassis.http.health import health_routes
@@ -54,8 +55,9 @@ async def run(service: Service, settings: Settings) -> None:
         NO_SEQUENTIAL_SCANS,
     )
     registry = Registry(settings.registry_url)
-    consumer = _consumer(service, database, registry, settings)
-    relay = Relay(service.name, settings.database_url, settings.broker, registry)
+    kafka = KafkaTopics(settings.broker)
+    consumer = _consumer(service, database, registry, kafka, settings)
+    relay = Relay(service.name, settings.database_url, settings.broker, registry, kafka)
     registration = RegistrationCheck(service.topic, registry)
     database.wake_relay = relay.wake
 
@@ -90,9 +92,12 @@ async def run(service: Service, settings: Settings) -> None:
     log.info("worker_drained")
 
 
-def _consumer(service: Service, database: Database, registry: Registry, settings: Settings) -> Consumer:
+def _consumer(
+    service: Service, database: Database, registry: Registry, kafka: KafkaTopics, settings: Settings
+) -> Consumer:
     settings = settings.model_copy(update={"gather_ms": service.gather_ms or settings.gather_ms})
-    positions = Positions(service.name, database, {event_type.NAME for event_type in service.handlers})
+    handled = {event_type.NAME for event_type in service.handlers}
+    positions = Positions(service.name, database, handled, kafka)
     if service.dead_letter_handler:
         processor = DeadLetterConsumer(service.name, service.dead_letter_handler, database, registry)
         return Consumer(positions, re.compile(DEAD_LETTERS), processor, settings)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import telemetry
 from chassis.consumer.ignored import record_ignored
 from chassis.consumer.inbox import claim
-from chassis.consumer.offsets import BatchCounts, Partition, advance
+from chassis.consumer.offsets import BatchCounts, Offsets, Partition
 from chassis.consumer.parking import Failed, park
 from chassis.consumer.recovery import Recovery, Result
 from chassis.database import PUBLISHED, Database, driver
@@ -36,12 +36,13 @@ class EventProcessor:
     """Processes the events of one service. The same records twice have one effect."""
 
     def __init__(self, service: Service, database: Database, registry: WriterSchemas) -> None:
+        self.offsets = Offsets(service.name)
         self._service = service
         self._database = database
         self._registry = registry
         self._event_types = {event_type.NAME: event_type for event_type in service.handlers}
         unwanted = partial(is_unwanted, wanted=self._event_types)
-        self._recovery = Recovery(service.name, database, self._decode, self._apply, unwanted)
+        self._recovery = Recovery(service.name, database, self.offsets, self._decode, self._apply, unwanted)
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
         """Returns when every record is applied, skipped or parked. Raises Stopped if told to stop earlier.
@@ -55,6 +56,7 @@ class EventProcessor:
     async def _apply(self, results: Sequence[Result]) -> None:
         """Applies what is new, parks what is unreadable and advances the offset: all of it commits, or nothing."""
         consumer, (last, _) = self._service.name, results[-1]
+        partition = last.topic, last.partition
         decoded = [each for _, each in results if isinstance(each, DecodedRecord)]
         unreadable = [each for _, each in results if isinstance(each, UnreadableRecord)]
         ignored = [each for _, each in results if isinstance(each, IgnoredRecord)]
@@ -70,11 +72,11 @@ class EventProcessor:
             for group in group_by_type(fresh):
                 await self._call_handler(group, db)
             parked = await park(db, consumer, [Failed(each.record, each.failure) for each in unreadable])
-            await record_ignored(db, consumer, (last.topic, last.partition), ignored)
+            await record_ignored(db, consumer, partition, ignored)
             counts.applied, counts.parked = len(fresh), len(parked)
             counts.duplicates = counts.received - counts.applied - counts.parked
-            await advance(db, consumer, last.topic, last.partition, last.offset + 1, counts)
-        counts.add_to_metrics(consumer, last.topic)
+            await self.offsets.advance(db, partition, last.offset + 1, counts)
+        self.offsets.committed(partition, last.offset + 1, counts)
         telemetry.EVENTS.labels(consumer, last.topic, "ignored").inc(len(ignored))
         log_each(log, "event_applied", fresh, lambda applied: applied.record.log_fields)
 

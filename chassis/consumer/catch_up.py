@@ -80,9 +80,8 @@ class CatchUp:
             inbox_since = await complete_since(db, "inbox")
         return [row for row in mine if row.type in self._handled and _can_be_read_again(row, inbox_since)]
 
-    async def begin(self, found: Sequence[IgnoredRange]) -> None:
+    async def begin(self, found: Sequence[IgnoredRange], begins: Mapping[Partition, int]) -> None:
         """Lowers the offsets and deletes the rows. The group's offsets in Kafka have been set back before."""
-        begins = first_offsets(found)
         async with self._database.transaction() as db:
             await driver(db).execute(LOWER, self._consumer, *_columns((*at, n) for at, n in begins.items()))
             await self._delete(db, found)

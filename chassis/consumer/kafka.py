@@ -108,7 +108,7 @@ def client_settings(group: str, settings: Settings) -> dict[str, Any]:
         "group_id": group,
         "client_id": settings.instance or f"{group}-worker",
         "enable_auto_commit": False,
-        "auto_offset_reset": "earliest",
+        "auto_offset_reset": "none",  # each partition is opened at an offset of ours (opening.py)
         "isolation_level": "read_committed",
         "session_timeout_ms": settings.session_timeout_ms,
         "heartbeat_interval_ms": settings.session_timeout_ms // 3,

@@ -1,8 +1,10 @@
 """The table `consumer_offsets`: how far a consumer has read each partition, and counts of what became of the records.
 
-Both change in the transaction that applies the records, so they are exact after any crash.
+Both change in the transaction that applies the records, so they are exact after any crash. `lost` counts records that
+Kafka deleted before the consumer read them (positions.py).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, PrimaryKeyConstraint, Table, Text, Uuid
@@ -10,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import telemetry
 from chassis.database import driver, metadata
+from chassis.errors import InfrastructureFailure
 
 Partition = tuple[str, int]
 """Topic and number; aiokafka's TopicPartition is one."""
@@ -30,6 +33,7 @@ consumer_offsets = Table(
     CheckConstraint("received = applied + duplicates + parked", name="consumer_offsets_add_up"),
 )
 
+# No row is returned if the stored offset is lower than $9.
 ADVANCE = """
     INSERT INTO consumer_offsets AS sofar
         (consumer, topic, partition, next_offset, received, applied, duplicates, parked)
@@ -40,7 +44,16 @@ ADVANCE = """
         applied = sofar.applied + excluded.applied,
         duplicates = sofar.duplicates + excluded.duplicates,
         parked = sofar.parked + excluded.parked
+        WHERE sofar.next_offset >= $9
+    RETURNING xmax = 0 AS is_new
 """
+
+
+class DatabaseRestored(InfrastructureFailure):
+    """The database has an older offset than it had before: it was restored from a backup.
+
+    The records wait until their partition is opened again, at that offset (assignment.py).
+    """
 
 
 @dataclass(slots=True)
@@ -53,15 +66,57 @@ class BatchCounts:
     parked: int = 0
 
     def add_to_metrics(self, consumer: str, topic: str) -> None:
-        """Adds the counts to the metric `fanout_events`; to be called after the commit."""
+        """Adds the counts to the metric `fanout_events`."""
         outcomes = {"applied": self.applied, "duplicate": self.duplicates, "parked": self.parked}
         for outcome, count in outcomes.items():
             telemetry.EVENTS.labels(consumer, topic, outcome).inc(count)
 
 
+class Offsets:
+    """One consumer's offsets in its database, and the lowest that each can be unless the database is restored."""
+
+    def __init__(self, consumer: str) -> None:
+        self._consumer = consumer
+        self._lowest: dict[Partition, int] = {}
+
+    @property
+    def lowest(self) -> Mapping[Partition, int]:
+        return dict(self._lowest)
+
+    def opened(self, stored: Mapping[Partition, int]) -> None:
+        """Remembers what the database has of partitions that are opened."""
+        self._lowest.update(stored)
+
+    async def advance(
+        self, db: AsyncConnection, partition: Partition, next_offset: int, counts: BatchCounts
+    ) -> None:
+        """Raises the offset and adds the counts, in the caller's transaction. Raises DatabaseRestored."""
+        await advance(db, self._consumer, *partition, next_offset, counts, self._lowest.get(partition))
+
+    def committed(self, partition: Partition, next_offset: int, counts: BatchCounts) -> None:
+        """Remembers the offset and counts the records in the metrics; to be called after the commit."""
+        if partition in self._lowest:
+            self._lowest[partition] = max(self._lowest[partition], next_offset)
+        counts.add_to_metrics(self._consumer, partition[0])
+
+
 async def advance(
-    db: AsyncConnection, consumer: str, topic: str, partition: int, next_offset: int, counts: BatchCounts
+    db: AsyncConnection,
+    consumer: str,
+    topic: str,
+    partition: int,
+    next_offset: int,
+    counts: BatchCounts,
+    lowest: int | None = None,
 ) -> None:
-    """Raises the consumer's offset in this partition to `next_offset`, never lowers it, and adds the counts."""
+    """Raises the consumer's offset in this partition to `next_offset`, never lowers it, and adds the counts.
+
+    Raises DatabaseRestored if the offset is lower than `lowest`, or if there is none.
+    """
     values = (getattr(counts, name) for name in COUNTS)
-    await driver(db).execute(ADVANCE, consumer, topic, partition, next_offset, *values)
+    row = (consumer, topic, partition, next_offset, *values)
+    is_new = await driver(db).fetchval(ADVANCE, *row, -1 if lowest is None else lowest)
+    if is_new is None or (is_new and lowest is not None):
+        raise DatabaseRestored(
+            f"{topic}[{partition}] was at offset {lowest} or later, and is before that now"
+        )

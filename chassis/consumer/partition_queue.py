@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from chassis.consumer.offsets import Partition
+from chassis.consumer.offsets import Offsets, Partition
 from chassis.consumer.retry import Stopped
 from chassis.events.record import Record
 from chassis.liveness import Heartbeat, set_heartbeat
@@ -16,6 +16,8 @@ QUEUE_BYTES = 2**22
 
 class RecordProcessor(Protocol):
     """Processes the records of a partition; `release` is called when partitions were revoked cleanly."""
+
+    offsets: Offsets
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None: ...
 

@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.consumer.crash_loop import MAX_CRASHES, CrashMarkers, SharedLock, WorkerCrashed
-from chassis.consumer.offsets import BatchCounts, Partition, advance
+from chassis.consumer.offsets import BatchCounts, Offsets, Partition
 from chassis.consumer.parking import Failed, park
 from chassis.consumer.retry import RetryBudget, Stopped, pause, wait_out_outages
 from chassis.database import Database, driver
@@ -49,12 +49,14 @@ class Recovery:
         self,
         consumer: str,
         database: Database,
+        offsets: Offsets,
         decode: Callable[[Sequence[Record]], Awaitable[list[Result]]],
         apply: Callable[[Sequence[Result]], Awaitable[None]],
         is_unwanted: Callable[[Record], bool],
     ) -> None:
         self._consumer = consumer
         self._database = database
+        self._offsets = offsets
         self._decode = decode
         self._apply = apply
         self._is_unwanted = is_unwanted
@@ -170,15 +172,16 @@ class Recovery:
 
     async def _park_in_transaction(self, failed: Failed) -> None:
         record, counts = failed.record, BatchCounts(received=1)
+        partition, next_offset = (record.topic, record.partition), record.offset + 1
         async with self._database.transaction() as db:
             counts.parked = len(await park(db, self._consumer, [failed]))
             counts.duplicates = 1 - counts.parked
-            await advance(db, self._consumer, record.topic, record.partition, record.offset + 1, counts)
-        counts.add_to_metrics(self._consumer, record.topic)
+            await self._offsets.advance(db, partition, next_offset, counts)
+        self._offsets.committed(partition, next_offset, counts)
 
     async def _without_settled(self, records: Sequence[Record]) -> list[Record]:
         """Returns the records that have a handler and that the inbox would not ignore; counts the ignored ones."""
-        first, last = records[0], records[-1]
+        first, partition = records[0].offset, (records[0].topic, records[0].partition)
         records = [record for record in records if not self._is_unwanted(record)]
         ids = [(record.event_id, record.redrive) for record in records]
         async with self._database.transaction() as db:
@@ -187,8 +190,8 @@ class Recovery:
             duplicates = len(records) - len(unsettled)
             counts = BatchCounts(received=duplicates, duplicates=duplicates)
             if duplicates:
-                await advance(db, self._consumer, last.topic, last.partition, first.offset, counts)
-        counts.add_to_metrics(self._consumer, last.topic)
+                await self._offsets.advance(db, partition, first, counts)
+        self._offsets.committed(partition, 0, counts)
         return unsettled
 
     async def _clear(self, partitions: Sequence[Partition]) -> None:

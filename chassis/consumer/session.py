@@ -6,11 +6,13 @@ what is read again after a restart; correctness comes from the offset in the dat
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from re import Pattern
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from chassis.consumer.assignment import Assignment, SessionFailed
@@ -25,6 +27,7 @@ POLL_MS, SHORT_POLL_MS = 200, 20
 COMMIT_EVERY_SECONDS = 1.0
 """Many transactions share one commit of offsets."""
 COMMIT_SECONDS, CLOSE_SECONDS = 2.0, 3.0
+FINISH_SECONDS = 20.0
 EXIT_CLIENT_HANGS = 70
 NO_PARTITION = TopicPartition("", 0)
 """Polling it keeps the client in its group and returns no records."""
@@ -50,26 +53,23 @@ class ConsumerSession:
         self._processor = processor
         self._batch_size = batch_size
         self._has_room, self._has_progress = asyncio.Event(), asyncio.Event()
-        self._committing: asyncio.Task[None] | None = None
+        self._regular: Sequence[asyncio.Task[None]] = ()
         self._assigned = Assignment(client, positions, processor, self._new_queue, self._commit)
         subscription = {"pattern": topics.pattern} if isinstance(topics, Pattern) else {"topics": topics}
         client.subscribe(**subscription, listener=self._assigned)
 
     async def start(self) -> None:
         await self._client.start()
-        self._committing = self._assigned.in_background(self._commit_regularly())
+        self._regular = [
+            self._assigned.in_background(each) for each in (self._commit_regularly(), self._assigned.watch())
+        ]
 
     async def poll(self) -> None:
         """Moves records from Kafka to the partition queues. Full queues are not polled for: that is back-pressure."""
         self._assigned.raise_background_error()
         self._assigned.share_memory(self._batch_size)
         partitions = await self._partitions_with_room()
-        # Awaited directly: cancelling it, or an exception out of it, switches aiokafka's poll watchdog off.
-        fetched: Mapping[TopicPartition, list[ConsumerRecord | UnreadableBatch]] = await self._client.getmany(
-            *(partitions or [NO_PARTITION]),
-            timeout_ms=self._poll_ms(partitions),
-            max_records=max(min((self._queues[each].max_records for each in partitions), default=1) // 2, 1),
-        )
+        fetched = await self._fetch(partitions)
         for partition, records in fetched.items():
             if partition not in self._queues:
                 raise SessionFailed(f"records of {partition} were read before its queue was open")
@@ -77,6 +77,33 @@ class ConsumerSession:
         # Only now, because a rebalance may happen meanwhile.
         for partition, records in fetched.items():
             await self._assigned.held.update(partition, records)
+
+    async def _fetch(
+        self, partitions: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, list[ConsumerRecord | UnreadableBatch]]:
+        """Raises SessionFailed if Kafka has no record at the next offset, after the queue of the partition is done."""
+        try:
+            # Awaited directly: cancelling it, or an exception out of it, switches aiokafka's poll watchdog off.
+            return await self._client.getmany(  # type: ignore[no-any-return]
+                *(partitions or [NO_PARTITION]),
+                timeout_ms=self._poll_ms(partitions),
+                max_records=max(
+                    min((self._queues[each].max_records for each in partitions), default=1) // 2, 1
+                ),
+            )
+        except OffsetOutOfRangeError as error:
+            refused: Mapping[TopicPartition, int] = error.args[0]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FINISH_SECONDS):
+                    await self._finish(refused)
+            self._assigned.refused(refused)
+            raise SessionFailed(f"Kafka does not have the next offset: {refused}") from error
+
+    async def _finish(self, partitions: Iterable[TopicPartition]) -> None:
+        """Returns when the records that are in the queues are in the database: Kafka may have deleted them already."""
+        while any(each in self._queues and self._queues[each].is_active for each in partitions):
+            self._has_room.clear()
+            await self._has_room.wait()
 
     async def _commit_regularly(self) -> None:
         while True:
@@ -100,8 +127,8 @@ class ConsumerSession:
     async def close(self) -> None:
         """Releases all partitions and leaves the group; ends the process if the client hangs on a dead broker."""
         await self._assigned.release()
-        if self._committing is not None:
-            self._committing.cancel()
+        for task in self._regular:
+            task.cancel()
         closing = asyncio.create_task(self._client.stop())
         done, _ = await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
         if not done:

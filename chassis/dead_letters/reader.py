@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.consumer.crash_loop import WorkerCrashed
-from chassis.consumer.offsets import BatchCounts, Partition, advance
+from chassis.consumer.offsets import BatchCounts, Offsets, Partition
 from chassis.consumer.retry import wait_out_outages
 from chassis.database import Database
 from chassis.events.asked_once import AskedOnce
@@ -40,6 +40,7 @@ class DeadLetterConsumer:
         database: Database,
         registry: WriterSchemas,
     ) -> None:
+        self.offsets = Offsets(consumer)
         self._consumer = consumer
         self._store = store
         self._database = database
@@ -47,7 +48,7 @@ class DeadLetterConsumer:
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
         """Returns when every record is stored. Raises Stopped if told to stop earlier."""
-        last = records[-1]
+        partition, next_offset = (records[-1].topic, records[-1].partition), records[-1].offset + 1
 
         async def store() -> None:
             registry = AskedOnce(self._registry)
@@ -56,8 +57,8 @@ class DeadLetterConsumer:
             counts = BatchCounts(received=len(records), applied=len(records))
             async with self._database.transaction() as db:
                 await self._store(dead_letters, db)
-                await advance(db, self._consumer, last.topic, last.partition, last.offset + 1, counts)
-            counts.add_to_metrics(self._consumer, last.topic)
+                await self.offsets.advance(db, partition, next_offset, counts)
+            self.offsets.committed(partition, next_offset, counts)
 
         await wait_out_outages(store, stop, self._consumer, waits_for=lambda _: True)
 

@@ -45,6 +45,7 @@ class Outgoing:
 @dataclass(frozen=True, slots=True)
 class Sent:
     id: int
+    topic: str
     partition: int
     offset: int
 

@@ -66,7 +66,7 @@ def produce(producer: Producer, row: Outgoing, outcome: Outcome, is_alone: bool 
 
     def report(error: KafkaError | None, delivered: Message) -> None:
         if error is None:
-            outcome.sent.append(Sent(row.id, delivered.partition() or 0, delivered.offset() or 0))
+            outcome.sent.append(Sent(row.id, row.topic, delivered.partition() or 0, delivered.offset() or 0))
         else:
             outcome.failed(row, error, is_alone)
 

@@ -14,12 +14,14 @@ import structlog
 from chassis import telemetry
 from chassis.config import Broker
 from chassis.database import OUTBOX_CHANNEL
+from chassis.events.kafka_topics import KafkaTopics
 from chassis.events.registry import Registry
 from chassis.outbox.framing import messages
 from chassis.outbox.one_by_one import send_one_by_one
 from chassis.outbox.producer import OrderedProducer
 from chassis.outbox.relay_connection import connect
 from chassis.outbox.relay_health import RelayHealth
+from chassis.outbox.sent_topics import SentTopics
 from chassis.outbox.set_aside import set_rows_aside
 from chassis.outbox.terms import become_active
 from chassis.outbox.upkeep import Upkeep
@@ -42,13 +44,21 @@ class NotDelivered(Exception):
 class Relay:
     """Sends what `publish` wrote."""
 
-    def __init__(self, service: str, database_url: str, kafka: Broker, registry: Registry) -> None:
+    def __init__(
+        self,
+        service: str,
+        database_url: str,
+        kafka: Broker,
+        registry: Registry,
+        topics: KafkaTopics | None = None,
+    ) -> None:
         self.health = RelayHealth(service)
         self._service = service
         self._database_url = database_url
         self._registry = registry
         self._producer = OrderedProducer(kafka)
         self._upkeep = Upkeep(self._producer, registry, self.health)
+        self._sent_topics = SentTopics(topics or KafkaTopics(kafka))
         self._awake = asyncio.Event()
 
     def wake(self) -> bool:
@@ -80,6 +90,7 @@ class Relay:
             await connection.add_listener(OUTBOX_CHANNEL, lambda *_: self.wake())
             self._producer.connect()
             self._upkeep.begin()
+            await self._sent_topics.begin(connection)
             while not stop.is_set():
                 self._awake.clear()
                 await self._upkeep.run_if_due(connection, term)  # raises if the term is over
@@ -102,13 +113,16 @@ class Relay:
         if outcome.suspects and not outcome.failure:
             # Kafka refused them together, and only one may be at fault: each alone adds to what is sent or refused.
             await asyncio.to_thread(send_one_by_one, self._producer, outgoing, outcome, stop, deadline)
-        if outcome.sent:
-            columns = zip(*((row.id, row.partition, row.offset) for row in outcome.sent), strict=True)
+        located = await self._sent_topics.located(connection, outcome.sent)
+        if located:
+            columns = zip(
+                *((row.id, row.partition, row.offset, topic) for row, topic in located), strict=True
+            )
             await connection.execute(MARK_SENT, *columns)
-            telemetry.RELAYED.labels(self._service).inc(len(outcome.sent))
+            telemetry.RELAYED.labels(self._service).inc(len(located))
         if outcome.refused:
             await set_rows_aside(connection, outcome.refused)
-        done = len(outcome.sent) + len(outcome.refused)
+        done = len(located) + len(outcome.refused)
         if outcome.failure:
             log.warning("delivery_failed", undelivered=len(rows) - done, error=outcome.failure)
             raise NotDelivered(outcome.failure)
@@ -141,6 +155,8 @@ NEXT_ROWS = """
     WHERE bytes_before < $2 ORDER BY id
 """
 MARK_SENT = """
-    UPDATE outbox SET published_at = clock_timestamp(), kafka_partition = sent.partition, kafka_offset = sent.position
-    FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS sent (id, partition, position) WHERE outbox.id = sent.id
+    UPDATE outbox SET published_at = clock_timestamp(), kafka_partition = sent.partition, kafka_offset = sent.position,
+        topic_id = sent.topic_id
+    FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::uuid[]) AS sent (id, partition, position, topic_id)
+    WHERE outbox.id = sent.id
 """

@@ -22,6 +22,7 @@ from chassis.consumer.offsets import Partition
 from chassis.consumer.positions import Positions
 from chassis.database import Database
 from chassis.events.avro import encode, frame
+from chassis.events.kafka_topics import KafkaTopics
 from chassis.events.record import Record
 from chassis.events.registry import Registry
 from chassis.events.topics import redrive_topic
@@ -64,10 +65,13 @@ class Workbench:
 
     async def consume_with_the_chassis(self) -> float:
         """Events per second, from the first record handed over to the last one committed."""
+        self.service.name = self.new_group()
         processor = Stopwatch(EventProcessor(self.service, self.database, self.registry), len(self.events))
         stop = asyncio.Event()
         consumer = Consumer(
-            Positions(self.new_group(), self.database, {OrderPlaced.NAME}),
+            Positions(
+                self.service.name, self.database, {OrderPlaced.NAME}, KafkaTopics(self.settings.broker)
+            ),
             [self.topic],
             processor,
             self.settings,
@@ -83,6 +87,7 @@ class Stopwatch:
     """A EventProcessor that says when everything has gone through it."""
 
     def __init__(self, processor: EventProcessor, expected: int) -> None:
+        self.offsets = processor.offsets
         self._processor = processor
         self._left = expected
         self._began: float | None = None

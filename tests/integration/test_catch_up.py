@@ -18,7 +18,7 @@ from chassis.consumer.batch import EventProcessor
 from chassis.consumer.catch_up import CatchUp, IgnoredRange, first_offsets
 from chassis.consumer.ignored import ignored_events
 from chassis.consumer.inbox import inbox
-from chassis.consumer.offsets import consumer_offsets
+from chassis.consumer.offsets import Offsets, consumer_offsets
 from chassis.consumer.parking import parked
 from chassis.database import Database
 from chassis.events.avro import encode, frame
@@ -150,10 +150,10 @@ async def test_a_failure_at_each_step_of_the_catch_up_loses_nothing(
     await ignore(recorder, database, topic)
     work, failures = getattr(CatchUp, step), [RuntimeError("before"), RuntimeError("after")]
 
-    async def failing(self: CatchUp, argument: Any) -> Any:
+    async def failing(self: CatchUp, *arguments: Any) -> Any:
         if len(failures) == 2:
             raise failures.pop()
-        found = await work(self, argument)
+        found = await work(self, *arguments)
         if failures:
             raise failures.pop()
         return found
@@ -168,6 +168,7 @@ class Dead:
     """A processor that never ends, as that of a process that is killed at once."""
 
     def __init__(self) -> None:
+        self.offsets = Offsets("")
         self.begun = asyncio.Event()
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
@@ -245,9 +246,10 @@ async def test_a_row_that_changes_while_the_catch_up_begins_is_kept(
     found = await handling.find([("orders", 0)])
     async with database.transaction() as db:
         await db.execute(text("UPDATE ignored_events SET updated_at = clock_timestamp()"))
-    await handling.begin(found)
+    await handling.begin(found, first_offsets(found))
     assert len(await rows(database, ignored_events)) == 1
-    await handling.begin(await handling.find([("orders", 0)]))
+    found = await handling.find([("orders", 0)])
+    await handling.begin(found, first_offsets(found))
     assert await rows(database, ignored_events) == []
 
 

@@ -51,7 +51,7 @@ def write(producer: Producer, topic: str, *values: str, commit: bool) -> None:
 async def read_all(kafka: Broker, topic: str, until: str) -> list[str]:
     """Returns what a worker's client delivers up to the value `until`, and commits its offset as a worker does."""
     settings = Settings(database_url="unused", kafka=kafka.address)
-    client = AIOKafkaConsumer(topic, **client_settings(topic, settings))
+    client = AIOKafkaConsumer(topic, **client_settings(topic, settings) | {"auto_offset_reset": "earliest"})
     await client.start()
     try:
         values: list[str] = []

@@ -271,7 +271,7 @@ async def test_the_row_and_the_effects_of_its_batch_commit_together(
     async def fails(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("chassis.consumer.batch.advance", fails)
+    monkeypatch.setattr("chassis.consumer.offsets.advance", fails)
     with pytest.raises(KeyboardInterrupt):
         await process(recorder, database, registry, written("OrderGifted", ids.gifted))
     assert await rows(database, ignored_events) == await rows(database, consumer_offsets) == []

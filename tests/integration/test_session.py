@@ -10,13 +10,13 @@ from sqlalchemy import text
 
 from chassis.consumer import held
 from chassis.consumer.batch import EventProcessor
+from chassis.consumer.offsets import Offsets
 from chassis.consumer.parking import parked
-from chassis.consumer.session import ConsumerSession
 from chassis.database import Database
 from chassis.events.record import Record
 from fanout.databases import held_partitions
 from schemas import OrderConfirmed
-from tests.support.kafka_topics import PARTITIONS, Topic, kafka_address, new_topic, running, until
+from tests.support.kafka_topics import PARTITIONS, Topic, kafka_address, new_topic, read_past, running, until
 from tests.support.recording_service import RecordingService, Schemas, confirmed, noted, rows
 
 ZEROS = 20 * 2**20
@@ -119,6 +119,7 @@ class SlowProcessor:
     """Processes until `go_on` is set, and sets `begun` when it has begun."""
 
     def __init__(self) -> None:
+        self.offsets = Offsets("")
         self.begun, self.go_on = asyncio.Event(), asyncio.Event()
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
@@ -173,9 +174,3 @@ async def test_records_that_arrive_before_their_queue_is_open_are_not_skipped(
                 with suppress(TimeoutError):
                     await until(lambda: read_past(session) > 1, seconds=2)
             await applied(recorder, database, "first", *orders)
-
-
-def read_past(session: ConsumerSession) -> int:
-    """Returns how many records the client has handed over, of all its partitions."""
-    states = session._client._subscription.subscription.assignment
-    return sum(states.state_value(each)._position or 0 for each in states.tps)

@@ -4,14 +4,19 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.engine import URL
 
+from chassis.config import Broker
 from chassis.consumer.inbox import inbox
+from chassis.consumer.offsets import BatchCounts, advance, consumer_offsets
+from chassis.consumer.positions import Positions
 from chassis.database import Database
+from chassis.events.kafka_topics import KafkaTopics, PartitionLog
+from chassis.events.topic_ids import topic_ids
 from chassis.http.idempotency_keys import idempotency_keys
 from chassis.outbox.table import outbox
 from chassis.retention import OLD_ROWS, purge
@@ -92,3 +97,20 @@ async def run(database: Database, *scripts: str) -> None:
         assert connection
         for script in scripts:
             await connection.execute(script)
+
+
+async def test_a_worker_may_open_partitions_and_store_its_offsets(
+    new_database: NewDatabase, as_worker: AsWorker
+) -> None:
+    owned = await new_database("fraud")
+    database = await as_worker("fraud", owned)
+    positions = Positions("fraud", database, [], KafkaTopics(Broker("")))
+    for topic_id in (UUID(int=1), UUID(int=2)):  # the second is that of a topic that was made anew
+        await positions.open([("orders", 0)], {("orders", 0): PartitionLog(topic_id, 3)})
+        async with database.transaction() as db:
+            await advance(db, "fraud", "orders", 0, 9, BatchCounts(received=0), lowest=3)
+        await positions.store({("orders", 0): 10}, {("orders", 0): 3})
+    async with owned.transaction() as db:
+        [row] = await db.execute(select(consumer_offsets))
+        assert (row.next_offset, row.lost, row.topic_id) == (10, 3, UUID(int=2))
+        assert {row.topic_id for row in await db.execute(select(topic_ids))} == {UUID(int=1), UUID(int=2)}

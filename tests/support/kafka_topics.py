@@ -17,7 +17,9 @@ from chassis.config import Settings
 from chassis.consumer.kafka import Consumer
 from chassis.consumer.partition_queue import RecordProcessor
 from chassis.consumer.positions import Positions
+from chassis.consumer.session import ConsumerSession
 from chassis.database import Database
+from chassis.events.kafka_topics import KafkaTopics
 from chassis.events.record import Record
 from chassis.events.topics import redrive_topic
 
@@ -39,7 +41,8 @@ class Topic:
     def consumer(self, processor: RecordProcessor, handled: Collection[str] = ()) -> Consumer:
         """Returns a new member of the group, which is called like the topic."""
         settings = Settings(database_url="", kafka=self.kafka)
-        return Consumer(Positions(self.name, self.database, handled), [self.name], processor, settings)
+        positions = Positions(self.name, self.database, handled, KafkaTopics(settings.broker))
+        return Consumer(positions, [self.name], processor, settings)
 
     def send(self, partition: int, *records: Record, **settings: str | int) -> None:
         producer = Producer({"bootstrap.servers": self.kafka, **settings})
@@ -106,3 +109,9 @@ async def until(condition: Callable[[], object], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
+
+
+def read_past(session: ConsumerSession) -> int:
+    """Returns how many records the client has handed over, of all its partitions."""
+    states = session._client._subscription.subscription.assignment
+    return sum(states.state_value(each)._position or 0 for each in states.tps)

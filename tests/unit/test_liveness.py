@@ -10,6 +10,7 @@ import time
 import pytest
 
 from chassis import liveness
+from chassis.consumer.offsets import Offsets
 from chassis.consumer.partition_queue import PartitionQueue
 from chassis.events.record import Record
 from chassis.liveness import EXIT_STUCK
@@ -71,6 +72,8 @@ def test_a_working_process_is_not_ended() -> None:
 
 async def test_a_hanging_partition_queue_is_silent_and_one_without_work_is_not() -> None:
     class Hangs:
+        offsets = Offsets("")
+
         async def process(self, records: object, stop: asyncio.Event) -> None:
             await stop.wait()
 
@@ -88,6 +91,8 @@ async def test_a_hanging_partition_queue_is_silent_and_one_without_work_is_not()
 
 async def test_a_partition_queue_that_retries_during_an_outage_is_alive() -> None:
     class Waiting:
+        offsets = Offsets("")
+
         async def process(self, records: object, stop: asyncio.Event) -> None:
             while not stop.is_set():
                 liveness.beat()

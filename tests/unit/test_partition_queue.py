@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from chassis.consumer.offsets import Offsets
 from chassis.consumer.partition_queue import PartitionQueue
 from chassis.events.record import Record
 
@@ -15,6 +16,7 @@ class GatedProcessor:
     """Records the batches it processes; they wait until `gate` is set."""
 
     def __init__(self) -> None:
+        self.offsets = Offsets("")
         self.gate = asyncio.Event()
         self.done: list[list[int]] = []
         self.has_progress = asyncio.Event()
