@@ -101,6 +101,7 @@ async def test_analytics_and_notifications_restored_under_load_are_whole_again_b
 async def test_payments_restored_under_load_is_named_and_whole_again_by_the_procedure(
     own: System, tmp_path: Path
 ) -> None:
+    assert (await own.load(30, RATE)).complete
     load = asyncio.create_task(own.load(ORDERS, RATE, seed=3))
     file = await asyncio.to_thread(back_up, own.stack, "payments", tmp_path / "payments.dump")
     before = await applied(own, "payments")
