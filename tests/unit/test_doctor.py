@@ -33,6 +33,7 @@ from fanout.local.ports import Ports
 from fanout.local.stack_directory import MARK, StackDirectory
 from fanout.recover.missing import Comparison
 from fanout.running import Addresses
+from tests.support.stack import free_base
 
 GB = 1_000_000_000
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -82,8 +83,8 @@ def test_a_proxy_for_this_machine_is_watched_and_one_with_an_exception_is_not() 
 
 
 def test_a_port_that_is_taken_is_named_with_who_has_it(around: Surroundings) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        around = Surroundings(around.directory, Ports(taken.getsockname()[1] - 21))
+    around = Surroundings(around.directory, Ports(free_base()))
+    with socket.create_server(("127.0.0.1", around.ports.kafka)):
         finding = only(ports.ports(around))
     assert (
         finding.state == "wrong"
