@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRETS = "FANOUT_SECRETS"
@@ -42,8 +42,19 @@ class Settings(BaseSettings):
 
     retention_days: float = Field(default=10.0, ge=9.0)
     """How long inbox and outbox rows are kept: longer than records in topics, which are kept for 7 to 8 days."""
+    closed_days: float = Field(default=30.0)
+    """How long rows are kept whose work is done: sent mail, shipments, dead letters that are closed, and so on."""
     smtp: str = ""
     """host:port of the mail server, for notifications."""
+
+    @model_validator(mode="after")
+    def keeps_effects_longer_than_their_events(self) -> "Settings":
+        if self.closed_days < self.retention_days:
+            raise ValueError(
+                f"closed_days is {self.closed_days:g}, less than retention_days, which is {self.retention_days:g}: "
+                "fanout verify would miss effects of events that outboxes still have"
+            )
+        return self
 
     @property
     def broker(self) -> "Broker":

@@ -1,57 +1,61 @@
-"""Purges rows older than `retention_days`: inbox rows, sent outbox rows and idempotency keys. Records that it did so.
+"""Purges rows that are over: receipts, sent outbox rows, and what a service declares beside its tables. Records it.
+
+Settings say for how many days they are kept: `retention_days` for what recognizes a repetition, `closed_days` for rows
+whose work is done, and the sum of both for what a consumer keeps of a message that it parked. What is open is kept at
+any age; a table that nothing is declared for is kept for ever. docs/retention.md lists all tables.
 
 The table `purges` has the cutoff up to which each table was purged. Before it `fanout verify` has nothing to compare,
 and a replay would apply again what the inbox has no row of; both read `complete_since` first.
 """
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import BigInteger, Column, DateTime, Table, Text, select, text
+from sqlalchemy import BigInteger, Column, DateTime, Table, Text, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.config import Settings
 from chassis.database import Database, metadata
+from chassis.purging import Retention, delete, has_no_time
 from chassis.timestamps import is_set_within, now
 
 EVERY_SECONDS = 3600.0
-ROWS_AT_ONCE = 5_000
 CLOCKS_DIFFER = timedelta(seconds=1)
 """The producer sets an event's time and the database that of its inbox row; their clocks may differ by so much."""
 
 log = structlog.get_logger()
 
 
-async def run(database: Database, settings: Settings, stop: asyncio.Event) -> None:
+async def run(
+    database: Database, settings: Settings, stop: asyncio.Event, declared: Sequence[Retention] = ()
+) -> None:
     """Purges every hour until `stop` is set. After a database error it waits for the next hour."""
+    repeated, closed = timedelta(days=settings.retention_days), timedelta(days=settings.closed_days)
+    ages = ((REPETITIONS, repeated), (declared, closed), (PARKED, closed + repeated))
     while not stop.is_set():
         try:
-            cutoff = now() - timedelta(days=settings.retention_days)
-            for table, rows in (await purge(database, cutoff, stop)).items():
-                log.info("rows_purged", table=table, rows=rows)
+            for retentions, age in ages:
+                for table, rows in (await purge(database, now() - age, stop, retentions)).items():
+                    log.info("rows_purged", table=table, rows=rows)
         except (SQLAlchemyError, OSError) as error:
             log.warning("purge_failed", error=error)
         await is_set_within(EVERY_SECONDS, stop)
 
 
-async def purge(database: Database, cutoff: datetime, stop: asyncio.Event) -> dict[str, int]:
-    """Deletes rows older than `cutoff`, `ROWS_AT_ONCE` in a transaction. Returns the number of rows by table.
-
-    Rows that another worker is deleting are skipped.
-    """
-    purged: dict[str, int] = {}
-    values = {"cutoff": cutoff, "complete_since": cutoff + CLOCKS_DIFFER, "at_once": ROWS_AT_ONCE}
-    for table, old in OLD_ROWS.items():
-        statement = text(PURGE.format(table=table, old=old, same=SAME_ROW[table]))
-        while not stop.is_set():
-            async with database.transaction() as db:
-                rows = await db.scalar(statement, values | {"table": table})
-            if not rows:
-                break
-            purged[table] = purged.get(table, 0) + rows
-    return purged
+async def purge(
+    database: Database, cutoff: datetime, stop: asyncio.Event, retentions: Sequence[Retention] | None = None
+) -> dict[str, int]:
+    """Deletes what was over before `cutoff`, by default what recognizes repetitions. Returns the rows by table."""
+    purged: Counter[str] = Counter()
+    for retention in REPETITIONS if retentions is None else retentions:
+        async for rows in delete(database, retention, cutoff, cutoff + CLOCKS_DIFFER, stop):
+            purged.update(rows)
+    return dict(purged)
 
 
 async def complete_since(db: AsyncConnection, table: str) -> datetime | None:
@@ -67,30 +71,65 @@ purges = Table(
     Column("purged", BigInteger, nullable=False),
 )
 
-OLD_ROWS = {
-    "inbox": """SELECT consumer, event_id FROM inbox
-        WHERE received_at < :cutoff AND status = 'applied' AND redrive = 0 LIMIT :at_once""",
-    "outbox": """SELECT id FROM outbox
-        WHERE coalesce(published_at, discarded_at) < :cutoff AND id < :at_once + (
-            SELECT min(id) FROM outbox WHERE coalesce(published_at, discarded_at) IS NOT NULL)""",
-    "idempotency_keys": """SELECT principal, key FROM idempotency_keys
-        WHERE created_at < :cutoff LIMIT :at_once""",
-}
-"""By table, the keys of the rows to delete. Kept for ever are inbox rows of events that were parked, as their dead
-letters may be redriven at any time; and outbox rows that were not sent. The relay sends in the order of ids, so the
-oldest outbox rows have the smallest."""
 
-PURGE = """
-    WITH old AS ({old} FOR UPDATE SKIP LOCKED),
-    deleted AS (DELETE FROM {table} USING old WHERE {same} RETURNING 1)
-    INSERT INTO purges AS earlier (what, before, purged)
-    SELECT :table, :complete_since, count(*) FROM deleted HAVING count(*) > 0
-    ON CONFLICT (what) DO UPDATE SET
-        before = greatest(earlier.before, excluded.before), purged = earlier.purged + excluded.purged
-    RETURNING (SELECT count(*) FROM deleted)
-"""
-SAME_ROW = {
-    "inbox": "(inbox.consumer, inbox.event_id) = (old.consumer, old.event_id)",
-    "outbox": "outbox.id = old.id",
-    "idempotency_keys": "(idempotency_keys.principal, idempotency_keys.key) = (old.principal, old.key)",
-}
+def _receipts(over: str) -> tuple[Retention, Retention]:
+    """Returns the retention of inbox rows: of those whose event id carries a time, and of the others.
+
+    An old event may have a young receipt, which is kept: its record may still be in Kafka.
+    """
+    by_id = Retention(
+        "inbox",
+        "event_id",
+        each="consumer",
+        over=f"received_at < :before AND {over}",
+        primary_key=("consumer", "event_id"),
+        counted="status = 'applied'",  # `purged` explains why an event was applied and has no receipt
+    )
+    by_time = replace(
+        by_id, key="received_at", made_at="received_at", each=None, within=has_no_time("event_id")
+    )
+    return by_id, by_time
+
+
+REPETITIONS = (
+    *_receipts("status = 'applied' AND redrive = 0"),
+    Retention(
+        "outbox",
+        "id",
+        made_at="created_at",
+        over="created_at < :before AND coalesce(published_at, discarded_at) < :before",
+    ),
+    Retention(
+        "idempotency_keys",
+        "created_at",
+        made_at="created_at",
+        over="created_at < :before",
+        primary_key=("principal", "key"),
+    ),
+    Retention(
+        "relay_terms",
+        "term",
+        made_at="renewed_at",
+        over="renewed_at < :before AND term < (SELECT max(term) FROM relay_terms)",
+    ),
+)
+"""What recognizes a repetition, or says that it has been sent. Outbox rows that were not sent are kept at any age."""
+
+PARKED = (
+    *_receipts("(status = 'parked' OR redrive > 0)"),
+    Retention(
+        "parked",
+        "id",
+        made_at="last_failed_at",
+        over="""last_failed_at < :before AND (
+            coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers) < 1000000
+            OR EXISTS (
+                SELECT FROM inbox
+                WHERE (inbox.consumer, inbox.event_id, inbox.status) = (parked.consumer, parked.event_id, 'applied')
+            ))""",
+    ),
+)
+"""What a consumer has of the messages that it parked. It is not told what became of the dead letter, which is kept with
+its bytes by its own service as long as it is open. By then Kafka and outboxes do not have the message any more: it is
+sent again only if an operator redrives it, and that needs no row here. What may be too large for a dead letter is kept
+until its event was applied."""

@@ -12,6 +12,7 @@ from chassis.config import Settings
 from chassis.database import Database
 from chassis.events.topics import redrive_topic
 from chassis.masking import noting_its_events
+from chassis.purging import Retention
 from schemas import Event
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Service:
     It has no topic and no background task, and a handler of it that publishes fails. Raises NotAReadModel.
     `gather_ms`: how long events may wait in Kafka to share a read and a transaction with later ones. At 20 orders a
     second 500 ms save most of the CPU that the events of such a service cost.
+    `retention`: which rows are deleted `closed_days` after they are over. What it does not name is kept for ever.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Service:
         topic: str | None = None,
         read_model: bool = False,
         gather_ms: int = 0,
+        retention: Sequence[Retention] = (),
     ) -> None:
         if read_model and topic:
             raise NotAReadModel(f"{name} has the topic {topic} for events of its own: leave out read_model")
@@ -59,6 +62,7 @@ class Service:
         self.topic = topic
         self.read_model = read_model
         self.gather_ms = gather_ms
+        self.retention = retention
         self.handlers: dict[type[Event], Handler[Any]] = {}
         self.recoveries: dict[type[Event], Handler[Any]] = {}
         self.dead_letter_handler: DeadLetterHandler | None = None

@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -79,9 +80,9 @@ async def run(service: Service, settings: Settings) -> None:
     serving = asyncio.create_task(health_server.serve())
     watching = asyncio.create_task(liveness.watch(is_alive))
     log.info("worker_started", topics=service.topics)
+    purge: BackgroundTask = partial(retention.run, declared=service.retention)
     background_tasks = [
-        restart_on_failure(task, database, settings, stop)
-        for task in (retention.run, *service.background_tasks)
+        restart_on_failure(task, database, settings, stop) for task in (purge, *service.background_tasks)
     ]
     await _until_all_end(consumer.run(stop), relay.run(stop), registration.run(stop), *background_tasks)
     watching.cancel()

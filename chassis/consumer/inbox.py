@@ -17,10 +17,12 @@ from sqlalchemy import (
     Text,
     Uuid,
     func,
+    text,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import driver, metadata
+from chassis.purging import has_no_time
 
 inbox = Table(
     "inbox",
@@ -33,6 +35,7 @@ inbox = Table(
     PrimaryKeyConstraint("consumer", "event_id"),
     CheckConstraint("status IN ('applied', 'parked')", name="inbox_status_is_known"),
     Index("inbox_received_at", "received_at", postgresql_using="brin"),
+    Index("inbox_other_ids", "received_at", postgresql_where=text(has_no_time("event_id"))),
 )
 
 # An applied event is never claimed again, a parked one once per redrive. When another transaction has claimed the

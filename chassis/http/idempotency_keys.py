@@ -19,7 +19,7 @@ idempotency_keys = Table(
     Column("status", Integer),
     Column("body", LargeBinary),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-    Index("idempotency_keys_created_at", "created_at", postgresql_using="brin"),
+    Index("idempotency_keys_created_at", "created_at"),
 )
 
 

@@ -1,13 +1,13 @@
-"""HTTP API of analytics: sales, and the progress of orders, from `since` (default: a day ago) to before `until`.
+"""HTTP API of analytics: sales, and the progress of orders, from `since` to before `until`, at most a day.
 
-Both are times of events, not of their processing.
+Both are times of events, not of their processing. Default: the last day; `since` alone means the day from then on.
 """
 
 from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Query
-from sqlalchemy import Column, ColumnElement, Select, func, literal_column, select
+from sqlalchemy import Column, ColumnElement, Select, func, literal_column, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.http.app import Db, Problem, create_api
@@ -25,7 +25,8 @@ app = create_api(
     },
 )
 
-DEFAULT_SPAN = timedelta(days=1)
+LONGEST_SPAN = timedelta(days=1)
+"""What one request may ask for: 1,440 minutes, and at 100,000 orders a day so many sales to add up."""
 
 
 class Span(NamedTuple):
@@ -37,10 +38,16 @@ class Span(NamedTuple):
 
 
 async def span_of_query(since: Timestamp | None = None, until: Timestamp | None = None) -> Span:
-    began = since or (until or now()) - DEFAULT_SPAN
-    if until and until <= began:
+    """Returns at most a day. `until` is None if that day has not ended yet."""
+    if since is None:
+        return Span((until or now()) - LONGEST_SPAN, until)
+    if until is None:
+        return Span(since, since + LONGEST_SPAN if since + LONGEST_SPAN < now() else None)
+    if until <= since:
         raise Problem.of_field("until", "must be later than since")
-    return Span(began, until)
+    if until - since > LONGEST_SPAN:
+        raise Problem.of_field("until", "must be at most one day after since: ask for each day by itself")
+    return Span(since, until)
 
 
 SpanOfQuery = Annotated[Span, Depends(span_of_query)]
@@ -50,7 +57,10 @@ SpanOfQuery = Annotated[Span, Depends(span_of_query)]
 async def show_sales(
     operator: Operator, span: SpanOfQuery, db: Db, top: Annotated[int, Query(ge=1, le=100)] = 10
 ) -> SalesResponse:
-    """Returns the confirmed orders per minute of their confirmation, and the products with most units sold."""
+    """Returns the confirmed orders per minute of their confirmation, and the products with most units sold.
+
+    At most one day; the next one: `since` = `until` of this one, which is null while that day lasts.
+    """
     minutes = await db.execute(per_minute(span))
     products = await db.execute(per_product(span).limit(top))
     return SalesResponse(
@@ -62,7 +72,7 @@ async def show_sales(
 
 @app.get("/funnel", tags=["read models"], summary="Show how far orders have come")
 async def show_funnel(operator: Operator, span: SpanOfQuery, db: Db) -> FunnelResponse:
-    """Returns how many of the orders placed in that time have reached each step by now."""
+    """Returns how many of the orders placed in that time, at most one day, have reached each step by now."""
     return FunnelResponse(**span._asdict(), **await reached(span, db))
 
 
@@ -74,9 +84,13 @@ def per_minute(span: Span) -> Select[tuple[datetime, str, int, int]]:
 
 
 def per_product(span: Span) -> Select[tuple[str, str, int, int]]:
-    line, units = order_lines.c, func.sum(order_lines.c.units)
+    of_sale = select(order_lines).where(order_lines.c.order_id == sales.c.order_id)
+    lines = of_sale.offset(0).lateral(
+        "lines"
+    )  # OFFSET: looked up by order, however many the table has of other days
+    line, units = lines.c, func.sum(lines.c.units)
     figures = units.label("units"), func.sum(line.revenue_cents).label("revenue_cents")
-    sold = select(line.product_id, sales.c.currency, *figures).join(sales, sales.c.order_id == line.order_id)
+    sold = select(line.product_id, sales.c.currency, *figures).select_from(sales).join(lines, true())
     each = sold.where(span.contains(sales.c.at)).group_by(line.product_id, sales.c.currency)
     return each.order_by(units.desc(), line.product_id, sales.c.currency)
 

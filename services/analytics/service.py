@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.service import Service
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped, PaymentProcessed
-from services.analytics.tables import INSERT_LINES, INSERT_SALES, INSERT_STEPS, metadata
+from services.analytics.tables import INSERT_LINES, INSERT_SALES, INSERT_STEPS, RETENTION, metadata
 
-service = Service("analytics", metadata, read_model=True, gather_ms=500)
+service = Service("analytics", metadata, read_model=True, gather_ms=500, retention=[RETENTION])
 
 PAYMENT_STEPS = {"authorized": "paid", "declined": "declined"}
 

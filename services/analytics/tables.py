@@ -4,6 +4,7 @@ from sqlalchemy import CheckConstraint, Column, Index, MetaData, Table
 from sqlalchemy.types import BigInteger, DateTime, Integer, Text
 
 from chassis.database import insert_rows
+from chassis.purging import Retention
 
 metadata = MetaData()
 
@@ -39,5 +40,22 @@ sales = Table(
     Column("revenue_cents", BigInteger, nullable=False),
     Index("sales_by_time", "at"),
 )
+
+RETENTION = Retention(
+    "steps",
+    key="order_id",
+    over="""step = 'placed' AND at < :before
+        AND EXISTS (
+            SELECT FROM steps AS last WHERE last.order_id = steps.order_id AND last.step IN ('shipped', 'cancelled')
+        )
+        AND NOT EXISTS (SELECT FROM steps AS last WHERE last.order_id = steps.order_id AND last.at >= :before)""",
+    deletes={
+        "sales": "order_id IN (SELECT order_id FROM old)",
+        "order_lines": "order_id IN (SELECT order_id FROM old)",
+        "steps": "order_id IN (SELECT order_id FROM old)",
+    },
+)
+"""An order that was shipped or cancelled is over, and all that is known of it goes at once, so that sales, lines and
+steps agree."""
 
 INSERT_STEPS, INSERT_LINES, INSERT_SALES = map(insert_rows, (steps, order_lines, sales))

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, insert, select, update
+from sqlalchemy import Row, Select, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
@@ -19,10 +20,19 @@ from services.dead_letters.search import TOPICS, Filter, matching
 from services.dead_letters.service import state
 from services.dead_letters.tables import actions, dead_letters
 
-PAGE_SIZE = 100
-"""Dead letters per transaction; each can be a mebibyte."""
+PAGE_SIZE = 500
+"""Dead letters per transaction, at most."""
+PAGE_BYTES = 4 * 2**20
+"""Fewer are redriven in one, if they are large: a transaction reads no more than this, and one dead letter at least."""
 
 STATES: Select[Any] = select(dead_letters.c.dead_letter_id, dead_letters.c.status, dead_letters.c.redrive)
+SIZES = STATES.add_columns(
+    func.octet_length(func.coalesce(dead_letters.c.value, b"")).label("value_bytes"),
+    func.octet_length(dead_letters.c.headers).label("header_bytes"),
+)
+REDRIVEN_COLUMNS = [
+    column for column in dead_letters.c if column.name not in ("event", "decode_error", "error_message")
+]
 
 Rows = Sequence[Row[Any]]
 
@@ -91,11 +101,27 @@ async def redrive_page(db: AsyncConnection, filter: Filter, span: Span, reason: 
     row = dead_letters.c
     is_whole = ~row.headers.contains(f'"{VALUE_OMITTED}"')
     can_be_redriven = row.topic.in_(TOPICS), row.redrive < MOST_REDRIVES, is_whole
-    wanted = matching(select(dead_letters), filter).where(row.status == "parked", *can_be_redriven)
-    changed = [(row, domain.redrive(state(row))) for row in await lock_page(db, wanted, span)]
+    wanted = matching(SIZES, filter).where(row.status == "parked", *can_be_redriven)
+    first = first_of_size(await lock_page(db, wanted, span), PAGE_BYTES)
+    changed = [(row, domain.redrive(state(row))) for row in await read(db, first)]
     await redrive_dead_letters(db, [redrive_of(row, after) for row, after in changed])
     await record(db, "redriven", changed, reason)
     return [row.dead_letter_id for row, _ in changed]
+
+
+def first_of_size(page: Rows, most_bytes: int) -> list[int]:
+    """Returns the ids of the first rows that have no more bytes together, but at least one."""
+    sizes = accumulate(row.value_bytes + row.header_bytes for row in page)
+    return [
+        row.dead_letter_id
+        for n, (row, size) in enumerate(zip(page, sizes, strict=True))
+        if not n or size <= most_bytes
+    ]
+
+
+async def read(db: AsyncConnection, ids: Sequence[int]) -> Rows:
+    of_ids = select(*REDRIVEN_COLUMNS).where(dead_letters.c.dead_letter_id.in_(ids))
+    return list(await db.execute(of_ids.order_by(dead_letters.c.dead_letter_id)))
 
 
 async def discard_page(db: AsyncConnection, filter: Filter, span: Span, reason: Reason) -> list[int]:

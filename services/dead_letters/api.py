@@ -1,5 +1,6 @@
 """Lists, shows, redrives (with a correction if need be) and discards dead letters over HTTP."""
 
+from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request, Response
@@ -46,6 +47,8 @@ app = create_api(
 )
 
 MOST_ERRORS = 20
+BULK_SECONDS = 10.0
+"""After this time a bulk request begins no new transaction: its answer says where the next request continues."""
 
 UNKNOWN = {404: ("unknown dead letter", "There is no dead letter 7.")}
 NOT_REDRIVEN = UNKNOWN | {409: ("cannot be redriven", "Dead letter 7 cannot be redriven: it was discarded.")}
@@ -133,13 +136,19 @@ async def discard_dead_letter(
 
 @app.post("/dead-letters/redrive", tags=["many"], summary="Redrive many")
 async def redrive_many(operator: Operator, body: BulkRedrive, request: Request) -> BulkResponse:
-    """Repeating the request after a time-out is safe without a key: it redrives only what is still parked."""
+    """Redrives for ten seconds at most; `next_after` is the `after` of the request that continues, null at the end.
+
+    Repeating the request after a time-out is safe without a key: it redrives only what is still parked.
+    """
     return await page_by_page(body, actions.redrive_page, operator.subject, request)
 
 
 @app.post("/dead-letters/discard", tags=["many"], summary="Discard many")
 async def discard_many(operator: Operator, body: BulkDiscard, request: Request) -> BulkResponse:
-    """Repeating the request after a time-out is safe without a key: it discards only what is still parked."""
+    """Discards for ten seconds at most; `next_after` is the `after` of the request that continues, null at the end.
+
+    Repeating the request after a time-out is safe without a key: it discards only what is still parked.
+    """
     act = actions.discard_page_of_removed_consumer if body.consumer_is_gone else actions.discard_page
     return await page_by_page(body, act, operator.subject, request)
 
@@ -178,9 +187,9 @@ async def discard(db: AsyncConnection, dead_letter_id: int, reason: Reason) -> D
 
 
 async def page_by_page(body: BulkRequest, act: actions.ActOnPage, who: str, request: Request) -> BulkResponse:
-    """Acts in transactions of bounded size; committed pages stay done if a later one fails."""
-    count, after, reason = 0, body.after, Reason(who, body.why)
-    while body.limit is None or count < body.limit:
+    """Acts in transactions of bounded size, for some seconds; committed pages stay done if a later one fails."""
+    count, after, reason, end = 0, body.after, Reason(who, body.why), monotonic() + BULK_SECONDS
+    while (body.limit is None or count < body.limit) and monotonic() < end:
         size = min(actions.PAGE_SIZE, (body.limit or count + actions.PAGE_SIZE) - count)
         async with request.app.state.database.transaction() as db:
             page = await act(db, body.filter, actions.Span(after, size), reason)

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, or_
+from sqlalchemy import Select
 
+from chassis.errors import FailureClass
 from schemas import EVENTS
 from services.dead_letters.tables import dead_letters
 
 TOPICS = frozenset(event_type.TOPIC for event_type in EVENTS)
 """Topics of events. A dead letter from another topic was parked by none of our consumers and cannot be redriven."""
+
+FAILURE_CLASSES = frozenset(FailureClass)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ def matching(wanted: Select[Any], filter: Filter) -> Select[Any]:
     if filter.topic is not None:
         wanted = wanted.where(row.topic == filter.topic)
     if filter.reason is not None:
-        wanted = wanted.where(or_(row.failure == filter.reason, row.error_type == filter.reason))
+        column = row.failure if filter.reason in FAILURE_CLASSES else row.error_type
+        wanted = wanted.where(column == filter.reason)
     if filter.since is not None:
         wanted = wanted.where(row.last_failed_at >= filter.since)
     if filter.until is not None:

@@ -15,9 +15,9 @@ from chassis.outbox.table import dump_headers
 from chassis.service import Service
 from schemas.secrets import masked_text, secrets_in
 from services.dead_letters.domain import State, apply_arrival
-from services.dead_letters.tables import RECORD, dead_letters, metadata
+from services.dead_letters.tables import RECORD, RETENTION, dead_letters, metadata
 
-service = Service("dead_letters", metadata)
+service = Service("dead_letters", metadata, retention=[RETENTION])
 
 RecordKey = tuple[str, str, int, int, datetime]
 """The values of the columns RECORD."""

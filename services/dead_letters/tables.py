@@ -10,9 +10,10 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     func,
-    text,
 )
 from sqlalchemy.types import BigInteger, DateTime, Integer, LargeBinary, Text, Uuid
+
+from chassis.purging import Retention
 
 metadata = MetaData()
 
@@ -46,7 +47,12 @@ dead_letters = Table(
     Column("redrive", Integer, nullable=False),
     UniqueConstraint(*RECORD, name="dead_letters_once_per_record"),
     CheckConstraint("status IN ('parked', 'redriven', 'discarded')", name="status_is_known"),
-    Index("dead_letters_parked", "dead_letter_id", postgresql_where=text("status = 'parked'")),
+    Index("dead_letters_by_status", "status", "dead_letter_id"),
+    Index("dead_letters_by_consumer", "consumer", "dead_letter_id"),
+    Index("dead_letters_by_topic", "topic", "dead_letter_id"),
+    Index("dead_letters_by_failure", "failure", "dead_letter_id"),
+    Index("dead_letters_by_error_type", "error_type", "dead_letter_id"),
+    Index("dead_letters_by_time", "last_failed_at"),
 )
 
 actions = Table(
@@ -64,3 +70,23 @@ actions = Table(
     CheckConstraint("who <> '' AND why <> ''", name="who_and_why_are_given"),
     Index("actions_dead_letter_id", "dead_letter_id"),
 )
+
+_ACTION = "SELECT FROM actions WHERE actions.dead_letter_id = dead_letters.dead_letter_id"
+RETENTION = Retention(
+    "dead_letters",
+    key="dead_letter_id",
+    made_at="first_failed_at",
+    over=f"""CASE status
+        WHEN 'discarded' THEN NOT EXISTS ({_ACTION} AND at >= :before)
+        WHEN 'redriven' THEN last_failed_at < :before AND EXISTS ({_ACTION} AND at < :before)
+            AND NOT EXISTS (
+                SELECT FROM outbox WHERE published_at IS NULL AND discarded_at IS NULL AND created_at < :before
+            )
+        ELSE false END""",
+    deletes={
+        "actions": "dead_letter_id IN (SELECT dead_letter_id FROM old)",
+        "dead_letters": "dead_letter_id IN (SELECT dead_letter_id FROM old)",
+    },
+)
+"""A parked dead letter is open and kept at any age. A redriven one is closed if it does not return. Its age is that of
+the first redrive, however often that is repeated: the consumer's receipt, which a repetition needs, is kept longer."""

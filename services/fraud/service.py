@@ -13,9 +13,9 @@ from chassis.service import Service
 from chassis.timestamps import milliseconds
 from schemas import FraudAssessed, OrderPlaced
 from services.fraud.domain import MANY_ORDERS, WINDOW, Verdict, judge, revise
-from services.fraud.tables import STORE_ORDERS, assessments, metadata, orders_seen
+from services.fraud.tables import RETENTION, STORE_ORDERS, assessments, metadata, orders_seen
 
-service = Service("fraud", metadata, topic="fraud", gather_ms=250)
+service = Service("fraud", metadata, topic="fraud", gather_ms=250, retention=[RETENTION])
 
 
 @service.on(OrderPlaced)

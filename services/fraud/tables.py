@@ -3,6 +3,8 @@
 from sqlalchemy import Column, Index, MetaData, Table, bindparam, text
 from sqlalchemy.types import ARRAY, Boolean, DateTime, Integer, Text
 
+from chassis.purging import Retention
+
 metadata = MetaData()
 
 customers = Table("customers", metadata, Column("customer_id", Text, primary_key=True))
@@ -26,6 +28,27 @@ assessments = Table(
     Column("rules", ARRAY(Text), nullable=False),
     Column("assessment_version", Integer, nullable=False, server_default="1"),
 )
+
+RETENTION = Retention(
+    "orders_seen",
+    key="order_id",
+    over="""placed_at < :before
+        AND EXISTS (SELECT FROM assessments WHERE assessments.order_id = orders_seen.order_id)""",
+    deletes={
+        "customers": """customer_id IN (
+            SELECT customer_id FROM customers WHERE customer_id IN (
+                SELECT customer_id FROM orders_seen JOIN old USING (order_id)
+            ) AND NOT EXISTS (
+                SELECT FROM orders_seen AS later
+                WHERE later.customer_id = customers.customer_id AND later.placed_at >= :before
+            ) FOR UPDATE SKIP LOCKED
+        )""",
+        "assessments": "order_id IN (SELECT order_id FROM old)",
+        "orders_seen": "order_id IN (SELECT order_id FROM old)",
+    },
+)
+"""Old sightings are of no use to later orders, which look back ten minutes. A customer who placed no
+later ones goes with them: the row is there to be locked, and inserted again when the customer places an order."""
 
 # Locks the customers' rows in the order of their ids, to avoid deadlocks.
 STORE_ORDERS = text("""

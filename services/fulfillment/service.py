@@ -11,9 +11,9 @@ from chassis.service import Service
 from chassis.timestamps import milliseconds
 from schemas import OrderCancelled, OrderConfirmed, OrderPlaced, OrderShipped
 from services.fulfillment.domain import label
-from services.fulfillment.tables import COLLECT, SHIP_ORDERS, metadata
+from services.fulfillment.tables import COLLECT, RETENTION, SHIP_ORDERS, metadata
 
-service = Service("fulfillment", metadata, topic="shipments")
+service = Service("fulfillment", metadata, topic="shipments", retention=[RETENTION])
 
 
 @service.on(OrderPlaced)

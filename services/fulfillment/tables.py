@@ -5,6 +5,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import JSON, DateTime, Text
 
 from chassis.database import Statement, arrays
+from chassis.purging import Retention
 
 metadata = MetaData()
 
@@ -21,6 +22,13 @@ shipments = Table(
     Column("shipment_id", Text),
     Column("tracking_code", Text),
 )
+
+RETENTION = Retention(
+    "shipments",
+    key="order_id",
+    over="placed_at IS NOT NULL AND (shipped_at < :before OR cancelled_at < :before)",
+)
+"""A shipment is over when all that is ever told of its order is known. Others wait for an event, maybe a parked one."""
 
 
 def collect(*names: str) -> Statement:

@@ -21,7 +21,7 @@ from schemas import (
 from services.inventory import tables
 from services.inventory.domain import Allocation, Units, allocate, total
 
-service = Service("inventory", tables.metadata, topic="inventory")
+service = Service("inventory", tables.metadata, topic="inventory", retention=[tables.RETENTION])
 
 AnOrder = TypeVar("AnOrder", OrderPlaced, OrderCancelled)
 

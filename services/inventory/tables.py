@@ -5,6 +5,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.types import DateTime, Integer, Text
 
 from chassis.database import Statement, arrays, ids, insert_rows
+from chassis.purging import Retention
 
 metadata = MetaData()
 
@@ -33,6 +34,17 @@ reservation_lines = Table(
     Column("quantity", Integer, nullable=False),
     CheckConstraint("quantity > 0", name="quantity_is_positive"),
 )
+
+RETENTION = Retention(
+    "reservations",
+    key="order_id",
+    over="status IN ('released', 'rejected') AND changed_at < :before",
+    deletes={
+        "reservation_lines": "order_id IN (SELECT order_id FROM old)",
+        "reservations": "order_id IN (SELECT order_id FROM old)",
+    },
+)
+"""A reservation that holds stock stays: the stock is counted by it. A void one stays, as its order may still come."""
 
 _requested = arrays(reservations)
 OPEN_RESERVATIONS = Statement(

@@ -9,9 +9,9 @@ from chassis.service import Service
 from schemas import OrderCancelled, OrderPlaced, OrderShipped, PaymentProcessed
 from services.notifications.domain import authorized, cancelled, declined, message_id, placed, shipped
 from services.notifications.sender import send
-from services.notifications.tables import messages, metadata
+from services.notifications.tables import RETENTION, messages, metadata
 
-service = Service("notifications", metadata, gather_ms=500)
+service = Service("notifications", metadata, gather_ms=500, retention=[RETENTION])
 service.in_background(send)
 
 AnEvent = OrderPlaced | PaymentProcessed | OrderCancelled | OrderShipped

@@ -3,6 +3,8 @@
 from sqlalchemy import Column, Identity, Index, MetaData, Table, func, text
 from sqlalchemy.types import BigInteger, DateTime, Integer, Text
 
+from chassis.purging import Retention
+
 metadata = MetaData()
 
 messages = Table(
@@ -24,6 +26,10 @@ messages = Table(
         "messages_order_id", "order_id"
     ),  # not unique, so that checks.sql can find a message that was written twice
     Index("messages_to_send", "id", postgresql_where=text("sent_at IS NULL AND refused_at IS NULL")),
+)
+
+RETENTION = Retention(
+    "messages", key="id", made_at="created_at", over="coalesce(sent_at, refused_at) < :before"
 )
 
 TAKE_DUE_MESSAGES = text("""

@@ -42,7 +42,8 @@ orders = Table(
     Column("placed_at", DateTime(timezone=True), nullable=False),
     Column("decided_at", DateTime(timezone=True)),
     Column("shipped_at", DateTime(timezone=True)),
-    Index("orders_flagged", "order_id", postgresql_where=text("flagged")),
+    Index("orders_by_status", "status", "order_id"),
+    Index("orders_flagged", "flagged", "order_id", postgresql_where=text("flagged IS NOT NULL")),
     Index("orders_of_customer", "customer_id", "order_id"),
 )
 

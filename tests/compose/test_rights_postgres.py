@@ -19,11 +19,11 @@ DISCARD = {"discarded_at", "discarded_by", "discard_reason"}
 SENT = {"published_at", "kafka_partition", "kafka_offset", "topic_id"}
 CHASSIS = {
     "outbox": {READ, ADD, DROP},
-    "relay_terms": {READ, ADD},
+    "relay_terms": {READ, ADD, DROP},
     "inbox": {READ, ADD, DROP},
     "consumer_offsets": {READ, ADD},
     "topic_ids": {READ, ADD},
-    "parked": {READ, ADD},
+    "parked": {READ, ADD, DROP},
     "crash_markers": {READ, ADD, DROP},
     "held_partitions": {READ, ADD, DROP},
     "ignored_events": {READ, ADD, DROP},
@@ -42,6 +42,7 @@ CHASSIS_UPDATES = {
     "ignored_events": None,
     "purges": None,
     "idempotency_keys": {"created_at"},
+    "parked": {"last_failed_at"},
 }
 """None: all columns."""
 ORDER = (

@@ -15,6 +15,7 @@ from tests.support import sample_events
 from tests.support.principals import OPERATOR, client_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DAY = 24 * 60
 NOTHING = {"paid": 0, "declined": 0, "confirmed": 0, "shipped": 0, "cancelled": 0}
 
 
@@ -135,7 +136,21 @@ async def test_the_default_span_is_the_last_day(client: httpx.AsyncClient) -> No
     age = datetime.now(UTC) - datetime.fromisoformat(answer["since"])
     assert timedelta(days=1) <= age < timedelta(days=1, minutes=1) and answer["until"] is None
     answer = (await client.get("/funnel", params={"until": at(0)})).json()
-    assert (answer["since"], answer["until"]) == (at(-24 * 60), at(0))
+    assert (answer["since"], answer["until"]) == (at(-DAY), at(0))
+
+
+@pytest.mark.parametrize("path", ["/sales", "/funnel"])
+async def test_a_span_is_a_day_at_most_and_the_next_one_begins_where_it_ended(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    whole = (await client.get(path, params={"since": at(-DAY), "until": at()})).json()
+    alone = (await client.get(path, params={"since": at(-DAY)})).json()
+    assert (alone["since"], alone["until"]) == (whole["since"], whole["until"]) == (at(-DAY), at())
+    refusal = await client.get(path, params={"since": at(-DAY), "until": at(0.01)})
+    assert (refusal.status_code, [error["field"] for error in refusal.json()["errors"]]) == (422, ["until"])
+    assert "must be at most one day after since" in refusal.json()["detail"]
+    today = (datetime.now(UTC) - timedelta(hours=23)).isoformat()
+    assert (await client.get(path, params={"since": today})).json()["until"] is None
 
 
 @pytest.mark.parametrize("path", ["/sales", "/funnel"])

@@ -1,13 +1,19 @@
 """Bulk redrives and discards: in pages, several at once, each dead letter once."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from types import SimpleNamespace
 
 import httpx
+import psutil
 import pytest
 from sqlalchemy import text
 
 from chassis.database import Database
+from services.dead_letters import actions as actions_module
+from services.dead_letters import api
 from services.dead_letters.actions import Reason, lock, redrive_one
 from services.dead_letters.tables import actions, dead_letters
 from tests.integration.conftest import NewDatabase
@@ -114,3 +120,78 @@ async def test_what_was_redriven_to_a_removed_consumer_is_discarded_and_nothing_
     assert (await client.post("/dead-letters/2/redrive", json=WHY)).status_code == 409
     nobody = await client.post("/dead-letters/discard", json=WHY | {"all": True, "consumer_is_gone": True})
     assert nobody.status_code == 422
+
+
+async def test_a_bulk_redrive_of_large_messages_reads_only_a_few_of_them_at_once(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await store_large(database, messages=300, each_bytes=400_000)
+    await client.post("/dead-letters/redrive", json=WHY | {"all": True, "limit": 1})
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    most = asyncio.create_task(most_memory())
+    answer = await client.post("/dead-letters/redrive", json=WHY | {"all": True})
+    most.cancel()
+    grown_mb = (await most - before) / 2**20
+    assert (answer.json()["count"], answer.json()["next_after"]) == (299, None)
+    assert grown_mb < 60, f"{grown_mb:.0f} MB more"
+    async with database.transaction() as db:
+        sent = (await db.execute(text("SELECT count(*), min(octet_length(payload)) FROM outbox"))).one()
+    assert tuple(sent) == (300, 400_000)
+
+
+async def most_memory() -> int:
+    """Returns the greatest resident memory of this process until it is cancelled."""
+    most, process = 0, psutil.Process()
+    with suppress(asyncio.CancelledError):
+        while True:
+            most = max(most, process.memory_info().rss)
+            await asyncio.sleep(0.005)
+    return most
+
+
+async def store_large(database: Database, messages: int, each_bytes: int) -> None:
+    """Stores copies of one dead letter with values that are not compressed away."""
+    await store(database, *many(1))
+    copied = [
+        column.name
+        for column in dead_letters.c
+        if column.name not in ("dead_letter_id", "kafka_offset", "value")
+    ]
+    async with database.transaction() as db:
+        await db.execute(text("ALTER TABLE dead_letters ALTER COLUMN value SET STORAGE EXTERNAL"))
+        await db.execute(
+            text(
+                f"INSERT INTO dead_letters (kafka_offset, value, {', '.join(copied)}) "
+                f"SELECT n, convert_to(repeat('x', :bytes), 'UTF8'), {', '.join(copied)} "
+                "FROM dead_letters, generate_series(1, :messages) AS n"
+            ),
+            {"bytes": each_bytes, "messages": messages},
+        )
+        await db.execute(text("DELETE FROM actions"))
+        await db.execute(text("DELETE FROM dead_letters WHERE kafka_offset = 0"))
+
+
+async def test_a_bulk_action_ends_after_some_seconds_and_says_where_to_continue(
+    client: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions_module, "PAGE_SIZE", 10)
+    times = iter([0.0, 1.0, 9.0, 11.0, *[0.0] * 10])
+    monkeypatch.setattr(api, "monotonic", lambda: next(times))
+    await store(database, *many(50))
+    first = (await client.post("/dead-letters/redrive", json=WHY | {"all": True})).json()
+    assert first == {"count": 20, "next_after": 20}
+    rest = (await client.post("/dead-letters/redrive", json=WHY | {"all": True, "after": 20})).json()
+    assert rest == {"count": 30, "next_after": None}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "first"), [([5, 5, 1], [1, 2]), ([11, 1], [1]), ([1, 11, 1], [1]), ([], [])]
+)
+def test_a_page_has_no_more_bytes_than_allowed_but_at_least_one_message(
+    sizes: list[int], first: list[int]
+) -> None:
+    page = [
+        SimpleNamespace(dead_letter_id=n, value_bytes=size, header_bytes=0) for n, size in enumerate(sizes, 1)
+    ]
+    assert actions_module.first_of_size(page, 10) == first  # type: ignore[arg-type]

@@ -1,9 +1,7 @@
 """A worker in a container has a login with few rights: they are enough for what happens beside its events."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,32 +9,23 @@ from sqlalchemy import insert, select
 from sqlalchemy.engine import URL
 
 from chassis.config import Broker
-from chassis.consumer.inbox import inbox
 from chassis.consumer.offsets import BatchCounts, advance, consumer_offsets
 from chassis.consumer.positions import Positions
 from chassis.database import Database
 from chassis.events.kafka_topics import KafkaTopics, PartitionLog
 from chassis.events.topic_ids import topic_ids
-from chassis.http.idempotency_keys import idempotency_keys
 from chassis.outbox.table import outbox
-from chassis.retention import OLD_ROWS, purge
+from chassis.retention import PARKED, REPETITIONS
 from chassis.service import load
 from fanout.compose.permissions import worker_grants
 from fanout.repository import services
 from fanout.truncation import ARM, DISARM
 from schemas import StockReserved
 from tests.integration.conftest import NewDatabase
+from tests.support import old_rows
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-OLD = NOON - timedelta(days=1)
 PASSWORD = "worker"
 PAYLOAD = bytes(range(40))
-OLD_ROW = {
-    inbox: {"consumer": "any", "event_id": uuid4(), "status": "applied", "received_at": OLD},
-    outbox: {"event_id": uuid4(), "topic": "any", "headers": "[]", "created_at": OLD, "published_at": OLD},
-    idempotency_keys: {"key": "any", "fingerprint": b"", "created_at": OLD},
-}
-
 AsWorker = Callable[[str, Database], Awaitable[Database]]
 
 
@@ -63,11 +52,14 @@ async def test_a_worker_may_purge_every_table_that_is_purged(
     service: str, new_database: NewDatabase, as_worker: AsWorker
 ) -> None:
     owned = await new_database(service)
-    async with owned.transaction() as db:
-        for table, row in OLD_ROW.items():
-            await db.execute(insert(table), [row])
-    database = await as_worker(service, owned)
-    assert await purge(database, NOON, asyncio.Event()) == dict.fromkeys(OLD_ROWS, 1)
+    worker = await as_worker(service, owned)
+    for retentions, rows in (
+        (load(service).retention, old_rows.OF_SERVICES[service]),
+        (REPETITIONS, old_rows.REPETITIONS),
+        (PARKED, old_rows.PARKED),
+    ):
+        going = [each for each in rows if each.goes]
+        assert await old_rows.wrong_fates(owned, worker, retentions, going) == []
 
 
 async def test_of_what_a_worker_of_inventory_publishes_exactly_one_message_is_truncated(
@@ -88,7 +80,7 @@ async def test_of_what_a_worker_of_inventory_publishes_exactly_one_message_is_tr
 async def publish_reservation(database: Database) -> None:
     row = {"event_id": uuid4(), "topic": "inventory", "type": StockReserved.NAME, "payload": PAYLOAD}
     async with database.transaction() as db:
-        await db.execute(insert(outbox), [row | {"headers": "[]", "created_at": NOON}])
+        await db.execute(insert(outbox), [row | {"headers": "[]", "created_at": old_rows.NOON}])
 
 
 async def run(database: Database, *scripts: str) -> None:
