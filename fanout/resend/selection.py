@@ -112,7 +112,7 @@ async def receipts_since(databases: Databases) -> dict[str, datetime]:
 
 
 def _covered(receipts: Mapping[str, datetime]) -> str:
-    """Returns the condition of a row whose receipts are all kept. Redriven messages and dead letters are: for ever."""
+    """Returns the condition of a row whose receipts are all kept; those of what was parked outlive its outbox row."""
     too_old = " OR ".join(
         f"(topic = :topic_{number} AND created_at < :before_{number})" for number in range(len(receipts))
     )
