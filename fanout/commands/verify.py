@@ -19,7 +19,8 @@ from fanout.durations import seconds
 from fanout.running import Addresses, running
 from fanout.verify.deep import read_topics
 from fanout.verify.invariants import Verdict
-from fanout.verify.reconcile import Account, latest
+from fanout.verify.reconcile import Account
+from fanout.verify.records import latest
 from fanout.verify.report import Report, as_json, audit, settle
 
 EXIT_CODES = {"holds": 0, "broken": 1, "waiting": 3}
@@ -68,12 +69,17 @@ async def _report(addresses: Addresses, wait: float | None, deep: bool, tell: Te
     if wait is None:
         report = await audit(addresses.databases, tell=tell)
     else:
-        report = await settle(addresses.databases, wait, tell=tell)
+        report = await settle(addresses.databases, wait, lambda now: tell(_in_flight(now)), tell)
     if not deep:
         return report
     found = await read_topics(addresses, tell)
     say(str(found))
     return replace(report, verdicts=[*report.verdicts, *found.verdicts], topics=found.as_json)
+
+
+def _in_flight(report: Report) -> str:
+    counts = [f"{account.consumer} {account.in_flight}" for account in report.accounts if account.in_flight]
+    return f"in flight: {', '.join(counts) or report.in_flight}"
 
 
 def _after(seconds: float, tell: Tell) -> Tell:
@@ -153,7 +159,7 @@ def _accounts(accounts: Iterable[Account]) -> Table:
 
 
 def _findings(report: Report) -> Iterable[str]:
-    if since := latest(*(account.since for account in report.accounts)):
+    if since := latest(account.since for account in report.accounts):
         yield f"rows from before {since:%Y-%m-%d %H:%M:%S} UTC were deleted: such events are left out"
     for account in report.accounts:
         if account.lost:

@@ -115,6 +115,7 @@ def files(name: str, events: Sequence[StoredEvent]) -> dict[str, str]:
         f"{folder}/api.py": _render("api", name, events),
         f"{folder}/models.py": _render("models", name, events),
         f"{folder}/grants.sql": _render("grants", name, events, "sql"),
+        f"{folder}/checks.sql": _render("checks", name, events, "sql"),
         f"{folder}/test_{name}.py": _render("test", name, events),
     }
 

@@ -198,7 +198,7 @@ class _Deep:
         versions[row["key"]] = max(version, row["aggregate_version"]), row
 
     def _not_at_its_offset(self, message: Message, span: Span) -> UUID | None:
-        """Returns the event id of a record to be looked up. Dead and redriven messages carry the id of another event."""
+        """Returns the event id of a record to be looked up. Dead letters carry the id of another event."""
         try:
             event_id = UUID(_header(message, "ce_id"))
         except ValueError:

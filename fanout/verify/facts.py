@@ -14,6 +14,7 @@ from fanout.verify.snapshot import Pass, Snapshot
 
 PARTS = 16
 NAMED_AT_ONCE = 50_000
+HASH_BYTES = 8
 
 Hashes = Sequence[bytes]
 """Hashes of the orders of one fact, divided by the last bits of the hash, 8 bytes each."""
@@ -35,20 +36,27 @@ class Judged:
 
 async def judge_all(
     first: Pass, second: Pass, queries: Sequence[Query], open_orders: Set[int]
-) -> list[Verdict]:
-    """Returns a verdict for each rule. `open_orders`: hashes of orders with events in flight or parked."""
-    read_early = {fact for rule in RULES for fact in rule.every}
-    read_late = {fact for rule in RULES for fact in (*rule.has, *rule.lacks)}
-    early, late = await _hashes(first, queries, read_early), await _hashes(second, queries, read_late)
+) -> tuple[list[Verdict], list[Double]]:
+    """Returns a verdict for each rule, and the orders that one fact has more than once.
+
+    `open_orders`: hashes of orders with events in flight or parked.
+    """
     facts = {query.name for query in of_kind("fact", queries)}
+    early = await _hashes(first, queries, {fact for rule in RULES for fact in rule.every})
+    late = await _hashes(second, queries, facts)
     judged = [Judged(rule, missing_facts(rule, facts)) for rule in RULES]
+    repeated: set[str] = set()
     for part in range(PARTS):
         before = {name: _part(hashes[part]) for name, hashes in early.items()}
         after = {name: _part(hashes[part]) for name, hashes in late.items()}
+        repeated |= {
+            name for name, hashes in late.items() if len(hashes[part]) > HASH_BYTES * len(after[name])
+        }
         for each in judged:
             if not each.unknown:
                 each.broken.update(breaking(each.rule, before, after))
-    return [await _verdict(each, first, queries, open_orders) for each in judged]
+    verdicts = [await _verdict(each, first, queries, open_orders) for each in judged]
+    return verdicts, await _doubles(second, queries, repeated)
 
 
 async def _verdict(judged: Judged, first: Pass, queries: Sequence[Query], open_orders: Set[int]) -> Verdict:
@@ -62,18 +70,13 @@ async def _verdict(judged: Judged, first: Pass, queries: Sequence[Query], open_o
     return Verdict(rule.sentence, offenders, sorted(names[order] for order in pending))
 
 
-async def fact_doubles(second: Pass, queries: Sequence[Query]) -> list[Double]:
-    """Returns the orders that one fact has more than once."""
-
-    async def of_service(snapshot: Snapshot) -> list[Double]:
-        return [
-            Double(query.service, query.title, str(row[0]), row[1])
-            for query in of_kind("fact", queries)
-            if query.service == snapshot.service
-            for row in await snapshot.fetch(_DOUBLES.format(fact=query.sql))
-        ]
-
-    return [double for found in await at_once(map(of_service, second.values())) for double in found]
+async def _doubles(second: Pass, queries: Sequence[Query], repeated: Set[str]) -> list[Double]:
+    return [
+        Double(query.service, query.title, str(row[0]), row[1])
+        for query in of_kind("fact", queries)
+        if query.name in repeated
+        for row in await second[query.service].fetch(_DOUBLES.format(fact=query.sql))
+    ]
 
 
 async def order_ids(snapshot: Snapshot, sql: str, hashes: Iterable[int]) -> dict[int, str]:

@@ -19,6 +19,7 @@ from fanout.errors import FanoutError
 T = TypeVar("T")
 
 SERVICES = Path(__file__).parents[2] / "services"
+CHASSIS_CHECKS = SERVICES.parent / "chassis" / "checks.sql"
 _TITLE = re.compile(r"^--\s*(check|fact|waiting):\s*(.*\S)\s*$")
 
 
@@ -127,9 +128,13 @@ def of_kind(kind: str, queries: Iterable[Query]) -> list[Query]:
 
 
 def discover(services: Path = SERVICES) -> list[Query]:
-    """Returns the blocks of every service's checks.sql, services in alphabetical order."""
-    files = sorted(services.glob("*/checks.sql"))
-    return [query for file in files for query in parse(file.parent.name, file.read_text())]
+    """Returns the blocks of every service's checks.sql, and those of the chassis for each of these services."""
+    common = CHASSIS_CHECKS.read_text()
+    return [
+        query
+        for file in sorted(services.glob("*/checks.sql"))
+        for query in parse(file.parent.name, f"{file.read_text()}\n{common}")
+    ]
 
 
 def parse(service: str, text: str) -> list[Query]:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from fanout.console import counted
 from fanout.verify.compare import Window
 from fanout.verify.invariants import Verdict
-from fanout.verify.reconcile import Account, earliest
-from fanout.verify.records import Double, Facts, RefusedRow
+from fanout.verify.reconcile import Account
+from fanout.verify.records import Double, Facts, RefusedRow, earliest
 
 Word = Literal["holds", "waiting", "broken"]
 LISTED = 1_000
@@ -79,7 +79,7 @@ class Report:
     @property
     def oldest(self) -> float | None:
         """The age in seconds of the oldest event in flight, None if there is none."""
-        oldest = earliest(*(account.oldest_in_flight for account in self.accounts))
+        oldest = earliest(account.oldest_in_flight for account in self.accounts)
         return max((self.at - oldest).total_seconds(), 0.0) if oldest else None
 
     @property

@@ -20,6 +20,8 @@ from fanout.verify.records import (
     Slice,
     Subscription,
     TopicIds,
+    earliest,
+    latest,
 )
 
 Place = Literal["applied", "parked", "lost", "in_flight"]
@@ -63,7 +65,7 @@ class ConsumerCounts:
 
     def leave_out(self, receipts: ReceiptSum) -> None:
         """Counts receipts of events from before `since`."""
-        self.last_received_at = latest(self.last_received_at, receipts.last_at)
+        self.last_received_at = latest((self.last_received_at, receipts.last_at))
         self.unplaced += receipts.receipts - receipts.parked
 
     def add_sums(self, slices: Sequence[Slice], receipts: ReceiptSum) -> bool:
@@ -71,7 +73,7 @@ class ConsumerCounts:
 
         Returns False if the events have to be looked at one by one.
         """
-        self.last_received_at = latest(self.last_received_at, receipts.last_at)
+        self.last_received_at = latest((self.last_received_at, receipts.last_at))
         if receipts == _sum_of(slices, receipts.parked):
             self.applied += receipts.receipts - receipts.parked
             self.parked += receipts.parked
@@ -145,8 +147,8 @@ class ConsumerCounts:
         self, partition: Partition | None, events: int, created_at: datetime | None, sent_at: datetime | None
     ) -> None:
         self.in_flight[partition] += events
-        self.oldest_in_flight = earliest(self.oldest_in_flight, created_at)
-        self.oldest_waiting = earliest(self.oldest_waiting, sent_at)
+        self.oldest_in_flight = earliest((self.oldest_in_flight, created_at))
+        self.oldest_waiting = earliest((self.oldest_waiting, sent_at))
 
     def _is_ahead(self, each: Slice) -> bool:
         partition = partition_of(each)
@@ -372,11 +374,3 @@ def _sum_of(slices: Sequence[Slice], parked: int) -> ReceiptSum:
 def subscribed(slices: Iterable[Slice], subscriptions: Iterable[Subscription]) -> list[Slice]:
     wanted = set(subscriptions)
     return [each for each in slices if (each.topic, each.type) in wanted]
-
-
-def earliest(*timestamps: datetime | None) -> datetime | None:
-    return min((timestamp for timestamp in timestamps if timestamp), default=None)
-
-
-def latest(*timestamps: datetime | None) -> datetime | None:
-    return max((timestamp for timestamp in timestamps if timestamp), default=None)

@@ -1,9 +1,9 @@
 """What the two passes over all databases found: published events as sums and one by one, and each consumer's state."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -176,3 +176,16 @@ class TopicIds:
         """Returns a number that is greater for a later topic. An offset without an id is of the oldest."""
         ages = self._ages.get(topic, {})
         return 0 if topic_id is None else ages.get(topic_id, len(ages))
+
+
+def made_at(event_id: UUID) -> datetime | None:
+    """Returns the time that a UUIDv7 carries (RFC 9562), None for an id of another version."""
+    return datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC) if event_id.version == 7 else None
+
+
+def earliest(timestamps: Iterable[datetime | None]) -> datetime | None:
+    return min((timestamp for timestamp in timestamps if timestamp), default=None)
+
+
+def latest(timestamps: Iterable[datetime | None]) -> datetime | None:
+    return max((timestamp for timestamp in timestamps if timestamp), default=None)

@@ -12,11 +12,12 @@ from fanout.errors import Unreachable
 from fanout.verify import dead_letters, facts, side_messages
 from fanout.verify.compare import Comparison, Lost, Tell
 from fanout.verify.consumers import consumers, with_set_apart
+from fanout.verify.contents import comparison as contents
 from fanout.verify.contradictions import contradictions
 from fanout.verify.invariants import RULES, Query, Verdict, discover, of_kind
 from fanout.verify.ledger import Report, as_json
-from fanout.verify.reconcile import Account, ConsumerCounts, account, latest
-from fanout.verify.records import Double, Facts, Partition, RefusedRow, TopicIds
+from fanout.verify.reconcile import Account, ConsumerCounts, account
+from fanout.verify.records import Double, Facts, Partition, RefusedRow, TopicIds, latest
 from fanout.verify.snapshot import Pass, Passes, Snapshot, passes
 
 __all__ = ["Report", "as_json", "audit", "settle"]
@@ -36,7 +37,9 @@ async def audit(databases: Databases, queries: Sequence[Query] | None = None, te
     chosen = discover() if queries is None else queries
     async with passes(databases) as both:
         report = await _assess(both, chosen, tell)
-        return replace(report, verdicts=[*report.verdicts, *await _checks(both.second, chosen)])
+    if not of_kind("check", chosen):
+        return report
+    return replace(report, verdicts=[*report.verdicts, *await contents.verdicts(databases, chosen, tell)])
 
 
 async def settle(
@@ -109,13 +112,13 @@ async def _assess(both: Passes, queries: Sequence[Query], tell: Tell) -> Report:
     refused, refused_orders = await _refused(both.second)
     open_orders = comparison.open_orders.union(refused_orders, *(each.open_orders for each in accounts))
     tell("looking for what happened twice")
-    doubles = [*await facts.fact_doubles(both.second, queries), *await _event_doubles(both.second)]
-    verdicts = list(_verdicts(accounts, doubles, consumer_counts))
+    doubles = await _event_doubles(both.second)
     tell("comparing offsets, parked messages and dead letters")
-    verdicts += await contradictions(both.second)
-    verdicts += await dead_letters.follow(both, reached, topic_ids)
+    of_rows = [*await contradictions(both.second), *await dead_letters.follow(both, reached, topic_ids)]
     tell(f"judging {len(RULES)} rules")
-    verdicts += await facts.judge_all(both.first, both.second, queries, open_orders)
+    of_rules, of_facts = await facts.judge_all(both.first, both.second, queries, open_orders)
+    doubles += of_facts
+    verdicts = [*_verdicts(accounts, doubles, consumer_counts), *of_rows, *of_rules]
     tell("counting what waits")
     return Report(
         accounts=accounts,
@@ -138,8 +141,10 @@ async def _consumer_counts(both: Passes) -> tuple[TopicIds, list[ConsumerCounts]
     states = [state for found in await at_once(map(consumers, both.first.values())) for state in found]
     topic_ids = await _topic_ids(both.first)
     outboxes = await at_once(snapshot.fetch(_OUTBOX_PURGED) for snapshot in both.second.values())
-    since = latest(*(row["before"] for rows in outboxes for row in rows))
-    consumer_counts = [ConsumerCounts(state, topic_ids, since=latest(state.since, since)) for state in states]
+    since = latest(row["before"] for rows in outboxes for row in rows)
+    consumer_counts = [
+        ConsumerCounts(state, topic_ids, since=latest((state.since, since))) for state in states
+    ]
     return topic_ids, sorted(consumer_counts, key=lambda counts: counts.state.consumer)
 
 
@@ -170,15 +175,6 @@ async def _accounts(
             known.setdefault(partition, purged)
         found.append(account(counts, both.read_at[service], redriven, known))
     return found
-
-
-async def _checks(second: Pass, queries: Sequence[Query]) -> list[Verdict]:
-    async def of_service(snapshot: Snapshot) -> list[Verdict]:
-        mine = [query for query in of_kind("check", queries) if query.service == snapshot.service]
-        return [Verdict(f"{query.service}: {query.title}", await snapshot.ids(query)) for query in mine]
-
-    found = await at_once(of_service(second[service]) for service in sorted(second))
-    return [verdict for verdicts in found for verdict in verdicts]
 
 
 def _verdicts(

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from time import monotonic
 
@@ -116,8 +117,8 @@ def main(events: int, as_json: bool, checks: bool) -> None:
             ],
         )
     )
-    for at, step in measured.steps:
-        print(f"{at:6.1f} s  {step}")
+    for step, times in groupby(measured.steps, key=lambda step: step[1].partition(":")[0]):
+        print(f"{next(times)[0]:6.1f} s  {step}")
     print(measured.conclusion)
 
 
@@ -145,7 +146,8 @@ async def samples_of(simulated: SimulatedSystem, order_id: str) -> list[Sample]:
     per_topic, seen = Counter(row[1] for row in found), Counter[str]()
     samples = []
     for number, row in enumerate(found):
-        samples.append(Sample(*row[:-1], number, seen[row[1]], per_topic[row[1]]))
+        place = number, seen[row[1]], per_topic[row[1]]
+        samples.append(Sample(*(*row[:-1], *place)))
         seen[row[1]] += 1
     return samples
 
@@ -311,10 +313,10 @@ _FUNCTIONS = r"""
     CREATE FUNCTION bench_id(at double precision, seed text) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
         'SELECT (lpad(to_hex((at * 1000)\:\:bigint), 12, ''0'') || ''7'' || substr(md5(seed), 1, 3) || ''8''
             || substr(md5(seed), 4, 15))\:\:uuid';
-    CREATE FUNCTION bench_at(n int, step double precision) RETURNS double precision LANGUAGE sql IMMUTABLE
-        AS 'SELECT 1790000000 + n * step';
+    CREATE FUNCTION bench_event_at(n int, number int, step double precision, delay double precision)
+        RETURNS double precision LANGUAGE sql IMMUTABLE AS 'SELECT 1790000000 + n * step + number * delay';
     CREATE FUNCTION bench_order(n int) RETURNS text LANGUAGE sql IMMUTABLE AS
-        'SELECT bench_id(bench_at(n, 0.01), ''order '' || n)\:\:text';
+        'SELECT bench_id(bench_event_at(n, 0, 0.01, 0), ''order '' || n)\:\:text';
     END $do$
 """
 _EVENTS = """
@@ -325,16 +327,15 @@ _EVENTS = """
         replace(replace(:headers, '{order}', order_id), '{event}', event_id::text),
         to_timestamp(at), to_timestamp(at + 0.005), n % :partitions, :first + (n / :partitions) * :of_topic + :place
     FROM (
-        SELECT n, bench_order(n) AS order_id, bench_at(n, :step) + :number * :delay AS at,
-            bench_id(bench_at(n, :step) + :number * :delay, n || ' ' || :number) AS event_id
-        FROM generate_series(1, :orders) AS n
+        SELECT n, bench_order(n) AS order_id, at, bench_id(at, n || ' ' || CAST(:number AS int)) AS event_id
+        FROM generate_series(1, :orders) AS n, bench_event_at(n, :number, :step, :delay) AS at
     ) AS made
 """
 _RECEIPTS = """
     INSERT INTO inbox (consumer, event_id, status, received_at)
-    SELECT :service, bench_id(bench_at(n, :step) + number * :delay, n || ' ' || number), 'applied',
-        to_timestamp(bench_at(n, :step) + number * :delay + 0.02)
-    FROM generate_series(1, :orders) AS n, unnest(CAST(:numbers AS int[])) AS number
+    SELECT :service, bench_id(at, n || ' ' || number), 'applied', to_timestamp(at + 0.02)
+    FROM generate_series(1, :orders) AS n, unnest(CAST(:numbers AS int[])) AS number,
+        bench_event_at(n, number, :step, :delay) AS at
 """
 _OFFSETS = """
     INSERT INTO consumer_offsets AS sofar

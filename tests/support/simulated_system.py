@@ -15,7 +15,9 @@ from chassis.consumer.inbox import claim
 from chassis.consumer.offsets import BatchCounts, advance
 from chassis.consumer.parking import Failed, park
 from chassis.database import Database
+from chassis.events.avro import frame
 from chassis.events.record import Record
+from chassis.events.registry import UnknownSchemaId
 from chassis.migrations import migrate
 from chassis.outbox.table import load_headers
 from chassis.service import Service, load
@@ -34,6 +36,7 @@ from tests.support.principals import SOME_OPERATOR
 
 HOLDS = "holds: lost 0, applied twice 0, in flight 0, parked 0"
 """The verdict on a simulated system in which everything is applied."""
+SCHEMA_ID = 7
 SERVICES = (
     "analytics",
     "dead_letters",
@@ -110,7 +113,7 @@ class SimulatedSystem:
         async with self.databases[service].transaction() as db:
             rows = list(await db.execute(UNSENT))
         for row in rows:
-            event = _event(row)
+            event = event_of(row)
             offset = self.offsets[event.TOPIC]
             self.offsets[event.TOPIC] += 1
             async with self.databases[service].transaction() as db:
@@ -125,7 +128,9 @@ class SimulatedSystem:
         if (to.name, str(row.event_id)) in self.refused:
             headers = load_headers(row.headers)
             at = round(row.created_at.timestamp() * 1000)
-            await self.park(to.name, Record(event.TOPIC, 0, offset, at, row.key, row.payload, headers))
+            await self.park(
+                to.name, Record(event.TOPIC, 0, offset, at, row.key, frame(SCHEMA_ID, row.payload), headers)
+            )
             return
         async with self.databases[to.name].transaction() as db:
             if await claim(db, to.name, [(row.event_id, 0)]):
@@ -147,7 +152,17 @@ class SimulatedSystem:
         sent = Record(
             row.topic, 0, offset, record.timestamp_ms, row.key, row.payload, load_headers(row.headers)
         )
-        await store(self.databases["dead_letters"], sent)
+        await store(self.databases["dead_letters"], sent, schemas=NoSchemas())
+
+
+class NoSchemas:
+    """A registry without schemas, so that dead letters are stored undecoded."""
+
+    async def schema_by_id(self, schema_id: int) -> dict[str, Any]:
+        raise UnknownSchemaId(f"schema {schema_id}")
+
+    async def is_registered(self, schema_id: int, subject: str) -> bool:
+        raise UnknownSchemaId(f"schema {schema_id} of {subject}")
 
 
 @dataclass(frozen=True)
@@ -159,7 +174,7 @@ class Honest:
     orders: Mapping[str, str]
 
 
-def _event(row: Row[*tuple[Any, ...]]) -> Event:
+def event_of(row: Row[*tuple[Any, ...]]) -> Event:
     event_type = TYPES[row.type]
     record = schemaless_reader(BytesIO(row.payload), parsed_schema(event_type), None)
     return event_type.from_record(record)  # type: ignore[arg-type]

@@ -95,7 +95,7 @@ def test_verify_says_that_events_in_flight_wait_for_kafka(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    async def audited(_: object) -> Report:
+    async def audited(*_: object, **__: object) -> Report:
         return Report([], [], [], {"orders": 1})
 
     stack["kafka"] = state
