@@ -93,6 +93,16 @@ async def test_a_redelivered_dead_letter_changes_nothing(database: Database) -> 
     assert await status(database) == ("parked", 0, 1)
 
 
+async def test_a_record_of_a_topic_that_was_made_anew_is_another_one_though_its_offset_is_the_same(
+    database: Database,
+) -> None:
+    before = confirmed("order-1", 7)
+    after = replace(confirmed("order-2", 7), timestamp_ms=before.timestamp_ms + 1)
+    await store(database, parked(before))
+    await store(database, parked(after), parked(before))
+    assert [row.event_id for row in await stored(database, dead_letters)] == [before.event_id, after.event_id]
+
+
 @pytest.mark.parametrize(("action", "becomes"), [("redrive", ("redriven", 1)), ("discard", ("discarded", 0))])
 async def test_a_redelivery_after_an_action_does_not_revert_it(
     database: Database, action: str, becomes: tuple[str, int]
