@@ -1,7 +1,7 @@
 """Deletes the rows of a table that are over, range by range of an index, so that no range is read twice in a purge."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -21,8 +21,8 @@ class Retention:
     `key` is an indexed column by which the table is read. If it is a UUIDv7, it carries its time, and only keys from
     before the cutoff are read. For any other key, `made_at` names a column that grows with it: reading ends where a
     whole range was made after the cutoff.
-    `deletes`: the conditions of what goes in one transaction, by table; `old` has the primary key of what is over. By
-    default the rows that are over.
+    `deletes`: the conditions of what goes in one transaction, by table; `old` has the keys of what is over. By default
+    the rows that are over. Conditions compare with an array: a join may be planned as a loop over both sides.
     `each`: a column before `key` in its index. `within`: the condition of the index, if it is partial.
     `counted`: which of the deleted rows `purges.purged` counts, if not all.
     """
@@ -30,7 +30,6 @@ class Retention:
     table: str
     key: str
     over: str
-    primary_key: Sequence[str] = ()
     made_at: str | None = None
     deletes: Mapping[str, str] = field(default_factory=dict)
     each: str | None = None
@@ -97,9 +96,8 @@ class _Statements:
     ) -> dict[str, int]:
         """Deletes what is over in the range after `place["after"]` up to `place["last"]`."""
         it = self._retention
-        key = ", ".join(it.primary_key or (it.key,))
         within = f"{self._conditions(place)} AND {it.key} <= :last"
-        deletes = it.deletes or {it.table: f"({key}) IN (SELECT {key} FROM old) AND {within}"}
+        deletes = it.deletes or {it.table: "ctid = ANY(ARRAY(SELECT place FROM old))"}
         deleted = ", ".join(
             f"deleted_{table} AS (DELETE FROM {table} WHERE {condition} RETURNING {it.counted} AS counted)"
             for table, condition in deletes.items()
@@ -110,7 +108,7 @@ class _Statements:
         )
         statement = f"""
             WITH old AS (
-                SELECT {key} FROM {it.table} WHERE {within} AND ({it.over}) FOR UPDATE SKIP LOCKED
+                SELECT {it.key}, ctid AS place FROM {it.table} WHERE {within} AND ({it.over}) FOR UPDATE SKIP LOCKED
             ), {deleted}, counts (what, rows, counted) AS ({counts}),
             recorded AS (
                 INSERT INTO purges AS earlier (what, before, purged)

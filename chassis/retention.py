@@ -82,7 +82,6 @@ def _receipts(over: str) -> tuple[Retention, Retention]:
         "event_id",
         each="consumer",
         over=f"received_at < :before AND {over}",
-        primary_key=("consumer", "event_id"),
         counted="status = 'applied'",  # `purged` explains why an event was applied and has no receipt
     )
     by_time = replace(
@@ -104,7 +103,6 @@ REPETITIONS = (
         "created_at",
         made_at="created_at",
         over="created_at < :before",
-        primary_key=("principal", "key"),
     ),
     Retention(
         "relay_terms",

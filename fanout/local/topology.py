@@ -23,6 +23,8 @@ from fanout.tokens import public_key
 MAILBOX = "mailbox"
 WRITES_TO_CUSTOMERS = "notifications"
 """The one service that is told where the mail server is."""
+AGES = ("FANOUT_RETENTION_DAYS", "FANOUT_CLOSED_DAYS")
+"""The settings that are taken from the user's environment, alike for all workers."""
 LOW_PRIORITY = ["nice", "-n", "10"]
 """How workers are started, so that APIs are served first when processors are scarce."""
 
@@ -95,6 +97,7 @@ class StackSpec:
             "FANOUT_KAFKA": f"{HOST}:{self.ports.kafka}",
             "FANOUT_REGISTRY_URL": registry.url(self.ports),
         }
+        settings |= {name: os.environ[name] for name in AGES if name in os.environ}
         if service == WRITES_TO_CUSTOMERS:
             settings["FANOUT_SMTP"] = f"{HOST}:{self.ports.smtp}"
         return self._service("worker", service, name, settings)

@@ -50,9 +50,9 @@ RETENTION = Retention(
         )
         AND NOT EXISTS (SELECT FROM steps AS last WHERE last.order_id = steps.order_id AND last.at >= :before)""",
     deletes={
-        "sales": "order_id IN (SELECT order_id FROM old)",
-        "order_lines": "order_id IN (SELECT order_id FROM old)",
-        "steps": "order_id IN (SELECT order_id FROM old)",
+        "sales": "order_id = ANY(ARRAY(SELECT order_id FROM old))",
+        "order_lines": "order_id = ANY(ARRAY(SELECT order_id FROM old))",
+        "steps": "order_id = ANY(ARRAY(SELECT order_id FROM old))",
     },
 )
 """An order that was shipped or cancelled is over, and all that is known of it goes at once, so that sales, lines and

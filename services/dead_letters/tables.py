@@ -84,8 +84,8 @@ RETENTION = Retention(
             )
         ELSE false END""",
     deletes={
-        "actions": "dead_letter_id IN (SELECT dead_letter_id FROM old)",
-        "dead_letters": "dead_letter_id IN (SELECT dead_letter_id FROM old)",
+        "actions": "dead_letter_id = ANY(ARRAY(SELECT dead_letter_id FROM old))",
+        "dead_letters": "dead_letter_id = ANY(ARRAY(SELECT dead_letter_id FROM old))",
     },
 )
 """A parked dead letter is open and kept at any age. A redriven one is closed if it does not return. Its age is that of

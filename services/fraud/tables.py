@@ -35,16 +35,16 @@ RETENTION = Retention(
     over="""placed_at < :before
         AND EXISTS (SELECT FROM assessments WHERE assessments.order_id = orders_seen.order_id)""",
     deletes={
-        "customers": """customer_id IN (
-            SELECT customer_id FROM customers WHERE customer_id IN (
-                SELECT customer_id FROM orders_seen JOIN old USING (order_id)
-            ) AND NOT EXISTS (
+        "customers": """customer_id = ANY(ARRAY(
+            SELECT customer_id FROM customers WHERE customer_id = ANY(ARRAY(
+                SELECT customer_id FROM orders_seen WHERE order_id = ANY(ARRAY(SELECT order_id FROM old))
+            )) AND NOT EXISTS (
                 SELECT FROM orders_seen AS later
                 WHERE later.customer_id = customers.customer_id AND later.placed_at >= :before
             ) FOR UPDATE SKIP LOCKED
-        )""",
-        "assessments": "order_id IN (SELECT order_id FROM old)",
-        "orders_seen": "order_id IN (SELECT order_id FROM old)",
+        ))""",
+        "assessments": "order_id = ANY(ARRAY(SELECT order_id FROM old))",
+        "orders_seen": "order_id = ANY(ARRAY(SELECT order_id FROM old))",
     },
 )
 """Old sightings are of no use to later orders, which look back ten minutes. A customer who placed no

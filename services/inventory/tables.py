@@ -40,8 +40,8 @@ RETENTION = Retention(
     key="order_id",
     over="status IN ('released', 'rejected') AND changed_at < :before",
     deletes={
-        "reservation_lines": "order_id IN (SELECT order_id FROM old)",
-        "reservations": "order_id IN (SELECT order_id FROM old)",
+        "reservation_lines": "order_id = ANY(ARRAY(SELECT order_id FROM old))",
+        "reservations": "order_id = ANY(ARRAY(SELECT order_id FROM old))",
     },
 )
 """A reservation that holds stock stays: the stock is counted by it. A void one stays, as its order may still come."""

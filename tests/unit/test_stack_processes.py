@@ -59,6 +59,16 @@ def test_our_own_settings_are_not_inherited(monkeypatch: pytest.MonkeyPatch) -> 
     assert "FANOUT_KAFKA" not in for_process({})
 
 
+def test_how_long_rows_are_kept_is_told_to_all_workers_alike(
+    spec: StackSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FANOUT_CLOSED_DAYS", "365")
+    monkeypatch.delenv("FANOUT_RETENTION_DAYS", raising=False)
+    workers = [process for process in spec.service_processes() if "worker" in process.command]
+    assert {process.environment["FANOUT_CLOSED_DAYS"] for process in workers} == {"365"}
+    assert not any("FANOUT_RETENTION_DAYS" in process.environment for process in workers)
+
+
 def test_no_two_processes_share_a_port(spec: StackSpec) -> None:
     processes = [*spec.infrastructure(), *spec.service_processes()]
     used = [port for process in processes for port in process.ports]
