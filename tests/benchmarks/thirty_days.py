@@ -42,7 +42,7 @@ from tests.support.dead_letter_service import parked, store
 from tests.support.order_bodies import ORDER
 from tests.support.principals import SIGNER, client_of
 from tests.support.recording_service import confirmed
-from tests.support.simulated_system import SERVICES, SimulatedSystem, _event, create, drop, simulated_at
+from tests.support.simulated_system import SERVICES, SimulatedSystem, create, drop, event_of, simulated_at
 
 ORDERS_A_DAY = 100_000
 AT_ONCE = asyncio.Semaphore(10)
@@ -179,7 +179,7 @@ async def deliver(simulated: SimulatedSystem) -> None:
 async def collect(simulated: SimulatedSystem, service: str) -> int:
     async with simulated.databases[service].transaction() as db:
         rows = list(await db.execute(UNSENT))
-    events = [(row.event_id, _event(row)) for row in rows]
+    events = [(row.event_id, event_of(row)) for row in rows]
     await run([simulated.databases[service]], SEND)
     for listener in map(load, SERVICES):
         handled = [each for each in events if type(each[1]) in listener.handlers]
