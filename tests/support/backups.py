@@ -35,7 +35,9 @@ def _run(stack: Stack, program: str, *arguments: str) -> None:
     password = StackDirectory(stack.home).passwords(["postgres"])["postgres"]
     done = subprocess.run(
         [Path(package.origin).parent / "pginstall18" / "bin" / program, *arguments],
-        env=os.environ | {"PGHOST": host, "PGPORT": port, "PGUSER": "postgres", "PGPASSWORD": password},
+        env=os.environ
+        | {"PGHOST": host, "PGPORT": port, "PGUSER": "postgres", "PGPASSWORD": password}
+        | {"PGOPTIONS": "-c deadlock_timeout=60s"},  # a worker gives way sooner
         capture_output=True,
         text=True,
         timeout=60,
