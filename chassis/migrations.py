@@ -19,8 +19,8 @@ from chassis.consumer import crash_loop, held, ignored, inbox, offsets, parking,
 from chassis.database import Database
 from chassis.events import topic_ids
 from chassis.http import idempotency_keys
+from chassis.outbox import resends, terms
 from chassis.outbox import table as outbox_table
-from chassis.outbox import terms
 from chassis.service import Service
 
 CHASSIS_TABLES = (
@@ -28,6 +28,7 @@ CHASSIS_TABLES = (
     idempotency_keys,
     inbox,
     outbox_table,
+    resends,
     parking,
     held,
     ignored,

@@ -64,6 +64,7 @@ class Service:
         self.gather_ms = gather_ms
         self.retention = retention
         self.handlers: dict[type[Event], Handler[Any]] = {}
+        self.recoveries: dict[type[Event], Handler[Any]] = {}
         self.dead_letter_handler: DeadLetterHandler | None = None
         self.background_tasks: list[BackgroundTask] = []
 
@@ -74,6 +75,18 @@ class Service:
             if event_type in self.handlers:
                 raise ValueError(f"{self.name} already handles {event_type.NAME}")
             self.handlers[event_type] = noting_its_events(handler)
+            return handler
+
+        return register
+
+    def on_recovery(self, event_type: type[E]) -> Callable[[Handler[E]], Handler[E]]:
+        """Registers what stores again what an event of this service says, after its database was restored.
+
+        `fanout recover` calls it for events that Kafka has and the restored outbox has not, in their order.
+        """
+
+        def register(handler: Handler[E]) -> Handler[E]:
+            self.recoveries[event_type] = handler
             return handler
 
         return register

@@ -56,6 +56,11 @@ def drop_foreign() -> None:
         _dropped[name] = os.environ.pop(name)
 
 
+def dropped() -> dict[str, str]:
+    """Returns the variables that were removed from this process."""
+    return dict(_dropped)
+
+
 @contextmanager
 def while_downloading() -> Iterator[None]:
     """Puts the user's proxies and certificates back for as long as files of the internet are fetched."""

@@ -34,6 +34,7 @@ EVERYTHING: Any = (
     *(ResourceType.ANY, None, ResourcePatternType.ANY, None, None),
     *(AclOperation.ANY, AclPermissionType.ANY),
 )
+SENT_AGAIN = ("published_at", "kafka_partition", "kafka_offset", "topic_id")
 CLEARED_BY_REPLAY = ("inbox", "consumer_offsets", "parked", "crash_markers", "ignored_events", "purges")
 
 
@@ -150,7 +151,8 @@ def _grants(service: str) -> Iterator[str]:
     if has_api:
         yield _grants_of_api(service)
     yield f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {OPERATOR}"
-    yield f"GRANT UPDATE ({', '.join(DECIDED)}) ON outbox TO {OPERATOR}"
+    yield f"GRANT UPDATE ({', '.join((*DECIDED, *SENT_AGAIN))}) ON outbox TO {OPERATOR}"
+    yield f"GRANT INSERT, UPDATE (rows) ON resends TO {OPERATOR}"
     if found.read_model:
         yield f"GRANT DELETE ON {', '.join([*own_tables, *CLEARED_BY_REPLAY])} TO {OPERATOR}"
         yield f"GRANT INSERT ON purges TO {OPERATOR}"

@@ -33,7 +33,7 @@ REGISTRY_URL = "http://registry:8080/apis/ccompat/v7"
 def main() -> None:
     environment.drop_foreign()
     try:
-        changes = list(_provision(_passwords()))
+        changes = list(_provision(read_passwords()))
     except KafkaException as error:
         sys.exit(f"error: Kafka refused the set-up: {error.args[0].str()}")
     except FanoutError as error:
@@ -76,7 +76,7 @@ async def _grant(password: str) -> None:
             await grant(db, name)
 
 
-def _passwords() -> dict[str, str]:
+def read_passwords() -> dict[str, str]:
     try:
         found: dict[str, str] = json.loads(PASSWORDS.read_text())
         return found

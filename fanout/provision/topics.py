@@ -67,21 +67,30 @@ def _create(admin: AdminClient, missing: list[NewTopic]) -> list[str]:
     return new
 
 
-def _configure(admin: AdminClient, present: list[NewTopic]) -> Iterator[str]:
+def differences(admin: AdminClient, present: list[NewTopic]) -> dict[str, dict[str, tuple[str, str | None]]]:
+    """Returns by topic the settings that are not as wanted: the wanted value, and the one that Kafka has."""
     if not present:
-        return
+        return {}
     described = admin.describe_configs(
         [ConfigResource(ResourceType.TOPIC, topic.topic) for topic in present], request_timeout=ANSWER_SECONDS
     )
-    found = {resource.name: settings for resource, settings in described.items()}
-    for topic in present:
-        now = {name: entry.value for name, entry in found[topic.topic].result().items()}
-        different = {name: value for name, value in (topic.config or {}).items() if now.get(name) != value}
+    found = {resource.name: settings.result() for resource, settings in described.items()}
+    return {
+        topic.topic: {
+            name: (value, now)
+            for name, value in (topic.config or {}).items()
+            if (now := found[topic.topic][name].value if name in found[topic.topic] else None) != value
+        }
+        for topic in present
+    }
+
+
+def _configure(admin: AdminClient, present: list[NewTopic]) -> Iterator[str]:
+    for topic, different in differences(admin, present).items():
         if different:
-            _alter(admin, topic.topic, different)
+            _alter(admin, topic, {name: value for name, (value, _) in different.items()})
             yield from (
-                f"topic {topic.topic} has {name}={value}, it was {now.get(name)}"
-                for name, value in different.items()
+                f"topic {topic} has {name}={value}, it was {was}" for name, (value, was) in different.items()
             )
 
 

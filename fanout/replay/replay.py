@@ -30,8 +30,9 @@ from fanout.console import console, progress, say, some
 from fanout.errors import FanoutError
 from fanout.kafka_admin import admin_of, committed, members
 from fanout.kafka_reader import reader
+from fanout.kafka_topics import topic_ids
+from fanout.replay import history, state
 from fanout.replay import plan as plans
-from fanout.replay import state
 from fanout.replay.plan import Group, Plan
 from fanout.replay.state import ConsumerSnapshot
 from fanout.running import Addresses
@@ -103,7 +104,10 @@ async def rewind(service: Service, addresses: Addresses, asked: Asked) -> int:
 async def _plan(db: AsyncConnection, service: Service, addresses: Addresses, asked: Asked) -> Plan:
     admin, group = admin_of(addresses.broker), Group(service.name, service.topics)
     if service.read_model:
+        asked_at = await state.clock(db)
         plan = plans.of_read_model(admin, group, asked.since, asked.accept_gap)
+        ids = topic_ids(admin, group.topics)
+        await history.require_history_in_kafka(addresses.databases, service, plan, ids, asked_at)
     else:
         plan = plans.of_effects(admin, group, asked.since, await state.receipts_since(db))
     with reader(addresses.broker) as consumer:

@@ -52,6 +52,13 @@ async def locked(service: str, url: str) -> AsyncIterator[AsyncConnection]:
         yield db
 
 
+async def clock(db: AsyncConnection) -> datetime:
+    """Returns Postgres' time."""
+    async with db.begin():
+        now: datetime = (await db.execute(select(func.clock_timestamp()))).scalar_one()
+        return now
+
+
 async def receipts_since(db: AsyncConnection) -> datetime | None:
     async with db.begin():
         return await complete_since(db, "inbox")

@@ -6,6 +6,7 @@ from email.base64mime import body_encode
 from email.header import Header
 from email.headerregistry import Address
 from email.utils import format_datetime
+from uuid import NAMESPACE_OID, uuid5
 
 SENDER = Address("Fanout", "orders", "fanout.example")
 CUSTOMERS = "customers.example"
@@ -52,6 +53,11 @@ class Email:
 
     recipient: str
     content: str
+
+
+def message_id(kind: str, order_id: str) -> str:
+    """Returns the same id for the same message, also when it is written again after the database was restored."""
+    return str(uuid5(NAMESPACE_OID, f"{kind} of {order_id}"))
 
 
 def email(message: Message, at: datetime) -> Email:

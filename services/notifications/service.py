@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.service import Service
 from schemas import OrderCancelled, OrderPlaced, OrderShipped, PaymentProcessed
-from services.notifications.domain import authorized, cancelled, declined, placed, shipped
+from services.notifications.domain import authorized, cancelled, declined, message_id, placed, shipped
 from services.notifications.sender import send
 from services.notifications.tables import RETENTION, messages, metadata
 
@@ -54,4 +54,5 @@ def message(kind: str, event: AnEvent, body: str) -> dict[str, object]:
         "kind": kind,
         "body": body,
         "created_at": event.time,
+        "message_id": message_id(kind, event.order_id),
     }

@@ -13,6 +13,7 @@ from services.payments.tables import (
     INSERT_MOVEMENTS,
     LOCK_PAYMENTS,
     OPEN_PAYMENTS,
+    RECOVER_PAYMENTS,
     SAVE_PAYMENTS,
     VOID_UNKNOWN_ORDERS,
     metadata,
@@ -37,6 +38,40 @@ async def refund(cancelled: Sequence[OrderCancelled], db: AsyncConnection) -> No
     await VOID_UNKNOWN_ORDERS.of_rows(db, voided)
     before = [payment for payment in await lock(db, times) if payment.status in ("pending", "authorized")]
     await save(db, [reverse(payment, times[payment.order_id]) for payment in before])
+
+
+@service.on_recovery(PaymentProcessed)
+async def recover_outcome(processed: Sequence[PaymentProcessed], db: AsyncConnection) -> None:
+    """Stores payments and their movements again as they were published; `authorize` then leaves them alone."""
+    known = [paid(event) for event in processed]
+    await RECOVER_PAYMENTS.of_rows(db, [vars(payment) for payment in known])
+    if authorized := [movement(payment) for payment in known if payment.status == "authorized"]:
+        await INSERT_MOVEMENTS.of_rows(db, authorized)
+
+
+@service.on_recovery(PaymentRefunded)
+async def recover_refund(refunded: Sequence[PaymentRefunded], db: AsyncConnection) -> None:
+    """Refunds again, without publishing it a second time, what was refunded; `refund` then leaves it alone."""
+    before = await lock(db, {event.order_id for event in refunded})
+    times = {event.order_id: event.time for event in refunded}
+    now_refunded = [reverse(payment, times[payment.order_id]) for payment in before]
+    rows = [{"order_id": p.order_id, "status": p.status, "changed_at": p.changed_at} for p in now_refunded]
+    await SAVE_PAYMENTS.of_rows(db, rows)
+    await INSERT_MOVEMENTS.of_rows(db, [movement(payment) for payment in now_refunded])
+
+
+def paid(event: PaymentProcessed) -> Payment:
+    return Payment(
+        order_id=event.order_id,
+        payment_id=event.payment_id,
+        customer_id=event.customer_id,
+        payment_method=event.payment_method,
+        amount_cents=event.amount_cents,
+        currency=event.currency,
+        changed_at=event.time,
+        status=event.outcome,
+        decline_reason=event.decline_reason,
+    )
 
 
 def request(order: OrderPlaced) -> Payment:

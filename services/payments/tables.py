@@ -51,6 +51,15 @@ OPEN_PAYMENTS = Statement(
 )
 """Inserts payments. A payment voided before its order arrived gets its terms and stays voided."""
 
+_recover = upsert(payments).from_select(COLUMNS, select(_requested))
+RECOVER_PAYMENTS = Statement(
+    _recover.on_conflict_do_update(
+        index_elements=["order_id"],
+        set_={name: _recover.excluded[name] for name in COLUMNS if name != "order_id"},
+    )
+)
+"""Stores payments as their outcome says, whatever an older backup says of them."""
+
 _void = arrays(payments, "order_id", "payment_id", "customer_id", "status", "changed_at")
 VOID_UNKNOWN_ORDERS = Statement(
     upsert(payments).from_select(_void.c.keys(), select(_void)).on_conflict_do_nothing()

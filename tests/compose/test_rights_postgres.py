@@ -16,6 +16,7 @@ Cell = tuple[str, str]
 READ, ADD, DROP, EMPTY = "SELECT", "INSERT", "DELETE", "TRUNCATE"
 REFUSAL = {"set_aside_at", "error_type", "error_message"}
 DISCARD = {"discarded_at", "discarded_by", "discard_reason"}
+SENT = {"published_at", "kafka_partition", "kafka_offset", "topic_id"}
 CHASSIS = {
     "outbox": {READ, ADD, DROP},
     "relay_terms": {READ, ADD, DROP},
@@ -29,9 +30,10 @@ CHASSIS = {
     "purges": {READ, ADD},
     "idempotency_keys": {READ, DROP},
     "subscriptions": {READ},
+    "resends": set[str](),
 }
 CHASSIS_UPDATES = {
-    "outbox": {"published_at", "kafka_partition", "kafka_offset", "topic_id", *REFUSAL},
+    "outbox": {*SENT, *REFUSAL},
     "relay_terms": {"renewed_at"},
     "inbox": {"status", "redrive", "received_at"},
     "consumer_offsets": None,
@@ -104,7 +106,8 @@ def tries(tables: dict[str, dict[str, tuple[str, bool]]]) -> Iterator[tuple[Cell
 def granted(login: str, service: str, tables: dict[str, dict[str, tuple[str, bool]]]) -> set[Cell]:
     if login == "operator":
         cells = {(table, READ) for table in tables}
-        cells |= {(f"outbox.{name}", "UPDATE") for name in REFUSAL | DISCARD}
+        cells |= {(f"outbox.{name}", "UPDATE") for name in REFUSAL | DISCARD | SENT}
+        cells |= {("resends", ADD), ("resends.rows", "UPDATE")}
         if service == "analytics":
             own = set(tables) - set(CHASSIS) - {"chassis_version", "service_version"}
             cells |= {

