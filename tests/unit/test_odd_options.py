@@ -81,6 +81,9 @@ LINES = [
     "sql orders --timeout 99999999h",
     "sql orders --limit " + HUGE,
     "token ada --for 99999999h",
+    "chaos kill fraud --for 99999999h",
+    "chaos run --orders " + HUGE,
+    "resend --topic orders --since 99999999h",
 ]
 ASKED_OF_THE_STACK = ("dlq show " + HUGE, "scale fraud " + HUGE)
 """The API, or the number of free ports, decides; here the answer is that nothing runs."""
