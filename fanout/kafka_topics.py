@@ -6,6 +6,7 @@ from uuid import UUID
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from chassis.events.kafka_topics import id_of
 from fanout.kafka_admin import ANSWER_SECONDS
 
 
@@ -16,11 +17,4 @@ def topic_ids(admin: AdminClient, topics: Iterable[str]) -> dict[str, UUID]:
     if not wanted:
         return {}
     described = admin.describe_topics(TopicCollection(wanted), request_timeout=ANSWER_SECONDS)
-    return {topic: _uuid(answer.result().topic_id) for topic, answer in described.items()}
-
-
-def _uuid(topic_id: object) -> UUID:
-    """Converts the client's id, which has its two halves as signed numbers."""
-    most: int = topic_id.get_most_significant_bits()  # type: ignore[attr-defined]
-    least: int = topic_id.get_least_significant_bits()  # type: ignore[attr-defined]
-    return UUID(int=(most % 2**64) << 64 | least % 2**64)
+    return {topic: id_of(answer.result()) for topic, answer in described.items()}

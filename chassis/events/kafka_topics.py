@@ -52,7 +52,7 @@ class KafkaTopics:
     async def ids(self, topics: Iterable[str]) -> dict[str, UUID]:
         """Returns the ids of those topics that exist. Raises KafkaUnavailable."""
         found = await asyncio.to_thread(self._described, sorted(set(topics)))
-        return {topic: _id_of(description) for topic, description in found.items()}
+        return {topic: id_of(description) for topic, description in found.items()}
 
     async def logs(self, group: str, topics: Iterable[str]) -> dict[tuple[str, int], PartitionLog]:
         """Returns all partitions of those topics that exist. Raises KafkaUnavailable.
@@ -85,7 +85,7 @@ class KafkaTopics:
             raise _unavailable(error) from error
         return {
             (topic, number): PartitionLog(
-                _id_of(described[topic]),
+                id_of(described[topic]),
                 start,
                 at if (at := committed.get((topic, number), -1)) >= 0 else None,
             )
@@ -112,7 +112,8 @@ class KafkaTopics:
         return self._client
 
 
-def _id_of(description: TopicDescription) -> UUID:
+def id_of(description: TopicDescription) -> UUID:
+    """Returns the topic's id; the client has its two halves as signed numbers."""
     found: Any = description.topic_id
     high, low = found.get_most_significant_bits(), found.get_least_significant_bits()
     return UUID(int=(high & WORD) << 64 | low & WORD)
