@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from tests.judge.evidence import LISTENERS, TOPICS, Evidence, Fact, Findings, Row
 
+GRACE = timedelta(seconds=30)
 SEVERAL_OF_AN_ORDER = {"FraudAssessed"}
 
 
@@ -97,6 +98,8 @@ def _judge_the_log(
     """
     places = {(fact.topic, fact.partition, fact.offset): fact.event_id for fact in facts.values()}
     for event_id, row in outboxes.items():
+        if row.offset is None and row.sent_at is not None and row.sent_at < evidence.log.at - GRACE:
+            findings.wrong.append(f"{row.type} of {row.order_id} was sent to no offset")
         if row.offset is None or row.partition is None or event_id not in facts:
             continue
         _, end = evidence.log.spans.get((row.topic, row.partition), (0, 0))
@@ -170,7 +173,9 @@ def _is_on_its_way(row: Row, evidence: Evidence) -> bool:
 
 
 def _is_purged(event_id: UUID, service: str, evidence: Evidence, table: str = "inbox") -> bool:
-    """Returns True if a row about the event may have been deleted at its age."""
+    """Returns True if a row about the event may have been deleted at its age, which only a UUIDv7 says."""
+    if event_id.version != 7:
+        return False
     made = datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC)
     return any(row["what"] == table and made < row["before"] for row in evidence.rows(service, "purges"))
 

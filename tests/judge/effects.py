@@ -17,6 +17,28 @@ INITIAL_STOCK = {
 }
 CONFIRMED_MAILS = {"order_placed", "payment_authorized", "order_shipped"}
 PAYMENT_MAILS = {"payment_authorized", "payment_declined"}
+STEPS_OF_PAYMENT: Mapping[str, set[str]] = {
+    "pending": set(),
+    "authorized": {"paid"},
+    "declined": {"declined"},
+}
+PAYMENT_STATUSES = {
+    ("pending", False): {"pending"},
+    ("pending", True): {"voided"},
+    ("authorized", False): {"authorized"},
+    ("authorized", True): {"refunded"},
+    ("declined", True): {"declined"},
+    ("declined", False): {"declined"},
+}
+"""By what orders has heard of the payment, and whether the order is cancelled."""
+STOCK_STATUSES = {
+    ("pending", False): set[str](),
+    ("pending", True): {"void"},
+    ("reserved", False): {"reserved"},
+    ("reserved", True): {"released"},
+    ("rejected", True): {"rejected"},
+    ("rejected", False): {"rejected"},
+}
 CONFIRMED_STEPS = {"placed", "paid", "confirmed", "shipped"}
 
 
@@ -47,6 +69,9 @@ class Known:
         self.messages = _grouped(evidence.rows("notifications", "messages"))
         self.sales = {row["order_id"]: row for row in evidence.rows("analytics", "sales")}
         self.counted = _units(evidence.rows("analytics", "order_lines"), "units")
+        self.revenue: Counter[str] = Counter()
+        for row in evidence.rows("analytics", "order_lines"):
+            self.revenue[row["order_id"]] += row["revenue_cents"]
         self.steps = _grouped(evidence.rows("analytics", "steps"))
 
 
@@ -72,10 +97,24 @@ def _of_any(order_id: str, order: Row, known: Known) -> Iterator[str]:
     terms = ("amount_cents", "currency", "payment_method")
     if payment and [payment[term] for term in terms] != [order["total_cents"], *map(order.get, terms[1:])]:
         yield "its payment has other terms"
-    if order_id not in known.reservations:
-        yield "inventory does not know it"
-    if known.counted.get(order_id, {}) != known.lines.get(order_id):
+    if (
+        payment
+        and payment["status"] not in PAYMENT_STATUSES[order["payment"], order["status"] == "cancelled"]
+    ):
+        yield f"its payment is {payment['status']}, and orders calls it {order['payment']}"
+    if known.reservations.get(order_id) not in STOCK_STATUSES[order["stock"], order["status"] == "cancelled"]:
+        yield f"its stock is {known.reservations.get(order_id)}, and orders calls it {order['stock']}"
+    shipment = known.shipments.get(order_id)
+    if shipment and _contents(shipment) != known.lines.get(order_id):
+        yield "other units are to be shipped than were ordered"
+    if (
+        known.counted.get(order_id, {}) != known.lines.get(order_id)
+        or known.revenue[order_id] != order["total_cents"]
+    ):
         yield "analytics counted other lines"
+    steps = {row["step"] for row in known.steps.get(order_id, ())}
+    if "placed" not in steps or steps & {"paid", "declined"} != STEPS_OF_PAYMENT[order["payment"]]:
+        yield "analytics counted other steps than it took"
     assessment = known.assessments.get(order_id)
     if assessment is None or (order["fraud_score"], order["flagged"]) != (
         assessment["score"],
@@ -113,9 +152,10 @@ def _of_status(order_id: str, order: Row, known: Known) -> Iterator[str]:
             yield "it is confirmed and not shipped"
         if shipment and shipment["cancelled_at"]:
             yield "it is confirmed and fulfillment calls it cancelled"
-        if shipment and _contents(shipment) != known.lines.get(order_id):
-            yield "other units were shipped than were ordered"
-        if (sale := known.sales.get(order_id)) is None or sale["revenue_cents"] != order["total_cents"]:
+        if (sale := known.sales.get(order_id)) is None or (
+            sale["revenue_cents"],
+            sale["currency"],
+        ) != (order["total_cents"], order["currency"]):
             yield "its sale is not its total"
         if steps != CONFIRMED_STEPS:
             yield "analytics counted other steps than it took"
