@@ -215,7 +215,7 @@ def _waits_in(account: Account) -> str:
 def _verdict(verdict: Verdict) -> str:
     sentence = escape(verdict.sentence)
     if verdict.offenders:
-        return f"[red]violated[/]  {sentence}: {len(verdict.offenders)}, {escape(some(verdict.offenders))}"
+        return f"[red]violated[/]  {sentence}: {verdict.offending}, {escape(some(verdict.offenders))}"
     if verdict.pending:
         return f"[yellow]pending[/]   {sentence}: {len(verdict.pending)}"
     return f"[green]ok[/]        {sentence}"

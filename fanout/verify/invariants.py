@@ -88,11 +88,16 @@ RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`offenders` break the rule; `pending` are orders that may still fulfil it."""
+    """`offenders` break the rule, and `unlisted` more; `pending` are orders that may still fulfil it."""
 
     sentence: str
     offenders: Sequence[str] = ()
     pending: Sequence[str] = ()
+    unlisted: int = 0
+
+    @property
+    def offending(self) -> int:
+        return len(self.offenders) + self.unlisted
 
 
 def breaking(rule: Rule, early: Mapping[str, Iterable[T]], late: Mapping[str, Container[T]]) -> Iterator[T]:

@@ -212,7 +212,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "check": verdict.sentence,
                 "holds": not verdict.offenders,
                 "pending": len(verdict.pending),
-                "offending": len(verdict.offenders),
+                "offending": verdict.offending,
                 "offenders": verdict.offenders[:LISTED],
             }
             for verdict in report.verdicts

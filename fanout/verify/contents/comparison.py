@@ -32,6 +32,8 @@ from fanout.verify.records import latest
 from schemas import Event
 
 BLOCKS_WAITING = 2
+LISTED = 1_000
+"""So many offenders of a check are read, however many there are."""
 READABLE = "every event that was applied can be read, and is the one that its outbox row names"
 
 
@@ -190,10 +192,12 @@ def _literal(value: str) -> str:
 
 async def _run(db: asyncpg.Connection, check: Query) -> Verdict:
     try:
-        rows = await db.fetch(check.sql)
+        rows = await db.fetch(_OFFENDERS.format(check=check.sql))
     except (asyncpg.SyntaxOrAccessError, asyncpg.DataError) as error:
         raise FanoutError(f"services/{check.service}/checks.sql: '{check.title}': {error}") from error
-    return Verdict(f"{check.service}: {check.title}", [str(row[0]) for row in rows])
+    offending = rows[0][-1] if rows else 0
+    listed = [str(row[0]) for row in rows]
+    return Verdict(f"{check.service}: {check.title}", listed, unlisted=offending - len(listed))
 
 
 @contextmanager
@@ -266,6 +270,7 @@ _SETTINGS = (
     "SET LOCAL work_mem = '64MB'",
     "SET LOCAL default_statistics_target = 10",  # of ANALYZE: enough to choose a join
 )
+_OFFENDERS = f"SELECT offender.*, count(*) OVER () FROM ({{check}}) AS offender LIMIT {LISTED}"
 _HANDLED = "SELECT DISTINCT type FROM subscriptions WHERE consumer = $1"
 _CUTOFFS = "SELECT before FROM purges WHERE what = ANY($1)"
 _OUTBOX_CUTOFF = "SELECT max(before) FROM purges WHERE what = 'outbox'"
