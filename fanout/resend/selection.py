@@ -1,7 +1,7 @@
 """Selects the outbox rows that are to be sent again, and sums them up; changes nothing.
 
-A row is sent again only if every consumer of its topic still has its receipts of that time: an event whose receipt was
-deleted after the retention time would be applied a second time.
+A row is sent again only if every consumer of its topic still has its receipts of that time, and will have them when it
+reads the row: an event whose receipt was deleted after the retention time would be applied a second time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,7 +99,7 @@ async def _select(
 
 
 async def receipts_since(databases: Databases) -> dict[str, datetime]:
-    """Returns, by topic of events, since when all its consumers have all their receipts; only for purged inboxes."""
+    """Returns, by topic of events, since when all its consumers will have all their receipts for another day."""
 
     async def of_one(_: str, db: AsyncConnection) -> list[tuple[str, datetime]]:
         return [(row.topic, row.before) for row in await db.execute(_RECEIPTS)]
@@ -123,6 +123,8 @@ _GROUPS = """
     SELECT topic, coalesce(type, 'a message unchanged') AS type, count(*), min(published_at), max(published_at) {rows}
     GROUP BY 1, 2 ORDER BY 1, 2
 """
+# Receipts are kept for nine days at least; a worker that was stopped purges before it reads.
 _RECEIPTS = text("""
-    SELECT DISTINCT topic, before FROM subscriptions, purges WHERE what = 'inbox'
+    SELECT DISTINCT topic, greatest(before, clock_timestamp() - interval '8 days') AS before
+    FROM subscriptions LEFT JOIN purges ON what = 'inbox'
 """)

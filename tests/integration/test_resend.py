@@ -88,6 +88,20 @@ async def test_events_whose_receipts_were_deleted_are_left_out(simulated: Simula
     assert len(await simulated.run("orders", UNSENT)) == count - 1
 
 
+async def test_events_whose_receipts_a_stopped_worker_may_delete_before_it_reads_them_are_left_out(
+    simulated: SimulatedSystem,
+) -> None:
+    [[count]] = await simulated.run("orders", PLACED)
+    await simulated.run(
+        "orders",
+        "UPDATE outbox SET created_at = now() - interval '8 days 1 minute' WHERE id = (SELECT min(id) FROM outbox);"
+        "UPDATE outbox SET created_at = now() - interval '7 days' WHERE id = (SELECT max(id) FROM outbox)",
+    )
+    done = await resend("--topic", "orders", "--since", "1h", "--yes")
+    assert "1 row older than the receipts that consumers keep: left out" in done.stdout
+    assert len(await simulated.run("orders", UNSENT)) == count - 1
+
+
 async def test_only_what_is_lost_is_sent_again(simulated: SimulatedSystem, honest: Honest) -> None:
     none = await resend("--lost", "--yes")
     assert (none.exit_code, none.stdout) == (0, "nothing to send again\n"), none.output
