@@ -25,6 +25,8 @@ from chassis.config import Broker
 from chassis.errors import InfrastructureFailure
 
 ANSWER_SECONDS = 4.0
+RESULT_SECONDS = ANSWER_SECONDS + 2
+"""The client itself gives up after ANSWER_SECONDS, unless something is wrong with it."""
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 WORD = (1 << 64) - 1
 
@@ -43,7 +45,10 @@ class PartitionLog:
 
 
 class KafkaTopics:
-    """A client that connects when it is first asked."""
+    """A client that connects when it is first asked, and anew after it got no answer.
+
+    One that was frozen while it waited may time out for ever after (seen with librdkafka 2.16 and offsets of groups).
+    """
 
     def __init__(self, kafka: Broker) -> None:
         self._kafka = kafka
@@ -74,15 +79,17 @@ class KafkaTopics:
             asked = client.list_consumer_group_offsets(
                 [ConsumerGroupTopicPartitions(group, places)], request_timeout=ANSWER_SECONDS
             )
-            places = asked[group].result().topic_partitions
+            places = asked[group].result(RESULT_SECONDS).topic_partitions
             if refused := [at.error for at in places if at.error]:
                 raise KafkaException(refused[0])
             committed = {(at.topic, at.partition): at.offset for at in places}
             wanted = dict.fromkeys(places, EARLIEST)
             begins = client.list_offsets(wanted, request_timeout=ANSWER_SECONDS)
-            starts = {(at.topic, at.partition): begin.result().offset for at, begin in begins.items()}
-        except KafkaException as error:
-            raise _unavailable(error) from error
+            starts = {
+                (at.topic, at.partition): begin.result(RESULT_SECONDS).offset for at, begin in begins.items()
+            }
+        except (KafkaException, TimeoutError) as error:
+            raise self._unavailable(error) from error
         return {
             (topic, number): PartitionLog(
                 id_of(described[topic]),
@@ -99,10 +106,10 @@ class KafkaTopics:
         asked = self._connected().describe_topics(TopicCollection(topics), request_timeout=ANSWER_SECONDS)
         for topic, answer in asked.items():
             try:
-                found[topic] = answer.result()
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise _unavailable(error) from error
+                found[topic] = answer.result(RESULT_SECONDS)
+            except (KafkaException, TimeoutError) as error:
+                if not _is_unknown_topic(error):
+                    raise self._unavailable(error) from error
         return found
 
     def _connected(self) -> AdminClient:
@@ -110,6 +117,14 @@ class KafkaTopics:
             settings = self._kafka.for_librdkafka() | {"reconnect.backoff.max.ms": 1_000, "log_level": 4}
             self._client = AdminClient(settings, logger=logging.getLogger("librdkafka"))
         return self._client
+
+    def _unavailable(self, error: KafkaException | TimeoutError) -> KafkaUnavailable:
+        """Lets the next question be asked by a new client."""
+        self._client = None
+        if isinstance(error, TimeoutError):
+            return KafkaUnavailable(f"no answer within {RESULT_SECONDS:g} s")
+        reason: KafkaError = error.args[0]
+        return KafkaUnavailable(f"{reason.name()}: {reason.str()}")
 
 
 def id_of(description: TopicDescription) -> UUID:
@@ -119,6 +134,5 @@ def id_of(description: TopicDescription) -> UUID:
     return UUID(int=(high & WORD) << 64 | low & WORD)
 
 
-def _unavailable(error: KafkaException) -> KafkaUnavailable:
-    reason: KafkaError = error.args[0]
-    return KafkaUnavailable(f"{reason.name()}: {reason.str()}")
+def _is_unknown_topic(error: Exception) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
