@@ -66,5 +66,6 @@ async def test_a_message_written_twice_is_stored_twice_and_breaks_a_check(databa
     )
     assert len(await written(database)) == 2
     assert await sample_events.broken_checks("notifications", database) == {
-        "no order has the same message twice": ["o-1"]
+        "no order has the same message twice": ["o-1"],
+        "no two messages have the same message id, by which a mail server drops repeats": ["o-1"],
     }
