@@ -12,7 +12,11 @@ RULES = {
     "the price list": ("there is no product", "is sold in"),
     "a product once in an order": ("a product may be named once",),
     "a payment of the invoice": ("the invoice is over", "the invoice is in"),
-    "a span of time": ("must be later than since", "year must be between 1971 and 9998"),
+    "a span of time": (
+        "must be later than since",
+        "year must be between 1971 and 9998",
+        "must be at most one day after",
+    ),
     "a filter or all": ("give a filter, or all: true",),
     "a removed consumer": ("name the consumer that is gone",),
     "a correction of an event": ("a type is for a correction", "name what the dead letter should have been"),
