@@ -21,6 +21,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.consumer.subscriptions import DROPPED
 from chassis.database import driver
 from fanout.console import Tell
 from fanout.databases import Databases, read_each, session
@@ -271,7 +272,11 @@ _SETTINGS = (
     "SET LOCAL default_statistics_target = 10",  # of ANALYZE: enough to choose a join
 )
 _OFFENDERS = f"SELECT offender.*, count(*) OVER () FROM ({{check}}) AS offender LIMIT {LISTED}"
-_HANDLED = "SELECT DISTINCT type FROM subscriptions WHERE consumer = $1"
+# Also what it handled once: there are effects of what it applied then.
+_HANDLED = f"""
+    SELECT type FROM subscriptions WHERE consumer = $1
+    UNION SELECT substr(what, {len(DROPPED) + 1}) FROM purges WHERE starts_with(what, '{DROPPED}')
+"""
 _CUTOFFS = "SELECT before FROM purges WHERE what = ANY($1)"
 _OUTBOX_CUTOFF = "SELECT max(before) FROM purges WHERE what = 'outbox'"
 _DELETE_NOT_APPLIED = """
