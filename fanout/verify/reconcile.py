@@ -130,7 +130,8 @@ class ConsumerCounts:
     def _add_unexpected(self, receipts: Iterable[Receipt], others: Mapping[UUID, Published]) -> None:
         for receipt in receipts:
             if event := others.get(receipt.event_id):
-                self.unsubscribed[event.type] += event.type not in self.state.dropped
+                if event.type not in self.state.dropped:
+                    self.unsubscribed[event.type] += 1
                 self._received(partition_of(event), 1, event.offset, event.topic_id)
             else:
                 self.unknown.append(receipt)
