@@ -77,11 +77,11 @@ async def test_rows_that_an_operator_decides_about_are_left_alone(simulated: Sim
 async def test_events_whose_receipts_were_deleted_are_left_out(simulated: SimulatedSystem) -> None:
     [[count]] = await simulated.run("orders", PLACED)
     await simulated.run(
-        "fraud", "INSERT INTO purges (what, before, purged) VALUES ('inbox', now() - interval '1 minute', 9)"
+        "fraud", "INSERT INTO purges (what, before, purged) VALUES ('inbox', now() - interval '1 day', 9)"
     )
     await simulated.run(
         "orders",
-        "UPDATE outbox SET created_at = now() - interval '2 minutes' WHERE id = (SELECT min(id) FROM outbox)",
+        "UPDATE outbox SET created_at = now() - interval '2 days' WHERE id = (SELECT min(id) FROM outbox)",
     )
     done = await resend("--topic", "orders", "--since", "1h", "--yes")
     assert "1 row older than the receipts that consumers keep: left out" in done.stdout
