@@ -271,7 +271,9 @@ class _Deep:
         self.kafka.assign([TopicPartition(*span.partition, span.start)])
         silent_polls = 0
         while True:
-            batch = self.kafka.consume(AT_ONCE, POLL_SECONDS)
+            # `consume` with a time waits for so many messages or all of the time, though the end is among them.
+            first = self.kafka.poll(POLL_SECONDS)
+            batch = [first, *self.kafka.consume(AT_ONCE, 0)] if first else []
             silent_polls = 0 if batch else silent_polls + 1
             if silent_polls * POLL_SECONDS > PATIENCE_SECONDS:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
