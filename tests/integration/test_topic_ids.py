@@ -31,7 +31,7 @@ from chassis.events.topic_ids import topic_ids
 from fanout.local.ports import free_port
 from schemas import OrderCancelled, OrderConfirmed
 from tests.integration.conftest import NewDatabase
-from tests.support.kafka_topics import PARTITIONS, Topic, kafka_address, new_topic, read_past, running
+from tests.support.kafka_topics import PARTITIONS, Topic, kafka_address, new_topic, read_past, running, until
 from tests.support.recording_service import RecordingService, Schemas, cancelled, confirmed, noted, rows
 from tests.support.stack import REPOSITORY
 
@@ -85,6 +85,12 @@ async def order_notes(recorder: RecordingService, database: Database) -> list[st
 async def offsets(database: Database, partition: int = 0) -> Any:
     [row] = [row for row in await rows(database, consumer_offsets) if row.partition == partition]
     return row
+
+
+def committed(topic: Topic) -> dict[int, int]:
+    """Returns the offsets that the group has committed to Kafka, by partition, without those at the beginning."""
+    asked = topic.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(topic.name)])
+    return {at.partition: at.offset for at in asked[topic.name].result(10).topic_partitions if at.offset > 0}
 
 
 def delete_before(topic: Topic, offset: int, partition: int = 0) -> None:
@@ -293,7 +299,7 @@ async def test_a_database_that_is_restored_under_a_running_worker_gets_everythin
         topic.send(0, *events(orders(6, 9)))
         topic.send(1, *events(orders(10, 11)))
         await applied(recorder, database, orders(0, 11))
-        await asyncio.sleep(1.5)  # Kafka has these offsets now
+        await until(lambda: committed(topic) == {0: 8, 1: 4})
         with capture_logs() as lines:
             await restore(database)
             if then == "the next event comes at once":
