@@ -76,7 +76,10 @@ def foreign_settings(_: Surroundings) -> Iterator[Finding]:
 
 
 def settings(dropped: Mapping[str, str]) -> Finding:
-    """Says which variables were not heard. A proxy that is also for this machine is asked by curl and browsers."""
+    """Returns a finding that names the variables that the tool ignores.
+
+    A proxy that is also for this machine is asked by curl and browsers.
+    """
     if not dropped:
         return Finding("ok", "environment", "no proxy and no setting of libpq")
     names = ", ".join(sorted(dropped))

@@ -55,7 +55,7 @@ class Sums:
 
 
 UnclearRange = tuple[IdRange, list[ConsumerCounts]]
-"""A range, and the consumers of which the sums differ there."""
+"""A range of event ids, and the consumers whose receipts add up to something else there than the outboxes."""
 Unclear = Sequence[UnclearRange]
 
 

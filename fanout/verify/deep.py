@@ -82,7 +82,10 @@ class Findings:
 
 
 async def read_topics(addresses: Addresses, tell: Tell = lambda text: None) -> Findings:
-    """Raises Unreachable for Kafka, the registry or a database, and FanoutError for another error of a database."""
+    """Returns what every topic shows, compared with the outboxes.
+
+    Raises Unreachable for Kafka, the registry or a database, and FanoutError for another error of a database.
+    """
     try:
         with _reader(addresses.broker) as kafka:
             names, sent_before = await _topics(addresses.databases)

@@ -120,7 +120,7 @@ class Report:
 
     @property
     def conclusion(self) -> str:
-        """The verdict in one sentence, which names all that stands against `holds`."""
+        """Returns the verdict in one sentence, which names all that stands against `holds`."""
         counts = f"lost {self.lost}, applied twice {self.applied_twice}"
         match self.verdict:
             case "holds":

@@ -40,7 +40,7 @@ class ConsumerCounts:
     state: ConsumerState
     topic_ids: TopicIds
     since: datetime | None = None
-    """Older events are left out: their rows may have been deleted."""
+    """Events that were made before this time are left out of the account: their rows may have been deleted."""
     applied: int = 0
     parked: int = 0
     in_flight: Counter[Partition | None] = field(default_factory=Counter)
@@ -217,7 +217,7 @@ class Account:
     open_orders: frozenset[int] = frozenset()
     """Hashes of the orders with events that this consumer has not received yet or has parked."""
     since: datetime | None = None
-    """Older events are left out: their rows may have been deleted."""
+    """Events that were made before this time are left out of the account: their rows may have been deleted."""
     ignored: Mapping[str, int] = field(default_factory=dict)
     """By type, events that the consumer passed over because its release did not know their type."""
     partitions: Sequence[PartitionAccount] = ()

@@ -30,7 +30,7 @@ PAYMENT_STATUSES = {
     ("declined", True): {"declined"},
     ("declined", False): {"declined"},
 }
-"""By what orders has heard of the payment, and whether the order is cancelled."""
+"""By the payment as orders has it, and whether the order is cancelled: the statuses that payments may give it."""
 STOCK_STATUSES = {
     ("pending", False): set[str](),
     ("pending", True): {"void"},

@@ -87,7 +87,7 @@ class Command:
         self.holders: list[psutil.Process] = []
 
     async def find_holder(self) -> bool:
-        """The process that holds the fault: once the tool is killed, nothing says whose it was."""
+        """Returns True once the process that undoes the fault is known; after the tool is killed it cannot be found."""
         children = psutil.Process(self.process.pid).children()
         self.holders = [each for each in children if "fanout.chaos.holder" in each.cmdline()]
         return bool(self.holders)

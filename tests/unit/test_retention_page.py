@@ -1,4 +1,4 @@
-"""docs/retention.md says of every table how long its rows are kept, and that is what is declared."""
+"""Compares docs/retention.md with what is declared: every table is there, with the time for which its rows are kept."""
 
 import re
 
