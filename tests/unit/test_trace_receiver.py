@@ -79,7 +79,12 @@ def tracer(port: int, request: pytest.FixtureRequest) -> Iterator[Tracer]:
 
 def test_a_span_arrives_with_kind_parent_names_and_attributes(tracer: Tracer, zipkin: type[Zipkin]) -> None:
     with tracer.start_as_current_span("POST /orders", kind=SpanKind.SERVER) as parent:
-        attributes = {"messaging.system": "kafka", "fanout.parked": True, "offsets": [1, 2], "seconds": 0.5}
+        attributes: dict[str, Any] = {
+            "messaging.system": "kafka",
+            "fanout.parked": True,
+            "offsets": [1, 2],
+            "seconds": 0.5,
+        }
         with tracer.start_as_current_span("create orders", kind=SpanKind.PRODUCER, attributes=attributes):
             pass
     child, root = zipkin.spans
