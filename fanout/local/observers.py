@@ -18,9 +18,9 @@ from fanout.repository import REPOSITORY
 VIEWER, RECEIVER, EXPORTER, PROMETHEUS = "zipkin", "trace-receiver", "exporter", "prometheus"
 SETTINGS = REPOSITORY / "deploy" / "observability"
 CONFIGURED = ("prometheus.yml", "rules.yml")
-HEAP_MB = 192
-MOST_SPANS = 100_000
-"""How many spans the viewer keeps in its heap; the oldest traces go first."""
+HEAP_MB = 384
+MOST_SPANS = 80_000
+"""How many spans the viewer keeps in its heap, those of some 2,000 orders; the oldest traces go first."""
 MOST_METRICS = "512MB"
 
 
@@ -100,7 +100,10 @@ def _viewer(directory: StackDirectory, ports: Ports) -> Process:
     arguments = [f"--{name}={value}" for name, value in options.items()]
     return Process(
         VIEWER,
-        java(HEAP_MB, [temporary, "-jar", str(downloads.viewer().path), *arguments]),
+        java(
+            HEAP_MB,
+            ["-XX:+ExitOnOutOfMemoryError", temporary, "-jar", str(downloads.viewer().path), *arguments],
+        ),
         ports=(ports.viewer,),
         folder=directory.path,
         priority=50,
