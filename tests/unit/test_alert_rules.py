@@ -1,4 +1,4 @@
-"""deploy/observability/rules.yml: promtool sees each alert fire and clear, and each has a runbook and says who is woken."""
+"""deploy/observability/rules.yml: each alert fires and clears in promtool, has a runbook, and says how urgent it is."""
 
 import shutil
 import subprocess
@@ -26,7 +26,9 @@ needs_promtool = pytest.mark.skipif(
 @needs_promtool
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.stem))
 def test_promtool_sees_the_alerts_of_a_file_fire_and_clear(file: Path) -> None:
-    done = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
