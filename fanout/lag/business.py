@@ -110,7 +110,8 @@ JUDGE = f"""
     WITH span AS MATERIALIZED (SELECT $1::timestamptz AS since, {UNTIL} AS until),
     due AS (
         SELECT order_id, placed_at FROM orders, span
-        WHERE order_id >= lpad(to_hex((extract(epoch FROM since) * 1000)::bigint - 60000), 12, '0')
+        WHERE order_id >= regexp_replace(
+                lpad(to_hex((extract(epoch FROM since) * 1000)::bigint - 60000), 12, '0'), '^.{8}', '\\&-')
             AND placed_at > since AND placed_at <= until AND payment_method = 'card'
     )
     SELECT span.until,
