@@ -39,6 +39,7 @@ check: $(READY) ## style, types, contracts, generated pages, import rules, migra
 	@$(RUN) docs.commands --check
 	@$(RUN) docs.contracts --check
 	@$(RUN) docs.dependencies --check
+	@$(RUN) deploy.observability.dashboards --check
 	@$(RUN) pytest -q tests/unit/test_imports.py
 	@$(RUN) fanout check
 
@@ -76,6 +77,9 @@ docs: $(READY) ## write what docs/ says of commands, events, HTTP APIs and licen
 	@$(RUN) docs.contracts
 	@$(RUN) docs.dependencies
 
+dashboards: $(READY) ## write the JSON of Grafana's dashboards from the code
+	@$(RUN) deploy.observability.dashboards
+
 pictures: $(READY) ## draw the pictures of the README from a demo
 	@$(RUN) docs.pictures
 
@@ -103,4 +107,4 @@ $(READY): requirements.lock pyproject.toml
 	@deploy/environment $(PYTHON) $(VENV)
 	@touch $@
 
-.PHONY: help demo up dev down status install check test chaos chaos-long api-test docs-test test-slow compose-test schemas docs pictures lock audit sbom images clean
+.PHONY: help demo up dev down status install check test chaos chaos-long api-test docs-test test-slow compose-test schemas docs dashboards pictures lock audit sbom images clean

@@ -36,6 +36,7 @@ COMMANDS = {
     "kill": "fanout.commands.processes:kill",
     "verify": "fanout.commands.verify:command",
     "lag": "fanout.commands.lag:command",
+    "exporter": "fanout.commands.exporter:command",
     "scale": "fanout.commands.scale:command",
     "replay": "fanout.commands.replay:command",
     "resend": "fanout.commands.resend:command",

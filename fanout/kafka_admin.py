@@ -47,9 +47,9 @@ def committed(admin: AdminClient, group: str) -> Offsets:
     return {(place.topic, place.partition): place.offset for place in places if place.offset >= 0}
 
 
-def group_names(admin: AdminClient) -> set[str]:
+def group_names(admin: AdminClient, seconds: float = ANSWER_SECONDS) -> set[str]:
     """Returns the consumer groups that Kafka knows and the login may describe."""
-    listed = admin.list_consumer_groups(request_timeout=ANSWER_SECONDS).result().valid
+    listed = admin.list_consumer_groups(request_timeout=seconds).result().valid
     return {group.group_id for group in listed}
 
 

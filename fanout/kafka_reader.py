@@ -47,7 +47,9 @@ def without_group(kafka: Broker, name: str) -> dict[str, Any]:
     }
 
 
-def record_ends(consumer: Consumer, ranges: Mapping[Partition, tuple[int, int]]) -> dict[Partition, int]:
+def record_ends(
+    consumer: Consumer, ranges: Mapping[Partition, tuple[int, int]], seconds: float = TIMEOUT
+) -> dict[Partition, int]:
     """Returns, for each partition's `(start, end)`, the offset after its last record; `start` if there is none.
 
     Reads backwards in growing steps. Where Kafka does not answer in time it returns `end`.
@@ -57,7 +59,7 @@ def record_ends(consumer: Consumer, ranges: Mapping[Partition, tuple[int, int]])
     step = 1
     while searched:
         begins = {partition: max(start, end - step) for partition, (start, end) in searched.items()}
-        last = _last_offsets(consumer, begins, ends)
+        last = _last_offsets(consumer, begins, ends, seconds)
         ends |= {partition: offset + 1 for partition, offset in last.items() if offset is not None}
         empty = {partition for partition, offset in last.items() if offset is None}
         ends |= {partition: begins[partition] for partition in empty}
@@ -71,13 +73,13 @@ def record_ends(consumer: Consumer, ranges: Mapping[Partition, tuple[int, int]])
 
 
 def _last_offsets(
-    consumer: Consumer, begins: Mapping[Partition, int], ends: Mapping[Partition, int]
+    consumer: Consumer, begins: Mapping[Partition, int], ends: Mapping[Partition, int], seconds: float
 ) -> dict[Partition, int | None]:
     """Returns the offset of the last record between begin and end, None without one; leaves out silent partitions."""
     consumer.assign([TopicPartition(*partition, begin) for partition, begin in begins.items()])
     found: dict[Partition, int] = {}
     finished: set[Partition] = set()
-    deadline = monotonic() + TIMEOUT
+    deadline = monotonic() + seconds
     while len(finished) < len(begins) and monotonic() < deadline:
         if (message := consumer.poll(0.2)) is None:
             continue

@@ -5,23 +5,19 @@ from collections.abc import Collection, Iterable, Mapping
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from chassis.config import Broker
-from fanout.errors import Unreachable
-from fanout.kafka_admin import Partition, admin_of, assigned, committed, group_names
+from fanout.kafka_admin import ANSWER_SECONDS, Partition, assigned, committed, group_names
 from schemas import EVENTS
 
 EVENT_TOPICS = frozenset(event.TOPIC for event in EVENTS)
 PASSED_OVER = (KafkaError.GROUP_ID_NOT_FOUND, KafkaError.GROUP_AUTHORIZATION_FAILED)
 
 
-def outside_groups(kafka: Broker, services: Collection[str]) -> list[tuple[str, str]]:
-    """Returns pairs of group and topic, for the groups that are not in `services`. Raises Unreachable."""
-    admin = admin_of(kafka)
-    try:
-        names = group_names(admin).difference(services)
-        return event_readers({name: _partitions(admin, name) for name in names})
-    except KafkaException as error:
-        raise Unreachable("Kafka", kafka.address) from error
+def outside_groups(
+    admin: AdminClient, services: Collection[str], seconds: float = ANSWER_SECONDS
+) -> list[tuple[str, str]]:
+    """Returns pairs of group and topic, for the groups that are not in `services`. Raises KafkaException."""
+    names = group_names(admin, seconds).difference(services)
+    return event_readers({name: _partitions(admin, name) for name in names})
 
 
 def event_readers(partitions: Mapping[str, Iterable[Partition]]) -> list[tuple[str, str]]:

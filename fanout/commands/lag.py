@@ -95,7 +95,7 @@ def command(name: Name = None, json_output: Json = False) -> None:
     ignored = asyncio.run(ignored_events(addresses.databases))
     measured, unreachable = Measurement(), None
     try:
-        outside = [] if service else outside_groups(addresses.broker, addresses.databases)
+        outside = [] if service else _outside(addresses.broker, addresses.databases)
         measured = measure(addresses.broker, listening, outside)
     except Unreachable as error:  # what the databases say is shown all the same
         unreachable = error
@@ -119,6 +119,13 @@ def measure(
             found = _gaps(kafka, consumer, [*sorted(listening), *others])
             made, unreadable = _oldest(consumer, found)
             return Measurement(summed(found, made, time(), {group for group, _ in others}), unreadable)
+    except KafkaException as error:
+        raise Unreachable("Kafka", kafka.address) from error
+
+
+def _outside(kafka: Broker, services: Collection[str]) -> list[tuple[str, str]]:
+    try:
+        return outside_groups(admin_of(kafka), services)
     except KafkaException as error:
         raise Unreachable("Kafka", kafka.address) from error
 

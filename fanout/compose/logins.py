@@ -1,10 +1,12 @@
-"""The logins of the containers: one for each worker and API of the services found, and three fixed ones."""
+"""The logins of the containers: one for each worker and API of the services found, and four fixed ones."""
 
 from dataclasses import dataclass
 
 from fanout.repository import services, services_with_api
 
 OPERATOR = "operator"
+EXPORTER = "exporter"
+"""The login that reads figures and nothing else, and its container."""
 SETUP = "setup"
 BROKER = "broker"
 

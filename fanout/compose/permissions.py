@@ -19,8 +19,9 @@ from confluent_kafka.admin._scram import (
 from chassis.events.topics import dead_letter_topic, redrive_topic
 from chassis.service import Service, load
 from fanout import truncation
-from fanout.compose.logins import OPERATOR, ServiceContainer, apis, processes
+from fanout.compose.logins import EXPORTER, OPERATOR, ServiceContainer, apis, processes
 from fanout.errors import SetupFailed
+from fanout.lag.grants import grants as exporter_grants
 from fanout.repository import REPOSITORY
 
 ANSWER_SECONDS = 30
@@ -40,7 +41,10 @@ CLEARED_BY_REPLAY = ("inbox", "consumer_offsets", "parked", "crash_markers", "ig
 
 @dataclass(frozen=True, order=True)
 class Right:
-    """`kind` is topic or group, `operation` read, write or describe; reading and writing include describing."""
+    """`kind` is topic or group, `operation` read, write, describe or describe_configs.
+
+    Reading and writing include describing, but not a topic's settings.
+    """
 
     principal: str
     operation: str
@@ -49,9 +53,10 @@ class Right:
 
 
 def rights(services: Iterable[Service]) -> set[Right]:
-    """Returns all rights in Kafka: those of each service's worker, and those of the operator."""
+    """Returns all rights in Kafka: those of each service's worker, of the operator, and of the exporter."""
     known = list(services)
-    return {right for service in known for right in _of_worker(service, known)} | set(_of_operator(known))
+    workers = {right for service in known for right in _of_worker(service, known)}
+    return workers | set(_of_operator(known)) | set(_of_exporter(known))
 
 
 def _of_worker(service: Service, all_services: list[Service]) -> Iterator[Right]:
@@ -73,11 +78,23 @@ def _of_worker(service: Service, all_services: list[Service]) -> Iterator[Right]
 
 def _of_operator(services: list[Service]) -> Iterator[Right]:
     """The operator reads every topic, and may move the offsets of every group, which is what a replay does."""
+    yield from (Right(OPERATOR, "read", "group", service.name) for service in services)
+    yield from _of_reader(OPERATOR, services)
+
+
+def _of_exporter(services: list[Service]) -> Iterator[Right]:
+    """The exporter reads single records for their time, and where groups are, which it cannot change."""
+    yield from (Right(EXPORTER, "describe", "group", service.name) for service in services)
+    yield from _of_reader(EXPORTER, services)
+
+
+def _of_reader(login: str, services: list[Service]) -> Iterator[Right]:
+    """Reads every topic, and its settings: until when Kafka keeps a record."""
     for service in services:
-        yield Right(OPERATOR, "read", "group", service.name)
         for topic in event_topics(service):
             for name in (topic, dead_letter_topic(topic, service.name), redrive_topic(topic, service.name)):
-                yield Right(OPERATOR, "read", "topic", name)
+                yield Right(login, "read", "topic", name)
+                yield Right(login, "describe_configs", "topic", name)
 
 
 def event_topics(service: Service) -> set[str]:
@@ -139,8 +156,8 @@ def _grants(service: str) -> Iterator[str]:
     """The worker has the rights of `worker_grants`, the API those of its grants.sql; no login may alter a table."""
     worker, api, found = ServiceContainer(service, "worker"), ServiceContainer(service, "api"), load(service)
     has_api = api in apis()
-    everyone = ", ".join([OPERATOR, *(process.login for process in processes())])
-    ours = ", ".join([worker.login, OPERATOR, *([api.login] if has_api else [])])
+    everyone = ", ".join([OPERATOR, EXPORTER, *(process.login for process in processes())])
+    ours = ", ".join([worker.login, OPERATOR, EXPORTER, *([api.login] if has_api else [])])
     own_tables = list(found.metadata.tables)
     yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everyone}"
@@ -150,6 +167,7 @@ def _grants(service: str) -> Iterator[str]:
     yield from worker_grants(found, worker.login)
     if has_api:
         yield _grants_of_api(service)
+    yield from exporter_grants(service, EXPORTER)
     yield f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {OPERATOR}"
     yield f"GRANT UPDATE ({', '.join((*DECIDED, *SENT_AGAIN))}) ON outbox TO {OPERATOR}"
     yield f"GRANT INSERT, UPDATE (rows) ON resends TO {OPERATOR}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
 
-from fanout.compose.logins import BROKER, OPERATOR, SETUP, apis, processes, workers
+from fanout.compose.logins import BROKER, EXPORTER, OPERATOR, SETUP, apis, processes, workers
 from fanout.repository import services
 
 SECRETS, OWNER, DEPLOY = Path("/secrets"), Path("/app/services"), Path("/app/deploy")
@@ -63,7 +63,7 @@ def main() -> None:
 
 def logins() -> list[str]:
     """Every login that has a password, with the owners of the databases, which only setup uses."""
-    fixed = ["postgres", "registry", BROKER, SETUP, OPERATOR]
+    fixed = ["postgres", "registry", BROKER, SETUP, OPERATOR, EXPORTER]
     return [*fixed, *services(), *(process.login for process in processes())]
 
 
@@ -75,7 +75,9 @@ def files(passwords: dict[str, str], keys: TokenKeys, owner: int) -> Iterator[Fi
     yield "registry/application.properties", REGISTRY_UID, registry
     yield "kafka/jaas.conf", KAFKA_UID, JAAS.format(broker=BROKER, setup=SETUP, passwords=passwords)
     yield f"{OPERATOR}/password", owner, passwords[OPERATOR]
-    yield "fanout/addresses.json", SERVICES_UID, json.dumps(_addresses(passwords[OPERATOR]), indent=2)
+    for container, login in (("fanout", OPERATOR), (EXPORTER, EXPORTER)):
+        text = json.dumps(_addresses(login, passwords[login]), indent=2)
+        yield f"{container}/addresses.json", SERVICES_UID, text
     for signing in (SETUP, "fanout"):
         yield f"{signing}/{TOKEN_KEY}", SERVICES_UID, keys.private
     for api in apis():
@@ -96,15 +98,15 @@ def settings(deploy: Path) -> Iterator[File]:
             yield f"{folder.split('/')[0]}-settings/{file.name}", uid, file.read_text()
 
 
-def _addresses(password: str) -> dict[str, Any]:
-    """Returns the fields of `fanout.running.Addresses`, as the `fanout` container reaches the others."""
+def _addresses(login: str, password: str) -> dict[str, Any]:
+    """Returns the fields of `fanout.running.Addresses`, as the containers of the tool reach the others."""
     return {
         "kafka": "kafka:9092",
         "token_key": f"/run/secrets/{TOKEN_KEY}",
-        "kafka_user": OPERATOR,
+        "kafka_user": login,
         "kafka_password": password,
         "registry_url": "http://registry-proxy:8080/apis/ccompat/v7",
-        "databases": {name: _database_url(OPERATOR, password, name) for name in services()},
+        "databases": {name: _database_url(login, password, name) for name in services()},
         "apis": {api.service: f"http://{api.name}:8000" for api in apis()},
         "workers": {worker.service: f"http://{worker.name}:8000" for worker in workers()},
     }

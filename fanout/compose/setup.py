@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from chassis.config import Broker
 from chassis.service import load
 from fanout import environment
-from fanout.compose.logins import OPERATOR, SETUP, processes, workers
+from fanout.compose.logins import EXPORTER, OPERATOR, SETUP, processes, workers
 from fanout.compose.permissions import ensure_rights, grant, rights, set_passwords
 from fanout.errors import FanoutError, SetupFailed
 from fanout.provision import databases, steps
@@ -55,7 +55,7 @@ def _provision(passwords: dict[str, str]) -> Iterator[str]:
     yield from steps.migrate(servers)
     asyncio.run(_grant(passwords["postgres"]))
     yield from steps.make_topics(servers)
-    users = [OPERATOR, *(worker.login for worker in workers())]
+    users = [OPERATOR, EXPORTER, *(worker.login for worker in workers())]
     set_passwords(admin, {user: passwords[user] for user in users})
     yield from ensure_rights(admin, rights(map(load, services())))
     yield from steps.register_contracts(servers)
@@ -64,7 +64,7 @@ def _provision(passwords: dict[str, str]) -> Iterator[str]:
 async def _make_logins(passwords: dict[str, str]) -> list[str]:
     changes = []
     async with databases.superuser(POSTGRES_PORT, passwords["postgres"], POSTGRES) as db:
-        for name in [OPERATOR, *(process.login for process in processes())]:
+        for name in [OPERATOR, EXPORTER, *(process.login for process in processes())]:
             changes += await databases.ensure_login(db, name, passwords[name], databases.TIMEOUTS)
         changes += await databases.ensure_reader(db, [OPERATOR])
     return changes

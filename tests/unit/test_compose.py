@@ -17,7 +17,7 @@ from chassis.http.tokens import Principal, TokenVerifier
 from chassis.service import load
 from fanout.cli import WITH_CONTAINERS, _app
 from fanout.compose import secrets
-from fanout.compose.logins import OPERATOR, SETUP, apis, processes, workers
+from fanout.compose.logins import EXPORTER, OPERATOR, SETUP, apis, processes, workers
 from fanout.compose.permissions import rights
 from fanout.compose.secrets import TOKEN_KEY, TokenKeys, files, logins
 from fanout.errors import BadUsage, NotRunning
@@ -101,8 +101,15 @@ def test_a_topic_of_events_has_one_writer() -> None:
 
 def test_the_operator_writes_nothing() -> None:
     assert {right.operation for right in rights(map(load, services())) if right.principal == OPERATOR} == {
-        "read"
+        "read",
+        "describe_configs",
     }
+
+
+def test_the_exporter_writes_nothing_and_moves_no_group() -> None:
+    mine = [right for right in rights(map(load, services())) if right.principal == EXPORTER]
+    assert {right.operation for right in mine if right.kind == "topic"} == {"read", "describe_configs"}
+    assert {right.operation for right in mine if right.kind == "group"} == {"describe"}
 
 
 def test_every_process_has_a_login_of_its_own() -> None:

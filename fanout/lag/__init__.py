@@ -1,0 +1,1 @@
+"""How far groups are behind, in seconds and messages, per partition; headroom before retention deletes; verdicts."""
