@@ -133,18 +133,25 @@ class OtlpReceiver:
 
 
 @contextmanager
-def otlp_receiver(port: int = 0) -> Iterator[OtlpReceiver]:
+def otlp_receiver() -> Iterator[OtlpReceiver]:
     """Serves on a free port of 127.0.0.1 until the end."""
     received = Received()
+    with otlp_endpoint(lambda body: received.add(decode(body))) as endpoint:
+        yield OtlpReceiver(endpoint, received)
+
+
+@contextmanager
+def otlp_endpoint(keep: Callable[[bytes], object]) -> Iterator[str]:
+    """Yields the address of an endpoint that calls `keep` with each request's unpacked body."""
 
     class Handler(_Handler):
-        keep = received.add
+        keep_body = staticmethod(keep)
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
-        yield OtlpReceiver(f"http://127.0.0.1:{server.server_port}", received)
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
@@ -154,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers as the protocol says: 200 with a response message, 404, 415, or 400 for what cannot be decoded."""
 
     protocol_version = "HTTP/1.1"
-    keep: Callable[[Sequence[Span]], None]
+    keep_body: Callable[[bytes], object]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -164,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         else:
             try:
-                type(self).keep(decode(UNPACK[self.headers.get("Content-Encoding", "")](body)))
+                self.keep_body(UNPACK[self.headers.get("Content-Encoding", "")](body))
             except (DecodeError, OSError, zlib.error, KeyError):
                 self._answer(HTTPStatus.BAD_REQUEST)
                 return
