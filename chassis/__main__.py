@@ -14,7 +14,7 @@ from chassis import removed_service
 from chassis.config import SECRETS, Settings, UnreadableSecrets, read_settings
 from chassis.errors import FailureClass, classify
 from chassis.service import Service, UnknownService, load
-from chassis.telemetry import configure_logging
+from chassis.telemetry.logs import configure_logging
 
 EXIT_USAGE = 2
 COLLECTION_THRESHOLD = 20_000

@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 
 from chassis import liveness
 from chassis.errors import is_outdated
-from chassis.telemetry import log_each
+from chassis.telemetry.logs import log_each
 
 metadata = MetaData()
 """The tables of the chassis, which every service's database has."""

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.outbox.table import UnreadableHeaders, load_headers
-from chassis.telemetry import trace_id_of
+from chassis.telemetry.trace_context import trace_id_of
 from fanout.databases import Databases, read_each
 
 

@@ -12,13 +12,13 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError
 from aiokafka.structs import OffsetAndMetadata
 
-from chassis import telemetry
 from chassis.consumer.catch_up import first_offsets
 from chassis.consumer.held import HeldPartitions
 from chassis.consumer.offsets import Partition
 from chassis.consumer.partition_queue import PartitionQueue, RecordProcessor
 from chassis.consumer.positions import Openings, PartitionLogs, Positions
 from chassis.consumer.retry import Stopped, is_outage, wait_out_outages
+from chassis.telemetry import metrics
 
 STOP_SECONDS = 3.0
 WATCH_SECONDS = 5.0
@@ -142,7 +142,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             self._revoked.set()
             queues, self.queues = self.queues, {}
             self.held.clear()
-            telemetry.LOST.clear()
+            metrics.LOST.clear()
             if not queues:
                 return
             finished = await asyncio.gather(*(queue.stop(STOP_SECONDS) for queue in queues.values()))

@@ -5,6 +5,7 @@ advance the consumer offset, commit. What happens when a step fails is in recove
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,6 @@ from functools import partial
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import telemetry
 from chassis.consumer.ignored import record_ignored
 from chassis.consumer.inbox import claim
 from chassis.consumer.offsets import BatchCounts, Offsets, Partition
@@ -24,7 +24,8 @@ from chassis.events.avro import WriterSchemas
 from chassis.events.decoding import decode_record, is_unwanted
 from chassis.events.record import DecodedRecord, IgnoredRecord, Record, UnreadableRecord
 from chassis.service import NotAReadModel, Service
-from chassis.telemetry import log_each
+from chassis.telemetry import metrics, trace_context
+from chassis.telemetry.logs import log_each
 from schemas import Event
 
 SHORT_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
@@ -49,7 +50,7 @@ class EventProcessor:
 
         Recovery calls `_decode` once, then `_apply`: with all records, and with parts of them only if that fails.
         """
-        with telemetry.BATCH_SECONDS.labels(self._service.name).time():
+        with metrics.BATCH_SECONDS.labels(self._service.name).time():
             if remaining := await self._recovery.process_individually_after_crash(records, stop):
                 await self._recovery.apply_or_bisect(remaining, stop)
 
@@ -62,7 +63,7 @@ class EventProcessor:
         ignored = [each for _, each in results if isinstance(each, IgnoredRecord)]
         counts = BatchCounts(received=len(decoded) + len(unreadable))
         skipped = len(results) - counts.received - len(ignored)
-        telemetry.EVENTS.labels(consumer, last.topic, "skipped").inc(skipped)
+        metrics.EVENTS.labels(consumer, last.topic, "skipped").inc(skipped)
         if skipped == len(results):
             return  # without effects here the offset in Kafka is enough
         async with self._database.transaction() as db:
@@ -77,7 +78,10 @@ class EventProcessor:
             counts.duplicates = counts.received - counts.applied - counts.parked
             await self.offsets.advance(db, partition, last.offset + 1, counts)
         self.offsets.committed(partition, last.offset + 1, counts)
-        telemetry.EVENTS.labels(consumer, last.topic, "ignored").inc(len(ignored))
+        metrics.EVENTS.labels(consumer, last.topic, "ignored").inc(len(ignored))
+        now = time.time()
+        ages = (max(now - each.event.occurred_at / 1000, 0.0) for each in fresh)
+        metrics.EVENT_AGE.observe((consumer, last.topic), ages)
         log_each(log, "event_applied", fresh, lambda applied: applied.record.log_fields)
 
     async def _decode(self, records: Sequence[Record]) -> list[Result]:
@@ -95,7 +99,7 @@ class EventProcessor:
 
         Raises NotAReadModel for a read model that publishes: a replay would publish it again.
         """
-        telemetry.set_parent_contexts(
+        trace_context.set_parent_contexts(
             {each.event.key: each.record.header("traceparent") for each in group.records}
         )
         await self._service.handlers[group.event_type]([each.event for each in group.records], db)

@@ -13,11 +13,11 @@ import structlog
 from sqlalchemy import BigInteger, Column, DateTime, Integer, PrimaryKeyConstraint, Table, Text, func
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import telemetry
 from chassis.consumer.offsets import Partition
 from chassis.database import Database, driver, metadata
 from chassis.liveness import running_seconds
 from chassis.masking import describe
+from chassis.telemetry import metrics
 
 RETRY_SECONDS = 30.0
 
@@ -82,7 +82,7 @@ class HeldPartitions:
             log.error("partition_held", topic=topic, partition=number, offset=offset, error=describe(error))
         self._retry_at[partition] = running_seconds() + RETRY_SECONDS
         self._reasons[partition] = f"at offset {offset}: {describe(error)}"
-        telemetry.HELD.labels(self._consumer, *map(str, partition)).set(1)
+        metrics.HELD.labels(self._consumer, *map(str, partition)).set(1)
         with suppress(Exception):  # the log has it too, and the next retry writes the row again
             async with self._database.transaction() as db:
                 await driver(db).execute(HOLD, self._consumer, *partition, offset, describe(error))
@@ -92,7 +92,7 @@ class HeldPartitions:
         if self._reasons.pop(partition, None) is None:
             return
         del self._retry_at[partition]
-        telemetry.HELD.remove(self._consumer, *map(str, partition))
+        metrics.HELD.remove(self._consumer, *map(str, partition))
         with suppress(Exception):
             async with self._database.transaction() as db:
                 await release_rows(db, self._consumer, [partition])
@@ -101,7 +101,7 @@ class HeldPartitions:
         """Removes all partitions from memory and metrics, because they were revoked."""
         self._retry_at.clear()
         self._reasons.clear()
-        telemetry.HELD.clear()
+        metrics.HELD.clear()
 
     def described(self) -> list[str]:
         return [f"{topic}[{number}] {reason}" for (topic, number), reason in self._reasons.items()]

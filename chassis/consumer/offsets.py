@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, PrimaryKeyConstraint, Table, Text, Uuid
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import telemetry
 from chassis.database import driver, metadata
 from chassis.errors import InfrastructureFailure
+from chassis.telemetry import metrics
 
 Partition = tuple[str, int]
 """Topic and number; aiokafka's TopicPartition is one."""
@@ -69,7 +69,7 @@ class BatchCounts:
         """Adds the counts to the metric `fanout_events`."""
         outcomes = {"applied": self.applied, "duplicate": self.duplicates, "parked": self.parked}
         for outcome, count in outcomes.items():
-            telemetry.EVENTS.labels(consumer, topic, outcome).inc(count)
+            metrics.EVENTS.labels(consumer, topic, outcome).inc(count)
 
 
 class Offsets:

@@ -12,7 +12,6 @@ from dataclasses import replace
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import telemetry
 from chassis.consumer.catch_up import CatchUp
 from chassis.consumer.held import release_rows
 from chassis.consumer.offsets import Partition
@@ -22,6 +21,7 @@ from chassis.errors import InfrastructureFailure
 from chassis.events.kafka_topics import KafkaTopics, KafkaUnavailable, PartitionLog
 from chassis.events.topic_ids import record_topic_ids
 from chassis.masking import describe
+from chassis.telemetry import metrics
 
 STORE_SECONDS = 2.0
 
@@ -112,7 +112,7 @@ class Positions:
         for each, at in opened.items():
             self._refused.pop(each, None)
             before = stored[each].lost if each in stored else 0
-            telemetry.LOST.labels(self.consumer, each[0], str(each[1])).set(before + at.lost)
+            metrics.LOST.labels(self.consumer, each[0], str(each[1])).set(before + at.lost)
             log_opening(each, at, logs[each])
         return opened
 

@@ -13,10 +13,11 @@ from typing import TypeVar
 
 import structlog
 
-from chassis import liveness, telemetry
+from chassis import liveness
 from chassis.errors import FailureClass, classify
 from chassis.liveness import running_seconds
 from chassis.masking import describe
+from chassis.telemetry import metrics
 from chassis.timestamps import is_set_within
 
 MAX_POLL_INTERVAL_SECONDS = 300
@@ -90,7 +91,7 @@ async def wait_out_outages(
             if not waits_for(error):
                 raise
             log.warning("waiting_for_dependency", error=describe(error), next_try_seconds=round(seconds, 1))
-        with telemetry.HOLDING.labels(consumer).track_inprogress():
+        with metrics.HOLDING.labels(consumer).track_inprogress():
             await pause(random.uniform(seconds / 2, seconds), stop)
         seconds = min(seconds * 2, LONGEST_OUTAGE_WAIT_SECONDS)
 

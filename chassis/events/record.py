@@ -9,7 +9,7 @@ from uuid import UUID
 import schemas
 from chassis.errors import PermanentFailure
 from chassis.events.topics import REDRIVE
-from chassis.telemetry import trace_id_of
+from chassis.telemetry.trace_context import trace_id_of
 from schemas import Event
 
 REDRIVES = 10_000

@@ -12,8 +12,8 @@ from time import monotonic
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis import telemetry
 from chassis.http.problems import OVERLOADED, RETRY_AFTER_SECONDS, problem
+from chassis.telemetry import metrics
 
 ADMITTED_AT_ONCE = 400
 """The limit of admitted POSTs: reading more of them could itself take a second."""
@@ -23,7 +23,7 @@ ANSWER_SECONDS = 0.85
 """An admitted request without an answer after this time is answered 503."""
 CHECK_EVERY_SECONDS = 0.05
 LOG_EVERY_SECONDS = 1.0
-REFUSED = {reason: telemetry.REFUSED.labels(reason) for reason in ("overloaded", "not answered in time")}
+REFUSED = {reason: metrics.REFUSED.labels(reason) for reason in ("overloaded", "not answered in time")}
 
 REFUSAL = problem(503, "overloaded", OVERLOADED, {"Retry-After": RETRY_AFTER_SECONDS})
 TOO_LATE = problem(

@@ -16,7 +16,6 @@ from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis import telemetry
 from chassis.config import Settings, read_settings
 from chassis.database import Database
 from chassis.http import server
@@ -28,9 +27,14 @@ from chassis.http.problems import Problem, answer_with_problems
 from chassis.http.routes import Paths, StrictRoute
 from chassis.http.tokens import TokenVerifier
 from chassis.service import Service
-from chassis.telemetry import log_each
+from chassis.telemetry import metrics, trace_context
+from chassis.telemetry.logs import log_each
 
 __all__ = ["Db", "Problem", "create_api", "refusals", "serve", "with_examples"]
+
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+OTHER_METHOD = "_OTHER"
+"""Stands in metrics for methods that are not in METHODS, of which a client can invent any number."""
 
 LOCK_TIMEOUT = "500ms"
 """A request that waits longer than this for a row lock is answered 503, within the second that a POST may take."""
@@ -120,12 +124,12 @@ class TraceEachRequest:
         if scope["type"] != "http" or scope["path"].startswith(("/health", "/metrics")):
             await self._app(scope, receive, send)
             return
-        telemetry.set_parent_contexts(
+        trace_context.set_parent_contexts(
             {"": dict(scope["headers"]).get(b"traceparent", b"").decode("ascii", "replace")}
         )
-        traceparent = telemetry.traceparent_for("")
-        telemetry.set_parent_contexts({"": traceparent})
-        structlog.contextvars.bind_contextvars(trace_id=telemetry.trace_id_of(traceparent))
+        traceparent = trace_context.traceparent_for("")
+        trace_context.set_parent_contexts({"": traceparent})
+        structlog.contextvars.bind_contextvars(trace_id=trace_context.trace_id_of(traceparent))
         began, status = time.perf_counter(), 500
 
         async def record_status(message: Message) -> None:
@@ -136,6 +140,14 @@ class TraceEachRequest:
         try:
             await self._app(scope, receive, record_status)
         finally:
-            milliseconds = round((time.perf_counter() - began) * 1000, 1)
-            request = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
+            seconds, method = time.perf_counter() - began, scope["method"]
+            known_method = method if method in METHODS else OTHER_METHOD
+            metrics.REQUEST_SECONDS.labels(known_method, _route(scope), status).observe(seconds)
+            milliseconds = round(seconds * 1000, 1)
+            request = {"method": method, "path": scope["path"], "status": status, "ms": milliseconds}
             log_each(log, "request", [request], dict)
+
+
+def _route(scope: Scope) -> str:
+    """Returns the template of the route that a request was given to, such as `/orders/{order_id}`, or "none"."""
+    return getattr(scope.get("route"), "path", "none")

@@ -15,9 +15,9 @@ from typing import Generic, TypeVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import telemetry
 from chassis.database import Database
 from chassis.errors import FailureClass, classify, concerns_everyone
+from chassis.telemetry import metrics
 
 LARGEST_GROUP = 100
 GROUPS_AT_ONCE = 2
@@ -89,7 +89,7 @@ class GroupCommit(Generic[T, R]):
     async def _commit(self, database: Database, group: Sequence[_Member[T, R]]) -> None:
         async with database.transaction() as db:
             answers = await self._write(db, [member.item for member in group])
-        telemetry.GROUP_SIZE.observe(len(group))
+        metrics.GROUP_SIZE.observe(len(group))
         for member, answer in zip(group, answers, strict=True):
             if not member.answer.done():  # cancelled: the client has disconnected
                 member.answer.set_result(answer)

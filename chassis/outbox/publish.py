@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from chassis.database import PUBLISHED, insert_rows
 from chassis.events.avro import encode
 from chassis.outbox.table import WRITTEN_COLUMNS, outbox
-from chassis.telemetry import traceparent_for
+from chassis.telemetry.trace_context import traceparent_for
 from schemas import Event
 
 INSERT = insert_rows(outbox, *WRITTEN_COLUMNS)
@@ -51,7 +51,7 @@ def _cloudevents_headers(event: Event, event_id: str) -> dict[str, str]:
         "ce_subject": event.key,
         "ce_time": datetime.now(UTC).isoformat(),  # when it was published; the payload says when it happened
         "content-type": "application/avro",
-        "traceparent": traceparent_for(event.key),  # see telemetry.set_parent_contexts
+        "traceparent": traceparent_for(event.key),  # see trace_context.set_parent_contexts
     }
 
 

@@ -6,12 +6,12 @@ again. Any number of relays may run for a database; one of them is active (terms
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import asyncpg
 import structlog
 
-from chassis import telemetry
 from chassis.config import Broker
 from chassis.database import OUTBOX_CHANNEL
 from chassis.events.kafka_topics import KafkaTopics
@@ -25,6 +25,7 @@ from chassis.outbox.sent_topics import SentTopics
 from chassis.outbox.set_aside import set_rows_aside
 from chassis.outbox.terms import become_active
 from chassis.outbox.upkeep import Upkeep
+from chassis.telemetry import metrics
 from chassis.timestamps import is_set_within
 
 BATCH = 1_000
@@ -105,7 +106,7 @@ class Relay:
 
     async def _send_batch(self, connection: asyncpg.Connection, stop: asyncio.Event, deadline: float) -> bool:
         """Sends the next rows and marks them. Returns True if more rows may be waiting."""
-        rows = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES)
+        rows, read_at = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES), time.monotonic()
         if not rows:
             return False
         outgoing = await messages(rows, self._registry)
@@ -119,7 +120,9 @@ class Relay:
                 *((row.id, row.partition, row.offset, topic) for row, topic in located), strict=True
             )
             await connection.execute(MARK_SENT, *columns)
-            telemetry.RELAYED.labels(self._service).inc(len(located))
+            metrics.RELAYED.labels(self._service).inc(len(located))
+            waited, ages = time.monotonic() - read_at, {row["id"]: row["age"] for row in rows}
+            metrics.OUTBOX_SECONDS.observe((self._service,), (ages[row.id] + waited for row, _ in located))
         if outcome.refused:
             await set_rows_aside(connection, outcome.refused)
         done = len(located) + len(outcome.refused)
@@ -143,6 +146,7 @@ def _is_full(rows: Sequence[asyncpg.Record]) -> bool:
 NEXT_ROWS = """
     SELECT * FROM (
         SELECT id, topic, type, key, payload, schema_version, headers,
+            extract(epoch FROM clock_timestamp() - created_at)::float8 AS age,
             coalesce(sum(coalesce(octet_length(payload), 0) + octet_length(headers)) OVER before_it, 0) AS bytes_before
         FROM outbox AS next WHERE published_at IS NULL AND set_aside_at IS NULL AND NOT EXISTS (
             SELECT FROM outbox AS refused WHERE refused.set_aside_at IS NOT NULL AND refused.discarded_at IS NULL

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from chassis import telemetry
+from chassis.telemetry import metrics
 
 NOT_READY_SECONDS = 15.0
 STUCK_SECONDS = 60.0
@@ -63,7 +63,7 @@ class RelayHealth:
 
     def set_active(self, is_active: bool) -> None:
         self.is_active = is_active
-        telemetry.RELAY_ACTIVE.labels(self._service).set(is_active)
+        metrics.RELAY_ACTIVE.labels(self._service).set(is_active)
         if not is_active:
             self._show(Backlog())
 
@@ -72,9 +72,9 @@ class RelayHealth:
         self._show(backlog)
 
     def _show(self, backlog: Backlog) -> None:
-        telemetry.UNSENT.labels(self._service).set(backlog.unsent)
-        telemetry.OLDEST_UNSENT.labels(self._service).set(backlog.oldest_unsent_seconds)
-        telemetry.SET_ASIDE.labels(self._service).set(backlog.set_aside)
+        metrics.UNSENT.labels(self._service).set(backlog.unsent)
+        metrics.OLDEST_UNSENT.labels(self._service).set(backlog.oldest_unsent_seconds)
+        metrics.SET_ASIDE.labels(self._service).set(backlog.set_aside)
 
 
 async def measure(connection: asyncpg.Connection) -> Backlog:

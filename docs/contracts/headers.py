@@ -7,7 +7,7 @@ from typing import Any
 from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS
 from chassis.events.dead_letter_size import VALUE_OMITTED
 from chassis.outbox.publish import _cloudevents_headers
-from chassis.telemetry import TRACEPARENT as TRACEPARENT_PATTERN
+from chassis.telemetry.trace_context import TRACEPARENT as TRACEPARENT_PATTERN
 from docs.contracts.examples import EVENT_ID, ORDER_ID, PUBLISHED_AT, TRACEPARENT
 from schemas import Event
 

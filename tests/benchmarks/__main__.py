@@ -12,7 +12,7 @@ import argparse
 import asyncio
 from statistics import median
 
-from chassis.telemetry import configure_logging
+from chassis.telemetry.logs import configure_logging
 from tests.benchmarks.plain import plain_consumer
 from tests.benchmarks.raw import raw_sql
 from tests.benchmarks.workbench import Workbench, prepared

@@ -8,8 +8,8 @@ import time
 
 import structlog
 
-from chassis import telemetry
-from chassis.telemetry import LINES_PER_SECOND, LineBudget, configure_logging, log_each
+from chassis.telemetry import logs
+from chassis.telemetry.logs import LINES_PER_SECOND, LineBudget, configure_logging, log_each
 
 LINES = 20_000
 FIELDS = {
@@ -35,9 +35,9 @@ def cpu_microseconds(lines: int) -> float:
 def main() -> None:
     """Prints to standard error, since the lines themselves go to standard output."""
     configure_logging("benchmark", "worker", "INFO")
-    telemetry._budget = LineBudget(float("inf"))
+    logs._budget = LineBudget(float("inf"))
     line = cpu_microseconds(LINES)
-    telemetry._budget = LineBudget(LINES_PER_SECOND)
+    logs._budget = LineBudget(LINES_PER_SECOND)
     silent = cpu_microseconds(LINES)
     most = LINES_PER_SECOND * line / 1e6
     print(

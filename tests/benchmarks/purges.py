@@ -17,7 +17,7 @@ from chassis.migrations import migrate
 from chassis.purging import Retention, delete
 from chassis.retention import REPETITIONS
 from chassis.service import load
-from chassis.telemetry import configure_logging
+from chassis.telemetry.logs import configure_logging
 from chassis.timestamps import now
 from chassis.worker import NO_SEQUENTIAL_SCANS
 from fanout.local.temporary_postgres import PASSWORD, temporary_postgres, until_ready

@@ -43,7 +43,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from chassis.database import Database
-from chassis.telemetry import configure_logging
+from chassis.telemetry.logs import configure_logging
 from fanout.console import print_json, table
 from fanout.load import at_rate, order_body, place_orders, purchases
 from fanout.local.stack_directory import current

@@ -29,7 +29,7 @@ from chassis.errors import PermanentFailure
 from chassis.migrations import migrate
 from chassis.retention import PARKED, REPETITIONS, purge
 from chassis.service import load
-from chassis.telemetry import configure_logging
+from chassis.telemetry.logs import configure_logging
 from chassis.timestamps import now
 from fanout.local.temporary_postgres import PASSWORD, temporary_postgres, until_ready
 from fanout.tokens import bearer

@@ -23,7 +23,7 @@ from chassis.events.record import Record
 from chassis.masking import mask_log_line
 from chassis.outbox.table import load_headers, outbox
 from chassis.service import Service
-from chassis.telemetry import JsonLine
+from chassis.telemetry.logs import JsonLine
 from schemas import Event, OrderPlaced
 from schemas.files import parsed_schema
 from services.dead_letters.tables import actions, dead_letters

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import worker
 from chassis.config import Settings
 from chassis.service import Service
-from chassis.telemetry import configure_logging
+from chassis.telemetry.logs import configure_logging
 from schemas import OrderConfirmed
 
 fragile = Service("fragile", MetaData())

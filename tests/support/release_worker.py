@@ -12,7 +12,7 @@ from chassis import worker
 from chassis.config import Settings
 from chassis.events.record import EVENT_TYPES
 from chassis.service import load
-from chassis.telemetry import configure_logging
+from chassis.telemetry.logs import configure_logging
 
 if __name__ == "__main__":
     changes = json.loads(sys.argv[1])

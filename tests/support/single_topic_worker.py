@@ -6,7 +6,7 @@ import sys
 from chassis import worker
 from chassis.config import Settings
 from chassis.service import load
-from chassis.telemetry import configure_logging
+from chassis.telemetry.logs import configure_logging
 from schemas import OrderPlaced
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from chassis import telemetry
-from chassis.telemetry import LineBudget, Summary, log_each
+from chassis.telemetry import logs
+from chassis.telemetry.logs import LineBudget, Summary, log_each
 
 
 @pytest.fixture(autouse=True)
 def a_small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "_budget", LineBudget(10.0))
-    monkeypatch.setattr(telemetry, "_summary", Summary())
+    monkeypatch.setattr(logs, "_budget", LineBudget(10.0))
+    monkeypatch.setattr(logs, "_summary", Summary())
 
 
 def test_few_events_are_logged_one_by_one_with_their_fields() -> None:
@@ -28,7 +28,7 @@ def test_few_events_are_logged_one_by_one_with_their_fields() -> None:
 
 def test_many_events_are_one_line_and_their_fields_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("chassis.telemetry.time.monotonic", lambda: now)
+    monkeypatch.setattr("chassis.telemetry.logs.time.monotonic", lambda: now)
     log = structlog.get_logger()
     with capture_logs() as lines:
         for _ in range(50):
@@ -43,7 +43,7 @@ def test_many_events_are_one_line_and_their_fields_are_not_computed(monkeypatch:
 
 def test_the_budget_fills_up_again_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("chassis.telemetry.time.monotonic", lambda: now)
+    monkeypatch.setattr("chassis.telemetry.logs.time.monotonic", lambda: now)
     budget = LineBudget(10.0)
     assert (budget.take(10), budget.take(1)) == (True, False)
     now += 0.5
@@ -56,5 +56,5 @@ def test_the_budget_fills_up_again_and_no_further(monkeypatch: pytest.MonkeyPatc
     "value", ["\ud800 half a character", 2**70, {1: "a key that is no string"}, object()]
 )
 def test_a_line_is_json_whatever_its_values_are(value: object) -> None:
-    written = telemetry._to_json({"event": "x", "value": value})
+    written = logs._to_json({"event": "x", "value": value})
     assert json.loads(written)["event"] == "x"

@@ -14,7 +14,7 @@ from sqlalchemy import MetaData
 
 from chassis.masking import describe, mask_log_line, without_secrets, work_on
 from chassis.service import Service
-from chassis.telemetry import JsonLine
+from chassis.telemetry.logs import JsonLine
 from schemas import OrderPlaced
 from tests.support import sample_events
 
@@ -115,7 +115,7 @@ def test_lines_of_libraries_are_masked_with_their_tracebacks() -> None:
 def test_an_error_that_ends_the_process_is_logged_without_secrets() -> None:
     program = """
 from chassis.masking import work_on
-from chassis.telemetry import configure_logging
+from chassis.telemetry.logs import configure_logging
 configure_logging("fraud", "worker", "INFO")
 work_on(lambda: [{"card_token": "tok_" + "recognizable"}])
 raise KeyError("tok_" + "recognizable")

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from chassis.telemetry import configure_logging
+from chassis.telemetry.logs import configure_logging
 from fanout.running import running
 from tests.benchmarks.whole import apart, bare_posts, flood, others, rates, raw_rows, statements
 from tests.benchmarks.whole.ground import Ground

@@ -1,88 +1,18 @@
-"""Metrics, traces and logs of a process.
-
-Logs are one JSON object per line, and so few lines per second that they never cost more than the work itself.
-"""
+"""Logs of a process: one JSON object per line, and so few lines per second that they never cost more than the work."""
 
 import json
 import logging
-import re
-import secrets
 import sys
 import time
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar
 
 import orjson
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 
 from chassis.masking import mask_log_line, without_secrets
-
-EVENTS = Counter(
-    "fanout_events",
-    "Records by outcome: applied, duplicate, parked, skipped, ignored",
-    ["consumer", "topic", "outcome"],
-)
-BATCH_SECONDS = Histogram(
-    "fanout_batch_duration_seconds", "Time from the first read of a batch to its commit", ["consumer"]
-)
-RELAYED = Counter("fanout_relayed_events", "Outbox rows that Kafka confirmed", ["service"])
-RELAY_ACTIVE = Gauge("fanout_relay_active", "1 if the relay of this process is the active one", ["service"])
-UNSENT = Gauge("fanout_outbox_unsent", "Outbox rows to send, counted up to 10,000", ["service"])
-OLDEST_UNSENT = Gauge(
-    "fanout_outbox_oldest_unsent_seconds", "Age of the oldest outbox row to send", ["service"]
-)
-SET_ASIDE = Gauge("fanout_outbox_set_aside", "Outbox rows that cannot be sent", ["service"])
-HELD = Gauge(
-    "fanout_partition_held",
-    "1 if the partition cannot be read at its next offset",
-    ["consumer", "topic", "partition"],
-)
-LOST = Gauge(
-    "kafka_consumergroup_group_messages_lost",
-    "Messages that Kafka deleted before the group read them, since the group exists",
-    ["group", "topic", "partition"],
-)
-HOLDING = Gauge("fanout_consumer_holding", "Partitions that wait for an unavailable dependency", ["consumer"])
-
-REFUSED = Counter("fanout_refused_requests", "POST requests answered 503, by reason", ["reason"])
-GROUP_SIZE = Histogram(
-    "fanout_group_commit_size", "Number of requests in a transaction", buckets=(1, 2, 5, 10, 20, 50, 100)
-)
-
-TRACEPARENT = re.compile(r"00-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-
-NO_CONTEXTS: Mapping[str, str] = MappingProxyType({})
-_parent_contexts: ContextVar[Mapping[str, str]] = ContextVar("parent_contexts", default=NO_CONTEXTS)
-"""The traceparent of the event or request that is being handled, by aggregate id; "" stands for all aggregates."""
-
-
-def set_parent_contexts(traceparents: Mapping[str, str]) -> None:
-    """Sets the parents of the events that this task publishes from now on: traceparents by aggregate id."""
-    _parent_contexts.set(traceparents)
-
-
-def current_traceparent() -> str:
-    """Returns the traceparent of the request that is being handled, or "" outside a request."""
-    return _parent_contexts.get().get("", "")
-
-
-def traceparent_for(aggregate_id: str) -> str:
-    """Returns a new span in the trace of the aggregate's parent context, or in a new trace (W3C, version 00)."""
-    contexts = _parent_contexts.get()
-    parent = TRACEPARENT.fullmatch(contexts.get(aggregate_id, contexts.get("", "")))
-    trace_id = parent["trace_id"] if parent else secrets.token_hex(16)
-    return f"00-{trace_id}-{secrets.token_hex(8)}-01"
-
-
-def trace_id_of(traceparent: str) -> str:
-    """Returns the trace id, or "" if `traceparent` is not valid."""
-    match = TRACEPARENT.fullmatch(traceparent)
-    return match["trace_id"] if match else ""
-
 
 LINES_PER_SECOND = 20.0
 """How many lines about single events a process writes on average. A line costs some 50 µs of CPU."""
