@@ -20,23 +20,23 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from statistics import median
 from time import process_time
-from unittest.mock import patch
 
-from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from rich.console import Console
 from sqlalchemy.engine import make_url
+from uuid_utils.compat import uuid7
 
 from chassis.database import Database
 from chassis.events.registry import Registry
 from chassis.service import load
-from chassis.telemetry import configure_logging
+from chassis.telemetry import traces
+from chassis.telemetry.logs import configure_logging
 from fanout.console import table
 from fanout.running import running
 from tests.benchmarks.workbench import SERVICE, Workbench, order_placed, prepared
@@ -131,11 +131,11 @@ def consumed_apart(bench: Workbench, mode: str, endpoint: str) -> tuple[float, f
     settings = MODES[mode].environment
     tracing = {} if settings is None else {ENDPOINT: endpoint, **settings}
     url = bench.url.render_as_string(hide_password=False)
+    arguments = [mode, url, bench.topic, len(bench.events)]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.tracing"],
+        [sys.executable, "-m", "tests.benchmarks.tracing", "--one", json.dumps(arguments)],
         cwd=REPOSITORY,
         env=environment | tracing,
-        input=json.dumps([mode, url, bench.topic, len(bench.events)]),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -147,4 +147,68 @@ def consumed_apart(bench: Workbench, mode: str, endpoint: str) -> tuple[float, f
 
 async def consume(mode: str, url: str, topic: str, events: int) -> tuple[float, float]:
     """Consumes the topic once with the chassis, and exports the spans."""
-    raise NotImplementedError
+    service, addresses = load(SERVICE), running()
+    database, registry = Database(url), Registry(addresses.registry_url)
+    any_event = (uuid7(), order_placed(0))
+    bench = Workbench(addresses, service, database, registry, make_url(url), topic, [any_event] * events)
+    with without_tracing() if mode == NOTHING else nullcontext():
+        began = process_time()
+        per_second = await bench.consume_with_the_chassis()
+        traces.shut_down()
+    cpu_seconds = process_time() - began
+    await registry.aclose()
+    await database.close()
+    return per_second, cpu_seconds
+
+
+@contextmanager
+def without_tracing() -> Iterator[None]:
+    """Replaces what the consumer calls for its traces by nothing."""
+    yield
+
+
+def print_table(found: Mapping[str, Sequence[Round]], events: int) -> None:
+    """Prints medians, and the share of the throughput and of the CPU of each round's run without tracing."""
+    rows = []
+    for name, mode in MODES.items():
+        kept = median(
+            mine.per_second / plain.per_second
+            for mine, plain in zip(found[name], found[NOTHING], strict=True)
+        )
+        cpu = median(
+            mine.cpu_seconds / plain.cpu_seconds
+            for mine, plain in zip(found[name], found[NOTHING], strict=True)
+        )
+        rows.append(
+            (
+                mode.description,
+                f"{median(each.per_second for each in found[name]):,.0f}",
+                f"{kept:.2f}",
+                f"≥ {mode.asked}" if mode.asked else "",
+                f"{median(each.cpu_seconds for each in found[name]) / events * 1e6:.0f}",
+                f"{cpu:.2f}",
+                f"{median(each.exported for each in found[name]):,.0f}",
+            )
+        )
+    heads = ("mode", ">events/s", ">kept", ">asked", ">µs CPU an event", ">CPU ratio", ">spans")
+    Console(highlight=False, width=110).print(table(heads, rows))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tests.benchmarks.tracing", description=__doc__)
+    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--one", metavar="JSON", help="One mode, in this process; used by the benchmark itself."
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    given = _parse()
+    configure_logging("benchmark", "benchmark", "WARNING")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    if given.one:
+        print(json.dumps(asyncio.run(consume(*json.loads(given.one)))))
+    else:
+        print_table(asyncio.run(main(given.events, given.rounds)), given.events)
