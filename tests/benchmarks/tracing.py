@@ -17,13 +17,11 @@ import asyncio
 import json
 import logging
 import os
-import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import count
 from statistics import median
 from time import process_time
 
@@ -39,7 +37,7 @@ from chassis.telemetry import traces
 from chassis.telemetry.logs import configure_logging
 from fanout.console import table
 from fanout.running import running
-from tests.benchmarks.workbench import SERVICE, Workbench, order_placed, prepared
+from tests.benchmarks.workbench import SERVICE, Workbench, order_placed, prepared, sampled
 from tests.support.otlp_receiver import otlp_endpoint
 from tests.support.stack import REPOSITORY
 
@@ -113,14 +111,6 @@ async def main(events: int, rounds: int) -> dict[str, list[Round]]:
                 line = ", ".join(f"{name} {of[-1].per_second:,.0f}/s" for name, of in found.items())
                 print(f"round {number + 1}: {line}", file=sys.stderr, flush=True)
     return found
-
-
-def sampled(one_in: int) -> Callable[[], str]:
-    """Returns what makes traceparents of which one in so many is flagged as sampled."""
-    numbers = count()
-    return lambda: (
-        f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-{'00' if next(numbers) % one_in else '01'}"
-    )
 
 
 def consumed_apart(bench: Workbench, mode: str, endpoint: str) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """A topic full of real OrderPlaced events and an empty notifications database, on the running stack."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -146,6 +147,14 @@ def order_placed(number: int) -> OrderPlaced:
         card_token="tok_visa",
         lines=(OrderLine(product_id="mug", quantity=2, unit_price_cents=1490),),
         occurred_at=1_700_000_000_000 + number,
+    )
+
+
+def sampled(one_in: int) -> Callable[[], str]:
+    """Returns what makes traceparents of which one in so many is flagged as sampled."""
+    numbers = count()
+    return lambda: (
+        f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-{'00' if next(numbers) % one_in else '01'}"
     )
 
 

@@ -1,16 +1,20 @@
 """The trace of an order is whole: from the request over every event to every consumer, whatever happens on the way."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka import TopicPartition as Offset
 from confluent_kafka.admin import AdminClient
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from fanout.local.stack_directory import StackDirectory
 from tests.support.otlp_receiver import Context, OtlpReceiver, Received, Span, otlp_receiver
 from tests.support.stack import Stack
 from tests.support.system import System, system_of, until
@@ -47,6 +51,12 @@ EDGES = {
         for each in ("orders", "notifications", "analytics")
     ),
 }
+LATENCIES = (
+    "fanout_http_request_duration_seconds",
+    "fanout_outbox_seconds",
+    "fanout_batch_duration_seconds",
+    "fanout_event_age_seconds",
+)
 DECIDED = ({"orders process payments PaymentProcessed"}, {"orders process inventory StockReserved"})
 """Of these, the one that came last confirmed the order."""
 
@@ -277,3 +287,43 @@ async def test_a_replay_is_seen_as_one_in_the_trace_of_every_order(traced: Trace
         assert again.context.trace_id == event.context.trace_id
         assert again.attributes["fanout.replayed"] is True and "fanout.replayed" not in first.attributes
         assert again.attributes["fanout.outcome"] == "applied"
+
+
+async def test_log_lines_and_exemplars_name_spans_that_were_received(traced: Traced) -> None:
+    order_id = await traced.system.order()
+    await traced.system.until_status(order_id, "shipped")
+    facts = await traced.settled_facts([order_id])
+    await traced.complete(facts)
+    trace_id = facts.events[0].context.trace_id
+    spans = {span.context: span for span in traced.received.trace(trace_id)}
+
+    lines = [line for line in log_lines(traced.system.stack) if line.get("trace_id") == trace_id]
+    unknown = [line for line in lines if Context(trace_id, line["span_id"]) not in spans]
+    assert unknown == []
+    events = [line for line in lines if "event_id" in line]
+    assert {line["order_id"] for line in events} == {order_id}
+    assert {line["event_id"] for line in events} == {event.event_id for event in facts.events}
+    seen = {(line["service"], line["event"]) for line in lines}
+    assert {("orders", "request"), ("orders", "event_published"), ("fraud", "event_applied")} <= seen
+
+    addresses = traced.system.stack.addresses
+    found: dict[str, set[Context]] = {}
+    for url in (addresses.apis["orders"], addresses.workers["orders"], addresses.workers["fraud"]):
+        answer = await traced.system.http.get(
+            f"{url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
+        )
+        for family in text_string_to_metric_families(answer.text):
+            labels = [sample.exemplar.labels for sample in family.samples if sample.exemplar]
+            found.setdefault(family.name, set()).update(
+                Context(each["trace_id"], each["span_id"]) for each in labels
+            )
+    received = traced.received.by_context()
+    for histogram in LATENCIES:
+        assert found[histogram] & received.keys(), histogram
+
+
+def log_lines(stack: Stack) -> Iterator[dict[str, Any]]:
+    for file in StackDirectory(stack.home).logs.glob("*-*.log"):
+        for line in file.read_text(errors="replace").splitlines():
+            if line.startswith("{"):
+                yield json.loads(line)
