@@ -312,7 +312,7 @@ async def test_log_lines_and_exemplars_name_spans_that_were_received(traced: Tra
         answer = await traced.system.http.get(
             f"{url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
         )
-        for family in text_string_to_metric_families(answer.text):
+        for family in text_string_to_metric_families(answer.text):  # type: ignore[no-untyped-call]
             labels = [sample.exemplar.labels for sample in family.samples if sample.exemplar]
             found.setdefault(family.name, set()).update(
                 Context(each["trace_id"], each["span_id"]) for each in labels

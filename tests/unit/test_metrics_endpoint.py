@@ -26,7 +26,7 @@ async def test_prometheus_is_answered_in_openmetrics_with_exemplars() -> None:
     SECONDS.observe(1.5, {"trace_id": TRACE_ID, "span_id": SPAN_ID})
     answer = await scraped(Accept=PROMETHEUS)
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
-    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}  # type: ignore[no-untyped-call]
     exemplars = [each.exemplar for each in families["fanout_test_seconds"].samples if each.exemplar]
     assert [(each.labels, each.value) for each in exemplars] == [
         ({"trace_id": TRACE_ID, "span_id": SPAN_ID}, 1.5)
