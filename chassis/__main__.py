@@ -14,10 +14,13 @@ from chassis import removed_service
 from chassis.config import SECRETS, Settings, UnreadableSecrets, read_settings
 from chassis.errors import FailureClass, classify
 from chassis.service import Service, UnknownService, load
+from chassis.telemetry import traces
 from chassis.telemetry.logs import configure_logging
 
 EXIT_USAGE = 2
 COLLECTION_THRESHOLD = 20_000
+FLUSH_SECONDS = 2.0
+"""How long an API that ends waits for its last spans to be sent."""
 
 
 def main() -> int:
@@ -26,6 +29,10 @@ def main() -> int:
         service = load(arguments.service)
         settings = read_settings()
         configure_logging(service.name, arguments.process, settings.log_level)
+        if arguments.process in TRACED:
+            traces.configure(
+                service.name, arguments.process, settings.instance, settings.trace_events == "each"
+            )
         return uvloop.run(PROCESSES[arguments.process](service, settings))
     except UnknownService as error:
         if removed_service.is_removed(arguments.service):
@@ -77,6 +84,7 @@ async def _api(service: Service, settings: Settings) -> int:
         await serve(app, settings)
     except UnusableKey as error:
         return _fail(str(error))
+    await traces.shutdown(FLUSH_SECONDS)
     return 0
 
 
@@ -110,6 +118,7 @@ async def _check(service: Service, settings: Settings) -> int:
     return 1 if found else 0
 
 
+TRACED = ("api", "worker")
 PROCESSES = {"api": _api, "worker": _worker, "migrate": _migrate, "check": _check}
 
 if __name__ == "__main__":

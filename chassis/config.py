@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,6 +40,9 @@ class Settings(BaseSettings):
     gather_ms: int = Field(default=0, ge=0, le=5_000)
     """How long events may wait in Kafka to be read together with later ones."""
     drain_seconds: float = Field(default=8.0, gt=0)
+
+    trace_events: Literal["each", "batch"] = "each"
+    """Whether each sampled event gets a span of its own where it is processed, or only a link from its batch's span."""
 
     retention_days: float = Field(default=10.0, ge=9.0)
     """How long inbox and outbox rows are kept: longer than records in topics, which are kept for 7 to 8 days."""

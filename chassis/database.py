@@ -5,12 +5,14 @@ arrays (`SELECT … FROM unnest($1, $2)`), so that one statement, planned once, 
 values (`IN (…)`, `VALUES (…), (…)`) makes another statement for each length.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
 
 import asyncpg
+import orjson
 import structlog
 from sqlalchemy import (
     ARRAY,
@@ -38,6 +40,7 @@ from sqlalchemy.types import TypeEngine
 from chassis import liveness
 from chassis.errors import is_outdated
 from chassis.telemetry.logs import log_each
+from chassis.telemetry.trace_context import parse
 
 metadata = MetaData()
 """The tables of the chassis, which every service's database has."""
@@ -47,6 +50,8 @@ PARAMETER_PREFIX = "given_"
 
 OUTBOX_CHANNEL = "outbox"
 PUBLISHED = "published"
+CREATED = "created"
+"""Spans that are recorded only if the transaction commits."""
 CONNECTED_AT = "connected_at"
 
 log = structlog.get_logger()
@@ -96,9 +101,11 @@ class Database:
         async with self._autocommit.connect() as db:
             postgres = driver(db)
             db.info.pop(PUBLISHED, None)
+            db.info.pop(CREATED, None)
             await postgres.execute("BEGIN")
             try:
                 yield db
+                written_ns = time.time_ns()
                 if await postgres.execute("COMMIT") != "COMMIT":
                     raise TransactionLost("a statement had failed, and its error was swallowed")
             except BaseException as error:
@@ -106,6 +113,8 @@ class Database:
                     self._migrated_at = monotonic()
                 await _roll_back(db, postgres)
                 raise
+            for span in db.info.pop(CREATED, ()):
+                span.end(written_ns)
             if published := db.info.pop(PUBLISHED, None):
                 log_each(log, "event_published", published, _ids)
                 if not self.wake_relay():
@@ -145,7 +154,15 @@ def _ids(row: Mapping[str, Any]) -> dict[str, object]:
         "topic": row["topic"],
         "order_id": row.get("aggregate_id"),
         "event_id": str(row["event_id"]),
+        **_trace_ids(row["headers"]),
     }
+
+
+def _trace_ids(headers: str) -> dict[str, str]:
+    """Returns the ids of the context that the message keeps."""
+    names = {name: value for name, value in orjson.loads(headers) if name == "traceparent"}
+    context = parse(names.get("traceparent") or "")
+    return {"trace_id": context.trace_id, "span_id": context.span_id} if context else {}
 
 
 async def _roll_back(db: AsyncConnection, postgres: asyncpg.Connection) -> None:

@@ -30,9 +30,12 @@ from chassis.masking import describe
 from chassis.outbox.registration import RegistrationCheck
 from chassis.outbox.relay import Relay
 from chassis.service import BackgroundTask, Service
+from chassis.telemetry import traces
 
 EXIT_DRAIN_TOO_SLOW = 71
 BACKGROUND_RETRY_SECONDS = 3.0
+EXIT_SECONDS = 1.0
+"""Of the time for the drain, what the last spans leave for the rest of the exit."""
 WORKER_CONNECTIONS = 4
 """Few, so that under load batches grow, instead of more transactions competing with the APIs for the CPU."""
 
@@ -45,9 +48,9 @@ log = structlog.get_logger()
 async def run(service: Service, settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT, and drains. Ends the process if that takes longer than `drain_seconds`."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    drain = _Drain(stop, settings.drain_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _begin_drain, stop, settings.drain_seconds)
+        asyncio.get_running_loop().add_signal_handler(number, drain.begin)
 
     database = Database(
         settings.database_url,
@@ -90,6 +93,7 @@ async def run(service: Service, settings: Settings) -> None:
     await serving
     await registry.aclose()
     await database.close()
+    await traces.shutdown(drain.seconds_left - EXIT_SECONDS)
     log.info("worker_drained")
 
 
@@ -128,10 +132,24 @@ async def _until_all_end(*loops: Coroutine[Any, Any, None]) -> None:
             group.create_task(loop)
 
 
-def _begin_drain(stop: asyncio.Event, seconds: float) -> None:
-    log.info("draining", at_most_seconds=seconds)
-    stop.set()
-    asyncio.get_running_loop().call_later(seconds, os._exit, EXIT_DRAIN_TOO_SLOW)
+class _Drain:
+    """Stops the worker, and ends the process if that takes longer than `seconds`."""
+
+    def __init__(self, stop: asyncio.Event, seconds: float) -> None:
+        self._stop = stop
+        self._seconds = seconds
+        self._ends: float | None = None
+
+    def begin(self) -> None:
+        log.info("draining", at_most_seconds=self._seconds)
+        self._stop.set()
+        loop = asyncio.get_running_loop()
+        self._ends = loop.time() + self._seconds
+        loop.call_later(self._seconds, os._exit, EXIT_DRAIN_TOO_SLOW)
+
+    @property
+    def seconds_left(self) -> float:
+        return self._seconds if self._ends is None else self._ends - asyncio.get_running_loop().time()
 
 
 class _HealthServer(uvicorn.Server):

@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.consumer import spans
 from chassis.consumer.ignored import record_ignored
 from chassis.consumer.inbox import claim
 from chassis.consumer.offsets import BatchCounts, Offsets, Partition
@@ -24,8 +25,9 @@ from chassis.events.avro import WriterSchemas
 from chassis.events.decoding import decode_record, is_unwanted
 from chassis.events.record import DecodedRecord, IgnoredRecord, Record, UnreadableRecord
 from chassis.service import NotAReadModel, Service
-from chassis.telemetry import metrics, trace_context
+from chassis.telemetry import metrics
 from chassis.telemetry.logs import log_each
+from chassis.telemetry.trace_context import set_parents
 from schemas import Event
 
 SHORT_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
@@ -42,17 +44,21 @@ class EventProcessor:
         self._database = database
         self._registry = registry
         self._event_types = {event_type.NAME: event_type for event_type in service.handlers}
-        unwanted = partial(is_unwanted, wanted=self._event_types)
-        self._recovery = Recovery(service.name, database, self.offsets, self._decode, self._apply, unwanted)
+        self._is_unwanted = partial(is_unwanted, wanted=self._event_types)
+        self._recovery = Recovery(
+            service.name, database, self.offsets, self._decode, self._apply, self._is_unwanted
+        )
 
     async def process(self, records: Sequence[Record], stop: asyncio.Event) -> None:
         """Returns when every record is applied, skipped or parked. Raises Stopped if told to stop earlier.
 
         Recovery calls `_decode` once, then `_apply`: with all records, and with parts of them only if that fails.
         """
-        with metrics.BATCH_SECONDS.labels(self._service.name).time():
+        began, consumer = time.perf_counter(), self._service.name
+        with spans.spans_of_batch(consumer, records, self._is_unwanted) as exemplar:
             if remaining := await self._recovery.process_individually_after_crash(records, stop):
                 await self._recovery.apply_or_bisect(remaining, stop)
+        metrics.BATCH_SECONDS.labels(consumer).observe(time.perf_counter() - began, exemplar())
 
     async def _apply(self, results: Sequence[Result]) -> None:
         """Applies what is new, parks what is unreadable and advances the offset: all of it commits, or nothing."""
@@ -81,8 +87,25 @@ class EventProcessor:
         metrics.EVENTS.labels(consumer, last.topic, "ignored").inc(len(ignored))
         now = time.time()
         ages = (max(now - each.event.occurred_at / 1000, 0.0) for each in fresh)
-        metrics.EVENT_AGE.observe((consumer, last.topic), ages)
-        log_each(log, "event_applied", fresh, lambda applied: applied.record.log_fields)
+        metrics.EVENT_AGE.observe((consumer, last.topic), ages, spans.exemplar())
+        log_each(log, "event_applied", fresh, lambda applied: spans.log_fields(applied.record))
+        if spans.is_recording():
+            self._end_spans(decoded, fresh, unreadable, parked, ignored)
+
+    def _end_spans(
+        self,
+        decoded: Sequence[DecodedRecord],
+        fresh: Sequence[DecodedRecord],
+        unreadable: Sequence[UnreadableRecord],
+        parked: Sequence[Failed],
+        ignored: Sequence[IgnoredRecord],
+    ) -> None:
+        """Ends the spans of this transaction's records. What is neither applied nor parked was settled before."""
+        spans.settled((each.record for each in fresh), "applied")
+        spans.settled((each.record for each in ignored), "ignored")
+        spans.parked((each.record, each.error) for each in parked)
+        spans.settled((each.record for each in decoded), "duplicate", is_redelivered=True)
+        spans.settled((each.record for each in unreadable), "duplicate", is_redelivered=True)
 
     async def _decode(self, records: Sequence[Record]) -> list[Result]:
         registry = AskedOnce(self._registry)
@@ -99,9 +122,7 @@ class EventProcessor:
 
         Raises NotAReadModel for a read model that publishes: a replay would publish it again.
         """
-        trace_context.set_parent_contexts(
-            {each.event.key: each.record.header("traceparent") for each in group.records}
-        )
+        set_parents(spans.parents_of(group.records))
         await self._service.handlers[group.event_type]([each.event for each in group.records], db)
         if self._service.read_model and db.info.get(PUBLISHED):
             raise NotAReadModel(f"{self._service.name} publishes events: leave out read_model")

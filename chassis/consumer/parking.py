@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.consumer import spans
 from chassis.database import driver, metadata
 from chassis.errors import classify
 from chassis.events.dead_letter import DLQ_HEADERS, origin_of, to_headers, without_nul
@@ -109,7 +110,7 @@ async def park(db: AsyncConnection, consumer: str, failed: Sequence[Failed]) -> 
     await forward(db, [_dead_letter(each.record, row) for each, row in fresh])
     for each, _ in fresh:
         reason = describe(each.error)
-        log.warning("event_parked", reason=reason, attempts=each.attempts, **each.record.log_fields)
+        log.warning("event_parked", reason=reason, attempts=each.attempts, **spans.log_fields(each.record))
     return [each for each, _ in fresh]
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.consumer import spans
 from chassis.consumer.crash_loop import MAX_CRASHES, CrashMarkers, SharedLock, WorkerCrashed
 from chassis.consumer.offsets import BatchCounts, Offsets, Partition
 from chassis.consumer.parking import Failed, park
@@ -80,6 +81,7 @@ class Recovery:
             raise
         except Exception as error:
             log.info("batch_failed", records=len(results), error=describe(error))
+            spans.failed([record for record, _ in results], error)
             failed = error
         if classify(failed) is not FailureClass.PERMANENT:
             for record, _ in results:
@@ -141,6 +143,7 @@ class Recovery:
             except Stopped:
                 raise
             except Exception as error:
+                spans.failed([record], error)
                 if budget.is_exhausted(error):
                     failed = Failed(record, error, budget.attempts, budget.first_attempt_at)
                     await self._park(failed, stop)
@@ -174,10 +177,13 @@ class Recovery:
         record, counts = failed.record, BatchCounts(received=1)
         partition, next_offset = (record.topic, record.partition), record.offset + 1
         async with self._database.transaction() as db:
-            counts.parked = len(await park(db, self._consumer, [failed]))
+            parked = await park(db, self._consumer, [failed])
+            counts.parked = len(parked)
             counts.duplicates = 1 - counts.parked
             await self._offsets.advance(db, partition, next_offset, counts)
         self._offsets.committed(partition, next_offset, counts)
+        spans.parked((each.record, each.error) for each in parked)
+        spans.settled([record], "duplicate", is_redelivered=True)  # if it was not parked
 
     async def _without_settled(self, records: Sequence[Record]) -> list[Record]:
         """Returns the records that have a handler and that the inbox would not ignore; counts the ignored ones."""
@@ -192,6 +198,8 @@ class Recovery:
             if duplicates:
                 await self._offsets.advance(db, partition, first, counts)
         self._offsets.committed(partition, 0, counts)
+        kept = {record.offset for record in unsettled}
+        spans.settled((each for each in records if each.offset not in kept), "duplicate", is_redelivered=True)
         return unsettled
 
     async def _clear(self, partitions: Sequence[Partition]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.consumer import spans
 from chassis.consumer.crash_loop import WorkerCrashed
 from chassis.consumer.offsets import BatchCounts, Offsets, Partition
 from chassis.consumer.retry import wait_out_outages
@@ -59,8 +60,10 @@ class DeadLetterConsumer:
                 await self._store(dead_letters, db)
                 await self.offsets.advance(db, partition, next_offset, counts)
             self.offsets.committed(partition, next_offset, counts)
+            spans.settled(records, "stored")
 
-        await wait_out_outages(store, stop, self._consumer, waits_for=lambda _: True)
+        with spans.spans_of_batch(self._consumer, records, is_unwanted=lambda _: False):
+            await wait_out_outages(store, stop, self._consumer, waits_for=lambda _: True)
 
     async def release(self, partitions: Sequence[Partition]) -> None:
         """Does nothing: no crash markers are written, because values that crashed a worker are not decoded."""

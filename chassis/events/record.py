@@ -9,7 +9,7 @@ from uuid import UUID
 import schemas
 from chassis.errors import PermanentFailure
 from chassis.events.topics import REDRIVE
-from chassis.telemetry.trace_context import trace_id_of
+from chassis.telemetry.trace_context import TraceContext, parse
 from schemas import Event
 
 REDRIVES = 10_000
@@ -60,6 +60,11 @@ class Record:
         count = self.header("dlq_redrive") if self.topic.endswith(REDRIVE) else ""
         return int(count) if count.isdecimal() and len(count) < 5 else 0
 
+    @cached_property
+    def trace_context(self) -> TraceContext | None:
+        """The context in which the record was created, or None if its headers have no valid one."""
+        return parse(self.header("traceparent"), self.header("tracestate"))
+
     @property
     def log_fields(self) -> dict[str, object]:
         """Names the record in a log line."""
@@ -69,7 +74,8 @@ class Record:
             "offset": self.offset,
             "event_id": self.header("ce_id"),
             "order_id": self.header("ce_subject"),
-            "trace_id": trace_id_of(self.header("traceparent")),
+            "trace_id": context.trace_id if (context := self.trace_context) else "",
+            "span_id": context.span_id if context else "",
         }
 
 

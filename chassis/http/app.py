@@ -3,18 +3,15 @@
 An API process has no connection to Kafka or the schema registry.
 """
 
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any
 
-import structlog
 from fastapi import Body, Depends, FastAPI, Request
 from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncConnection
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.config import Settings, read_settings
 from chassis.database import Database
@@ -26,22 +23,15 @@ from chassis.http.openapi import complete, refusals
 from chassis.http.problems import Problem, answer_with_problems
 from chassis.http.routes import Paths, StrictRoute
 from chassis.http.tokens import TokenVerifier
+from chassis.http.tracing import TraceEachRequest
 from chassis.service import Service
-from chassis.telemetry import metrics, trace_context
-from chassis.telemetry.logs import log_each
 
 __all__ = ["Db", "Problem", "create_api", "refusals", "serve", "with_examples"]
-
-METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-OTHER_METHOD = "_OTHER"
-"""Stands in metrics for methods that are not in METHODS, of which a client can invent any number."""
 
 LOCK_TIMEOUT = "500ms"
 """A request that waits longer than this for a row lock is answered 503, within the second that a POST may take."""
 
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
-
-log = structlog.get_logger()
 
 
 def create_api(
@@ -112,42 +102,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.database = Database(read_settings().database_url, application=app.title, settings=settings)
     yield
     await app.state.database.close()
-
-
-class TraceEachRequest:
-    """Continues the caller's W3C trace or begins a new one, and logs the request."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(("/health", "/metrics")):
-            await self._app(scope, receive, send)
-            return
-        trace_context.set_parent_contexts(
-            {"": dict(scope["headers"]).get(b"traceparent", b"").decode("ascii", "replace")}
-        )
-        traceparent = trace_context.traceparent_for("")
-        trace_context.set_parent_contexts({"": traceparent})
-        structlog.contextvars.bind_contextvars(trace_id=trace_context.trace_id_of(traceparent))
-        began, status = time.perf_counter(), 500
-
-        async def record_status(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, record_status)
-        finally:
-            seconds, method = time.perf_counter() - began, scope["method"]
-            known_method = method if method in METHODS else OTHER_METHOD
-            metrics.REQUEST_SECONDS.labels(known_method, _route(scope), status).observe(seconds)
-            milliseconds = round(seconds * 1000, 1)
-            request = {"method": method, "path": scope["path"], "status": status, "ms": milliseconds}
-            log_each(log, "request", [request], dict)
-
-
-def _route(scope: Scope) -> str:
-    """Returns the template of the route that a request was given to, such as `/orders/{order_id}`, or "none"."""
-    return getattr(scope.get("route"), "path", "none")

@@ -77,7 +77,7 @@ class GroupCommit(Generic[T, R]):
 
     async def _run(self, database: Database) -> None:
         """Commits group after group until no member is waiting."""
-        structlog.contextvars.unbind_contextvars("trace_id")
+        structlog.contextvars.unbind_contextvars("trace_id", "span_id")
         try:
             while group := self._next_group():
                 if error := await self._failure(database, group):

@@ -20,7 +20,7 @@ from chassis.http.group_commit import GroupCommit
 from chassis.http.idempotency_keys import KeyedAnswer, OwnKey, claim_keys, store_answer
 from chassis.http.problems import Problem
 from chassis.masking import work_on
-from chassis.telemetry import trace_context
+from chassis.telemetry.trace_context import TraceContext, parent_of, set_parents
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class GroupedItem(Generic[T]):
 
     item: T
     aggregate_id: str
-    traceparent: str
+    request: TraceContext | None
     answer: KeyedAnswer
     body: BaseModel | None
 
@@ -57,7 +57,7 @@ class IdempotentTransaction:
     ) -> Response:
         """Writes the item in a transaction shared with other requests (`share_transactions`), and returns `answer`."""
         stored = KeyedAnswer(self._key, self._fingerprint(body), self._status, _json(answer))
-        grouped = GroupedItem(item, aggregate_id, trace_context.current_traceparent(), stored, body)
+        grouped = GroupedItem(item, aggregate_id, parent_of(""), stored, body)
         earlier = await group.submit(self._database, grouped, conflict_key=self._key)
         return self._replay(earlier, stored) if earlier else _response(stored)
 
@@ -118,7 +118,7 @@ def share_transactions(app: FastAPI, work: GroupWork[T]) -> Group[T]:
         work_on(lambda: [each.body.model_dump() for each in grouped if each.body])
         earlier = await claim_keys(db, [each.answer for each in grouped])
         new = [each for each in grouped if each.answer.key not in earlier]
-        trace_context.set_parent_contexts({each.aggregate_id: each.traceparent for each in new})
+        set_parents({each.aggregate_id: each.request for each in new if each.request})
         if new:
             await work([each.item for each in new], db)
         return [earlier.get(each.answer.key) for each in grouped]

@@ -23,6 +23,7 @@ from chassis.outbox.relay_connection import connect
 from chassis.outbox.relay_health import RelayHealth
 from chassis.outbox.sent_topics import SentTopics
 from chassis.outbox.set_aside import set_rows_aside
+from chassis.outbox.spans import record_sends
 from chassis.outbox.terms import become_active
 from chassis.outbox.upkeep import Upkeep
 from chassis.telemetry import metrics
@@ -109,11 +110,14 @@ class Relay:
         rows, read_at = await connection.fetch(NEXT_ROWS, BATCH, BATCH_BYTES), time.monotonic()
         if not rows:
             return False
-        outgoing = await messages(rows, self._registry)
+        outgoing, began_ns = await messages(rows, self._registry), time.time_ns()
         outcome = await asyncio.to_thread(self._producer.send, outgoing, stop, deadline)
         if outcome.suspects and not outcome.failure:
             # Kafka refused them together, and only one may be at fault: each alone adds to what is sent or refused.
             await asyncio.to_thread(send_one_by_one, self._producer, outgoing, outcome, stop, deadline)
+        waited = time.monotonic() - read_at
+        seconds = {row["id"]: row["age"] + waited for row in rows}
+        exemplar = record_sends(outgoing, outcome, seconds, began_ns)
         located = await self._sent_topics.located(connection, outcome.sent)
         if located:
             columns = zip(
@@ -121,8 +125,8 @@ class Relay:
             )
             await connection.execute(MARK_SENT, *columns)
             metrics.RELAYED.labels(self._service).inc(len(located))
-            waited, ages = time.monotonic() - read_at, {row["id"]: row["age"] for row in rows}
-            metrics.OUTBOX_SECONDS.observe((self._service,), (ages[row.id] + waited for row, _ in located))
+            in_outbox = (seconds[row.id] for row, _ in located)
+            metrics.OUTBOX_SECONDS.observe((self._service,), in_outbox, exemplar)
         if outcome.refused:
             await set_rows_aside(connection, outcome.refused)
         done = len(located) + len(outcome.refused)

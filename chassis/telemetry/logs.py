@@ -118,6 +118,7 @@ class JsonLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
+            **structlog.contextvars.get_contextvars(),
             "event": without_secrets(record.getMessage()),
             "logger": record.name,
             "level": record.levelname.lower(),

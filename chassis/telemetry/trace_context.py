@@ -1,37 +1,99 @@
-"""The W3C trace contexts of what a task works on, which the events that it publishes continue."""
+"""W3C trace contexts: read from headers, and continued by the events that a task publishes.
+
+Follows the recommendation "Trace Context" (level 1): ids of zeros only and version ff are refused, a higher version
+than 00 is read as far as it is known and sent on as 00, and the sampled flag is kept.
+"""
 
 import re
 import secrets
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
-TRACEPARENT = re.compile(r"00-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+VERSION_00 = r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]$"
+"""What is written, as a pattern for documents."""
+NO_TRACE, NO_SPAN = "0" * 32, "0" * 16
+SAMPLED = 1
 
-NO_CONTEXTS: Mapping[str, str] = MappingProxyType({})
-_parent_contexts: ContextVar[Mapping[str, str]] = ContextVar("parent_contexts", default=NO_CONTEXTS)
-"""The traceparent of the event or request that is being handled, by aggregate id; "" stands for all aggregates."""
-
-
-def set_parent_contexts(traceparents: Mapping[str, str]) -> None:
-    """Sets the parents of the events that this task publishes from now on: traceparents by aggregate id."""
-    _parent_contexts.set(traceparents)
-
-
-def current_traceparent() -> str:
-    """Returns the traceparent of the request that is being handled, or "" outside a request."""
-    return _parent_contexts.get().get("", "")
+KEY = r"(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
+MEMBER = re.compile(rf"{KEY}=[ -+\--<>-~]{{0,255}}[!-+\--<>-~]", re.ASCII)
+MEMBERS = 32
+TRACESTATE_CHARACTERS = 512
 
 
-def traceparent_for(aggregate_id: str) -> str:
-    """Returns a new span in the trace of the aggregate's parent context, or in a new trace (W3C, version 00)."""
-    contexts = _parent_contexts.get()
-    parent = TRACEPARENT.fullmatch(contexts.get(aggregate_id, contexts.get("", "")))
-    trace_id = parent["trace_id"] if parent else secrets.token_hex(16)
-    return f"00-{trace_id}-{secrets.token_hex(8)}-01"
+class TraceContext(NamedTuple):
+    """The ids of a span, whether its trace is recorded, and whether they came from another process."""
+
+    trace_id: str
+    span_id: str
+    is_sampled: bool
+    tracestate: str = ""
+    is_remote: bool = True
+
+    @property
+    def traceparent(self) -> str:
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.is_sampled else '00'}"
+
+    @property
+    def trace_context(self) -> "TraceContext":
+        return self
+
+
+class Traced(Protocol):
+    """A request, a record or a span: what has a trace context, or had an invalid one."""
+
+    @property
+    def trace_context(self) -> TraceContext | None: ...
+
+
+def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:
+    """Returns the context in these headers, or None if `traceparent` is invalid; an invalid `tracestate` is dropped."""
+    found = TRACEPARENT.fullmatch(traceparent)
+    if not found:
+        return None
+    version, trace_id, span_id, flags, rest = found.groups()
+    if version == "ff" or (rest and version == "00") or trace_id == NO_TRACE or span_id == NO_SPAN:
+        return None
+    return TraceContext(trace_id, span_id, bool(int(flags, 16) & SAMPLED), valid_tracestate(tracestate))
+
+
+def valid_tracestate(header: str) -> str:
+    """Returns the members of the list without spaces around them, or "" if one is not valid, repeats or is too many."""
+    if not header:
+        return ""
+    members = [member.strip(" \t") for member in header.split(",")]
+    members = [member for member in members if member]
+    keys = {member.partition("=")[0] for member in members}
+    is_valid = len(keys) == len(members) <= MEMBERS and all(map(MEMBER.fullmatch, members))
+    joined = ",".join(members)
+    return joined if is_valid and len(joined) <= TRACESTATE_CHARACTERS else ""
 
 
 def trace_id_of(traceparent: str) -> str:
     """Returns the trace id, or "" if `traceparent` is not valid."""
-    match = TRACEPARENT.fullmatch(traceparent)
-    return match["trace_id"] if match else ""
+    context = parse(traceparent)
+    return context.trace_id if context else ""
+
+
+def new_root() -> TraceContext:
+    """Returns the context of a trace that nobody records; its id joins what belongs together."""
+    return TraceContext(secrets.token_hex(16), secrets.token_hex(8), False)
+
+
+NO_PARENTS: Mapping[str, Traced] = MappingProxyType({})
+_parents: ContextVar[Mapping[str, Traced]] = ContextVar("parents", default=NO_PARENTS)
+"""What is being handled: events by aggregate id, or a request as ""; the latter stands for all aggregates."""
+
+
+def set_parents(parents: Mapping[str, Traced]) -> None:
+    """Sets the parents of the events that this task publishes from now on, by aggregate id."""
+    _parents.set(parents)
+
+
+def parent_of(aggregate_id: str) -> TraceContext | None:
+    """Returns the context that an event of this aggregate continues, or None if it begins a trace."""
+    parents = _parents.get()
+    parent = parents.get(aggregate_id) or parents.get("")
+    return parent.trace_context if parent else None

@@ -7,7 +7,7 @@ from typing import Any
 from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS
 from chassis.events.dead_letter_size import VALUE_OMITTED
 from chassis.outbox.publish import _cloudevents_headers
-from chassis.telemetry.trace_context import TRACEPARENT as TRACEPARENT_PATTERN
+from chassis.telemetry.trace_context import VERSION_00, TraceContext
 from docs.contracts.examples import EVENT_ID, ORDER_ID, PUBLISHED_AT, TRACEPARENT
 from schemas import Event
 
@@ -20,7 +20,8 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "ce_subject": "The id of the aggregate, equal to the message key.",
         "ce_time": "When the event was published. The payload's occurred_at says when it happened.",
         "content-type": "The media type of the value, which is framed in Confluent's wire format.",
-        "traceparent": "The span in which the fact was made (W3C Trace Context); later copies keep it.",
+        "traceparent": "The span in which the event was created (W3C Trace Context); later copies keep it.",
+        "tracestate": "What other tracing systems add to it (W3C Trace Context), if the request had it.",
         "dlq_topic": "The topic in which the record was first read.",
         "dlq_partition": "Its partition there.",
         "dlq_kafka_offset": "Its offset there.",
@@ -41,9 +42,12 @@ VARYING: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "ce_id": {"format": "uuid"},
         "ce_subject": {},
         "ce_time": {"format": "date-time"},
-        "traceparent": {"pattern": f"^{TRACEPARENT_PATTERN.pattern.replace('?P<trace_id>', '')}$"},
+        "tracestate": {},
+        "traceparent": {"pattern": VERSION_00},
     }
 )
+OPTIONAL = ("tracestate",)
+CONTEXT = TraceContext("ab" * 16, "cd" * 8, is_sampled=True, tracestate="vendor=value")
 OF_ITS_TYPE = ("ce_type", "ce_source")
 """These headers have one value for each event type."""
 EXAMPLES: Mapping[str, str] = MappingProxyType(
@@ -75,8 +79,9 @@ class UndescribedHeader(LookupError):
 
 def cloudevents_headers(event: Event) -> dict[str, Any]:
     """Returns the schema of the headers that all events have. Raises UndescribedHeader."""
-    written = _cloudevents_headers(event, EVENT_ID)
-    return _object(written, {name: _of_all_events(name, value) for name, value in written.items()})
+    written = _cloudevents_headers(event, EVENT_ID, CONTEXT)
+    required = [name for name in written if name not in OPTIONAL]
+    return _object(required, {name: _of_all_events(name, value) for name, value in written.items()})
 
 
 def _of_all_events(name: str, value: str) -> dict[str, Any]:
@@ -87,15 +92,15 @@ def _of_all_events(name: str, value: str) -> dict[str, Any]:
 
 def headers_of_type(event: Event) -> dict[str, Any]:
     """Returns the schema of the event's headers: those of all events, with what is constant for its type."""
-    written = _cloudevents_headers(event, EVENT_ID)
+    written = _cloudevents_headers(event, EVENT_ID, CONTEXT)
     constants = {name: {"const": written[name]} for name in OF_ITS_TYPE}
     return {"allOf": [{"$ref": f"#/components/schemas/{ALL_EVENTS}"}, {"properties": constants}]}
 
 
 def example_headers(event: Event) -> dict[str, str]:
     """Returns the headers that `publish` writes, with fixed values in place of those that differ in each run."""
-    written = _cloudevents_headers(event, EVENT_ID)
-    return {name: EXAMPLES.get(name, value) for name, value in written.items()}
+    written = _cloudevents_headers(event, EVENT_ID, CONTEXT)
+    return {name: EXAMPLES.get(name, value) for name, value in written.items() if name not in OPTIONAL}
 
 
 def dead_letter_headers() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -11,6 +12,7 @@ from chassis.events.dead_letter import DLQ_HEADERS, REDRIVE_HEADERS, Origin, spl
 from chassis.events.record import EVENT_TYPES
 from chassis.outbox.publish import _row
 from chassis.outbox.table import load_headers
+from chassis.telemetry.trace_context import new_root
 from docs.contracts import examples
 from docs.contracts.examples import NoExample, example, newest_schema
 from docs.contracts.headers import UndescribedHeader, _object
@@ -53,7 +55,7 @@ def test_an_example_with_a_wrong_field_does_not_encode(name: str, value: object)
 
 @each_event
 def test_published_headers_are_those_of_the_document(event_type: type[Event]) -> None:
-    row = _row(event_type.from_record(payload_of(event_type)))
+    row = _row(event_type.from_record(payload_of(event_type)), uuid4(), new_root())
     published = {name: (value or b"").decode() for name, value in load_headers(row["headers"])}
     described = MESSAGES[event_type.NAME]["examples"][0]["headers"]
     assert header_errors(DOCUMENT, event_type.NAME, published) == []
@@ -71,6 +73,8 @@ def test_published_headers_are_those_of_the_document(event_type: type[Event]) ->
         ("ce_specversion", "0.3"),
         ("ce_id", "17"),
         ("traceparent", "00-1-2-01"),
+        ("traceparent", f"00-{'0' * 32}-{'1' * 16}-01"),
+        ("traceparent", f"00-{'1' * 32}-{'0' * 16}-01"),
         ("content-type", "application/json"),
     ],
 )

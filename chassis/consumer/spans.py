@@ -1,0 +1,207 @@
+"""The spans of a batch: one for the batch with a link to each message, and one for each message that is sampled.
+
+The span of a message has the context in which the message was created as its parent. What is redriven, fails or is
+parked and is not sampled gets a span all the same, as the root of another trace, with a link to that context.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import structlog
+
+from chassis.consumer.retry import Stopped
+from chassis.events.record import DecodedRecord, Record
+from chassis.masking import describe
+from chassis.telemetry import traces
+from chassis.telemetry.span import Attributes, Exemplar, Span
+from chassis.telemetry.trace_context import Traced
+
+_current: ContextVar["BatchSpans | None"] = ContextVar("batch_spans", default=None)
+
+
+@contextmanager
+def spans_of_batch(
+    consumer: str, records: Sequence[Record], is_unwanted: Callable[[Record], bool]
+) -> Iterator[Callable[[], Exemplar | None]]:
+    """Records what this task does with the records that have a handler; yields what names the batch's span."""
+    wanted = [each for each in records if not is_unwanted(each)] if traces.is_on() else []
+    if not wanted:
+        yield _no_exemplar
+        return
+    spans = BatchSpans(consumer, wanted)
+    token = _current.set(spans)
+    spans.begin()
+    try:
+        yield spans.exemplar
+    except Exception as error:
+        if not isinstance(error, Stopped):
+            spans.broken(error)
+        raise
+    finally:
+        _current.reset(token)
+        spans.end()
+
+
+def parents_of(records: Iterable[DecodedRecord]) -> Mapping[str, Traced]:
+    """Returns, by aggregate id, what events continue that follow from these: the span that handles each, or itself."""
+    own = spans.own if (spans := _current.get()) else {}
+    return {each.event.key: own.get(each.record.offset) or each.record for each in records}
+
+
+def settled(records: Iterable[Record], outcome: str, is_redelivered: bool = False) -> None:
+    """Ends the spans of messages, after the commit."""
+    if spans := _current.get():
+        spans.settled(records, outcome, is_redelivered)
+
+
+def failed(records: Sequence[Record], error: BaseException) -> None:
+    """Records a failed attempt; of a message that was tried alone it is the message's failure."""
+    if spans := _current.get():
+        spans.failed(records, error)
+
+
+def parked(records: Iterable[tuple[Record, Exception]]) -> None:
+    """Ends the spans of messages that were parked, after the commit."""
+    if spans := _current.get():
+        spans.parked(records)
+
+
+def log_fields(record: Record) -> dict[str, object]:
+    """Returns the fields that name a record in a log line, with the ids of the span that handles it, if it has one."""
+    own = spans.own.get(record.offset) if (spans := _current.get()) else None
+    return {**record.log_fields, **(traces.exemplar(own) or {})}
+
+
+def exemplar() -> Exemplar | None:
+    """Returns what names the span of this batch for a histogram, if it is recorded."""
+    return spans.exemplar() if (spans := _current.get()) else None
+
+
+def is_recording() -> bool:
+    return _current.get() is not None
+
+
+def _no_exemplar() -> None:
+    return None
+
+
+class BatchSpans:
+    """The spans of one batch, which is of one partition."""
+
+    def __init__(self, consumer: str, records: Sequence[Record]) -> None:
+        self.own: dict[int, Span] = {}
+        """By offset, the spans of messages that are not settled yet."""
+        self._began_ns = time.time_ns()
+        self._consumer = consumer
+        self._records = records
+        self._failures: dict[int, BaseException] = {}
+        self._batch: Span | None = None
+        self._name = f"process {records[0].topic}"
+        self._about: Attributes = {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": records[0].topic,
+            "messaging.destination.partition.id": str(records[0].partition),
+            "messaging.consumer.group.name": consumer,
+        }
+
+    def begin(self) -> None:
+        contexts = [each.trace_context for each in self._records]
+        if traces.has_span_per_event():
+            for record, context in zip(self._records, contexts, strict=True):
+                if context is None or context.is_sampled:
+                    self._start(record)
+        for record in self._records:
+            if record.redrive:
+                self._start(record, always=True)
+        if self.own or any(context and context.is_sampled for context in contexts):
+            self._start_batch()
+
+    def settled(self, records: Iterable[Record], outcome: str, is_redelivered: bool = False) -> None:
+        for record in records:
+            if span := self.own.pop(record.offset, None):
+                span.set({"fanout.outcome": outcome})
+                if outcome == "applied" and record.offset in self._failures:
+                    span.set_ok()
+                if is_redelivered:
+                    span.set({"fanout.redelivered": True})
+                span.end()
+
+    def failed(self, records: Sequence[Record], error: BaseException) -> None:
+        if len(records) == 1 and (own := self._start(records[0], always=True)):
+            self._fail(own, records[0], error)
+        if batch := self._start_batch():
+            batch.exception(error, {"messaging.batch.message_count": len(records)})
+
+    def broken(self, error: BaseException) -> None:
+        """Records an error that ends the session: its records are read again."""
+        if batch := self._start_batch():
+            batch.exception(error)
+            batch.set_error(describe(error))
+
+    def parked(self, records: Iterable[tuple[Record, Exception]]) -> None:
+        for record, error in records:
+            if span := self._start(record, always=True):
+                self._fail(span, record, error)
+                span.set({"fanout.parked": True})
+                span.set_error(describe(error))
+                self.settled([record], "parked")
+            if batch := self._start_batch():
+                batch.set_error(f"a message was parked: {describe(error)}")
+
+    def _fail(self, span: Span, record: Record, error: BaseException) -> None:
+        """Adds the error to the message's span, unless it is there already."""
+        if self._failures.get(record.offset) is not error:
+            self._failures[record.offset] = error
+            span.exception(error)
+
+    def end(self) -> None:
+        """Ends what is not ended yet: messages that nothing was decided about."""
+        self.settled([each for each in self._records if each.offset in self.own], "interrupted")
+        if self._batch:
+            structlog.contextvars.unbind_contextvars("trace_id", "span_id")
+            self._batch.end()
+
+    def _start(self, record: Record, always: bool = False) -> Span | None:
+        """Returns the message's span. `always`: also if it is not sampled, as the root of another trace."""
+        if span := self.own.get(record.offset):
+            return span
+        context = record.trace_context
+        span = traces.start(self._name, traces.CONSUMER, context, start_ns=self._began_ns)
+        if span is None and always:
+            links = [(context, None)] if context else []
+            span = traces.start(self._name, traces.CONSUMER, None, links, None, self._began_ns, always=True)
+        if span:
+            span.set({**self._about, **_about(record)})
+            self.own[record.offset] = span
+        return span
+
+    def _start_batch(self) -> Span | None:
+        if self._batch is None:
+            links = [(context, None) for each in self._records if (context := each.trace_context)]
+            about = {**self._about, "messaging.batch.message_count": len(self._records)}
+            self._batch = traces.start(
+                self._name, traces.CONSUMER, None, links, about, self._began_ns, always=True
+            )
+            if self._batch:
+                context = self._batch.context
+                structlog.contextvars.bind_contextvars(trace_id=context.trace_id, span_id=context.span_id)
+        return self._batch
+
+    def exemplar(self) -> Exemplar | None:
+        return traces.exemplar(self._batch)
+
+
+def _about(record: Record) -> Attributes:
+    about: dict[str, str | int | float | bool] = {
+        "messaging.kafka.offset": record.offset,
+        "messaging.kafka.message.key": (record.key or b"").decode("utf-8", "replace"),
+        "messaging.message.id": record.header("ce_id"),
+        "fanout.event_id": record.header("ce_id"),
+        "fanout.event_type": record.header("ce_type"),
+        "fanout.order_id": record.header("ce_subject"),
+    }
+    return {**about, "fanout.redrive": record.redrive} if record.redrive else about
