@@ -30,7 +30,7 @@ from chassis.masking import describe
 from chassis.outbox.registration import RegistrationCheck
 from chassis.outbox.relay import Relay
 from chassis.service import BackgroundTask, Service
-from chassis.telemetry import traces
+from chassis.telemetry import metrics, traces
 
 EXIT_DRAIN_TOO_SLOW = 71
 BACKGROUND_RETRY_SECONDS = 3.0
@@ -101,6 +101,7 @@ def _consumer(
     service: Service, database: Database, registry: Registry, kafka: KafkaTopics, settings: Settings
 ) -> Consumer:
     settings = settings.model_copy(update={"gather_ms": service.gather_ms or settings.gather_ms})
+    metrics.HOLDING.labels(service.name)  # 0 is a figure, too
     handled = {event_type.NAME for event_type in service.handlers}
     positions = Positions(service.name, database, handled, kafka)
     if service.dead_letter_handler:

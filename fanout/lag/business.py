@@ -111,7 +111,7 @@ JUDGE = f"""
     due AS (
         SELECT order_id, placed_at FROM orders, span
         WHERE order_id >= regexp_replace(
-                lpad(to_hex((extract(epoch FROM since) * 1000)::bigint - 60000), 12, '0'), '^.{8}', '\\&-')
+                lpad(to_hex((extract(epoch FROM since) * 1000)::bigint - 60000), 12, '0'), '^.{{8}}', '\\&-')
             AND placed_at > since AND placed_at <= until AND payment_method = 'card'
     )
     SELECT span.until,

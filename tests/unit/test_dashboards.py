@@ -13,7 +13,8 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.observability.dashboards.__main__ import FOLDER, files, main
-from tests.support.dashboards import filled, queries_of
+from tests.support.dashboards import queries_of
+from tests.support.prometheus import operands
 
 register_default_plugins()
 BOARDS = {file.name: json.loads(file.read_text()) for file in sorted(FOLDER.glob("*.json"))}
@@ -71,7 +72,7 @@ def test_every_query_asks_the_provisioned_prometheus(board: dict[str, Any]) -> N
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool: apt-get install prometheus")
 def test_every_query_is_promql(tmp_path: Path) -> None:
-    rules = [{"record": "checked", "expr": filled(query)} for query in queries_of(FOLDER)]
+    rules = [{"record": "checked", "expr": query.expression} for query in queries_of(FOLDER)]
     assert len(rules) > 40
     file = tmp_path / "queries.yml"
     file.write_text(json.dumps({"groups": [{"name": "queries", "rules": rules}]}))
@@ -79,3 +80,15 @@ def test_every_query_is_promql(tmp_path: Path) -> None:
         ["promtool", "check", "rules", "--lint=none", str(file)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_operands_of_a_condition_are_found_in_brackets_and_out_of_them() -> None:
+    assert operands('(a > 1 and b{c="d"} < 2) or absent(e == 1) unless on (f) g > 3') == [
+        "a > bool 1",
+        'b{c="d"} < bool 2',
+        "e == bool 1",
+        "g > bool 3",
+    ]
+    assert operands("sum by (x) (rate(y[5m]) or 0 * z) / w >= 0.5") == [
+        "sum by (x) (rate(y[5m]) or 0 * z) / w >= bool 0.5"
+    ]

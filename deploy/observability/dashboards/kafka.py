@@ -15,7 +15,7 @@ def kafka() -> Dashboard:
                 "Topics",
                 "Events, redrives and dead letters.",
                 "short",
-                "count(count by (topic) (kafka_partition_latest_offset))",
+                "count(kafka_topic_partitions)",
             )
         )
         .with_panel(
@@ -23,10 +23,17 @@ def kafka() -> Dashboard:
                 "Partitions",
                 "Of all topics.",
                 "short",
-                "count(kafka_partition_latest_offset)",
+                "sum(kafka_topic_partitions)",
             )
         )
-        .with_panel(figure("On disk", "All topics.", "bytes", "sum(kafka_topic_bytes)"))
+        .with_panel(
+            figure(
+                "Records kept",
+                "In all topics.",
+                "short",
+                "sum(kafka_partition_latest_offset - kafka_partition_earliest_offset)",
+            )
+        )
         .with_panel(
             chart(
                 "Records written per second",
@@ -52,9 +59,6 @@ def kafka() -> Dashboard:
                     "{{topic}}": "sum by (topic) (kafka_partition_latest_offset - kafka_partition_earliest_offset)"
                 },
             )
-        )
-        .with_panel(
-            chart("Bytes on disk", "By topic.", "bytes", {"{{topic}}": "sum by (topic) (kafka_topic_bytes)"})
         )
         .with_panel(
             chart(
