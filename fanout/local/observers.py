@@ -85,6 +85,11 @@ def pages(ports: Ports) -> dict[str, str]:
     }
 
 
+def traces(ports: Ports) -> str:
+    """Returns the address of a trace, without its id."""
+    return f"{pages(ports)[VIEWER]}traces/"
+
+
 def _viewer(directory: StackDirectory, ports: Ports) -> Process:
     # It unpacks libraries that a killed process leaves behind, so not to /tmp.
     temporary = f"-Djava.io.tmpdir={directory.zipkin}"

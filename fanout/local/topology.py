@@ -152,6 +152,7 @@ class StackSpec:
             apis={name: self._url(f"{name}-api") for name in self.apis},
             workers={name: self._url(self.workers[name][0]) for name in self.services},
             token_key=str(self.directory.token_key),
+            traces=observers.traces(self.ports) if self.observers else "",
         )
 
     def write_addresses(self) -> None:

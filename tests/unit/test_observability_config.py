@@ -1,4 +1,4 @@
-"""What `fanout up --observe` and the profile `observability` configure: confined, complete, read by the programs."""
+"""What `fanout up --observe` and the profile `observability` configure: confined, complete, and read by programs."""
 
 import json
 import re
