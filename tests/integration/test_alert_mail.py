@@ -1,4 +1,4 @@
-"""An alert becomes an e-mail in the system's own mail server: the real Alertmanager with our settings, from a package."""
+"""An alert becomes an e-mail in the system's own mail server: the real Alertmanager, with our settings."""
 
 import json
 import mailbox
