@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fanout.local import downloads
 from fanout.local.kafka import java
-from fanout.local.ports import HOST, Ports
+from fanout.local.ports import HOST, Ports, require_free
 from fanout.local.process import Process
 from fanout.local.stack_directory import StackDirectory, write_private
 from fanout.observe.targets import Target, as_json
@@ -24,16 +24,25 @@ MOST_SPANS = 80_000
 MOST_METRICS = "512MB"
 
 
-def choose(directory: StackDirectory, on: bool) -> None:
-    """Keeps in the stack directory whether the stack is observed; fetches the trace viewer before it says so.
+def choose(directory: StackDirectory, ports: Ports, on: bool) -> None:
+    """Keeps in the stack directory whether the stack is observed, once the viewer is there and its ports are free.
 
-    Raises NoNetwork, WrongSum or UnusableFolder.
+    Raises BusyPort, NoNetwork, WrongSum or UnusableFolder.
     """
-    if on:
-        downloads.fetch([downloads.viewer()])
-        write_private(directory.observing, json.dumps({PROMETHEUS: shutil.which(PROMETHEUS)}) + "\n")
-    else:
+    if not on:
         directory.observing.unlink(missing_ok=True)
+        return
+    if not directory.observing.exists():
+        require_free(
+            {
+                ports.viewer: VIEWER,
+                ports.traces: RECEIVER,
+                ports.exporter: EXPORTER,
+                ports.prometheus: PROMETHEUS,
+            }
+        )
+    downloads.fetch([downloads.viewer()])
+    write_private(directory.observing, json.dumps({PROMETHEUS: shutil.which(PROMETHEUS)}) + "\n")
 
 
 def processes(directory: StackDirectory, ports: Ports) -> list[Process]:

@@ -71,7 +71,7 @@ class StackSpec:
         """
         directory, ports = current(), port_assignment.from_environment()
         if not Supervisor(directory).answers():
-            observers.choose(directory, bool(observe))
+            observers.choose(directory, ports, bool(observe))
             return cls.build(directory, ports)
         spec = cls.of_running()
         if "FANOUT_PORT_BASE" in os.environ and ports.base != spec.ports.base:
@@ -80,7 +80,7 @@ class StackSpec:
             )
         if observe is None:
             return spec
-        observers.choose(directory, observe)
+        observers.choose(directory, spec.ports, observe)
         return cls.of_running()
 
     @classmethod

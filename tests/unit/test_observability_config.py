@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 
 from fanout.compose.logins import processes
 from fanout.compose.secrets import GRAFANA, GRAFANA_UID, TokenKeys, files, logins, settings
+from fanout.errors import BusyPort
 from fanout.local import downloads, observers
 from fanout.local.ports import Ports
 from fanout.local.stack_directory import StackDirectory
@@ -40,9 +42,10 @@ def written(tmp_path: Path) -> Path:
 def observed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackSpec:
     """A local stack with everything that `--observe` can add."""
     monkeypatch.setattr(downloads, "fetch", lambda _: None)
+    monkeypatch.setattr(observers, "require_free", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     directory = StackDirectory(tmp_path / "home")
-    observers.choose(directory, True)
+    observers.choose(directory, Ports(9000), True)
     return StackSpec.build(directory, Ports(9000))
 
 
@@ -225,10 +228,22 @@ def test_prometheus_is_left_out_where_it_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(downloads, "fetch", lambda _: None)
+    monkeypatch.setattr(observers, "require_free", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    observers.choose(StackDirectory(tmp_path), True)
+    observers.choose(StackDirectory(tmp_path), Ports(9000), True)
     spec = StackSpec.build(StackDirectory(tmp_path), Ports(9000))
     assert [each.name for each in spec.observers] == ["zipkin", "trace-receiver", "exporter"]
+
+
+def test_a_port_that_is_taken_is_named_before_anything_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "fetch", lambda _: pytest.fail("the ports come first"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = Ports(taken.getsockname()[1] - 26)
+        with pytest.raises(BusyPort, match="zipkin"):
+            observers.choose(StackDirectory(tmp_path), ports, True)
+    assert StackSpec.build(StackDirectory(tmp_path), ports).observers == []
 
 
 def test_nothing_of_it_can_be_reached_from_another_machine(observed: StackSpec) -> None:
