@@ -31,6 +31,10 @@ RUN_BY = {
     "docs/containers.md": "tests/compose/test_containers_page.py",
     "docs/compare.md": "tests/pages/test_compare.py",
     "docs/recovery.md": "tests/pages/test_recovery.py",
+    **{
+        f"docs/runbooks/{page.name}": "tests/pages/test_runbooks.py"
+        for page in (REPOSITORY / "docs/runbooks").glob("[a-z]*.md")
+    },
     "examples/go-consumer/README.md": "tests/pages/test_go_consumer.py",
     "examples/synchronous/README.md": "tests/pages/test_compare.py",
 }
