@@ -76,8 +76,24 @@ async def a_row_that_cannot_be_sent(system: System) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def a_partition_said_to_be_held(system: System) -> AsyncIterator[None]:
+    """The database of fraud says so, and fraud reads on."""
+    row = "('fraud', 'orders.fraud.gone', 0, 0, 'of a test')"
+    columns = "(consumer, topic, partition, kafka_offset, error)"
+    async with system.connect("fraud") as db:
+        await db.execute(f"INSERT INTO held_partitions {columns} VALUES {row}")
+        try:
+            yield
+        finally:
+            await db.execute("DELETE FROM held_partitions WHERE error = 'of a test'")
+
+
+@asynccontextmanager
 async def a_held_partition(system: System) -> AsyncIterator[None]:
-    """A batch of zeros that unpacks to more than a consumer takes lies in a topic that only fraud reads."""
+    """A batch of zeros that unpacks to more than a consumer takes lies in a topic that only fraud reads.
+
+    The ledger counts it as lost for ever: it was deleted unread, and no outbox has it.
+    """
     broker = system.stack.addresses.broker
     admin = AdminClient(broker.for_librdkafka())
     await asyncio.to_thread(set_on, admin, REDRIVE_TOPIC, {"compression.type": "producer"})
