@@ -145,7 +145,7 @@ def _show(view: View, addresses: Addresses, json_output: bool) -> None:
         found = tables.document(view.groups, view.outboxes)
         print_json(found | {"held_partitions": held, "ignored_events": ignored})
         return
-    Console().print(_tables(view))
+    Console().print(_tables(view, view.outboxes))
     for sentence in [*tables.unreadable(view.groups), *tables.lost(view.groups), *held, *ignored]:
         print(sentence)
 
@@ -154,9 +154,9 @@ async def _sentences(databases: Databases) -> tuple[list[str], list[str]]:
     return await held_partitions(databases), await ignored_events(databases)
 
 
-def _tables(view: View) -> Group:
+def _tables(view: View, outboxes: Sequence[Outbox]) -> Group:
     found = [tables.of_groups(view.groups)] if view.groups else []
-    return Group(*found, *([tables.of_relays(view.outboxes)] if view.outboxes else []))
+    return Group(*found, *([tables.of_relays(outboxes)] if outboxes else []))
 
 
 async def _watch(addresses: Addresses, service: str | None, every: float, json_output: bool) -> None:
@@ -174,8 +174,10 @@ async def _watch(addresses: Addresses, service: str | None, every: float, json_o
 
 
 def _live(view: View) -> Group:
+    """Leaves out relays that have sent everything, so that a small terminal has room for the rest."""
+    busy = [each for each in view.outboxes if each.unsent or each.set_aside]
     below = [*tables.unreadable(view.groups), *tables.lost(view.groups), *map(str, view.errors)]
-    return Group(_tables(view), *below)
+    return Group(_tables(view, busy), *below)
 
 
 def _document(view: View) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from chassis.config import Broker
 from chassis.events.kafka_topics import id_of
 from fanout.errors import Unreachable
 from fanout.kafka_admin import SILENT, Offsets, Partition
-from fanout.kafka_reader import record_ends, without_group
+from fanout.kafka_reader import open_reader, record_ends
 from fanout.lag.timestamps import made_at
 from fanout.outside_groups import outside_groups
 
@@ -200,15 +200,7 @@ class KafkaClients:
 
     def _reader(self) -> Consumer:
         if self._consumer is None:
-            self._consumer = Consumer(
-                {
-                    **without_group(self._kafka, "fanout-lag"),
-                    "enable.partition.eof": True,
-                    "queued.min.messages": 1,
-                    "fetch.queue.backoff.ms": 10,
-                    "log_level": 0,
-                }
-            )
+            self._consumer = open_reader(self._kafka)
         return self._consumer
 
     @contextlib.contextmanager

@@ -52,6 +52,9 @@ class LagMeter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.databases.close()
         self._kafka.close()
 

@@ -11,9 +11,8 @@ from fanout.lag.services import Outbox
 from fanout.lag.slo import in_words
 from fanout.lag.topics import TopicLag, by_topic
 from fanout.lag.verdicts import GroupLag
-from schemas import EVENTS
+from fanout.outside_groups import EVENT_TOPICS
 
-EVENT_TOPICS = frozenset(event.TOPIC for event in EVENTS)
 GROUPS = (
     "group",
     "topic",

@@ -92,14 +92,16 @@ def read(kafka: str, topics: Mapping[str, object]) -> dict[tuple[str, int], list
                 assert error.code() == KafkaError._PARTITION_EOF, error
                 open_places.discard(place)
                 continue
-            headers = dict(message.headers() or [])
+            headers = {
+                name: str(value, "utf-8")
+                for name, value in message.headers() or []
+                if isinstance(value, bytes)
+            }
             appended = message.timestamp()[1] / 1000
-            made = datetime.fromisoformat(headers["ce_time"].decode()).timestamp()
+            made = datetime.fromisoformat(headers["ce_time"]).timestamp()
             since = appended if place[0].endswith(".retry") else made
-            event_id = UUID(headers["ce_id"].decode())
-            found[place].append(
-                SeenRecord(message.offset() or 0, headers["ce_type"].decode(), event_id, since)
-            )
+            event_id = UUID(headers["ce_id"])
+            found[place].append(SeenRecord(message.offset() or 0, headers["ce_type"], event_id, since))
         return found
     finally:
         consumer.close()

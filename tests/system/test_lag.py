@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import asyncpg
+import httpx
 import psutil
 import pytest
 
@@ -51,7 +52,7 @@ async def exporter(stack: Stack, system: System) -> AsyncIterator[tuple[str, int
 async def answers(system: System, url: str) -> bool:
     try:
         return bool((await system.http.get(f"{url}/health/ready")).is_success)
-    except OSError:
+    except httpx.TransportError:
         return False
 
 
