@@ -92,11 +92,8 @@ def read(kafka: str, topics: Mapping[str, object]) -> dict[tuple[str, int], list
                 assert error.code() == KafkaError._PARTITION_EOF, error
                 open_places.discard(place)
                 continue
-            headers = {
-                name: str(value, "utf-8")
-                for name, value in message.headers() or []
-                if isinstance(value, bytes)
-            }
+            sent = dict(message.headers() or []).items()
+            headers = {name: str(value, "utf-8") for name, value in sent if isinstance(value, bytes)}
             appended = message.timestamp()[1] / 1000
             made = datetime.fromisoformat(headers["ce_time"]).timestamp()
             since = appended if place[0].endswith(".retry") else made
