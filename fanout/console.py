@@ -87,5 +87,13 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
+def in_units(seconds: float) -> str:
+    """Returns a span in its largest unit: `0.4 s`, `12 min`, `3.5 h`, `6.9 d`."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def some(texts: Sequence[str], limit: int = 10) -> str:
     return ", ".join(texts[:limit]) + (", …" if len(texts) > limit else "")

@@ -20,7 +20,16 @@ WIDEN = 16
 
 @contextmanager
 def reader(kafka: Broker) -> Iterator[Consumer]:
-    consumer = Consumer(
+    consumer = open_reader(kafka)
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def open_reader(kafka: Broker) -> Consumer:
+    """Returns a consumer that fetches little at once; the caller closes it."""
+    return Consumer(
         {
             **without_group(kafka, "fanout-lag"),
             "enable.partition.eof": True,
@@ -29,10 +38,6 @@ def reader(kafka: Broker) -> Iterator[Consumer]:
             "log_level": 0,
         }
     )
-    try:
-        yield consumer
-    finally:
-        consumer.close()
 
 
 def without_group(kafka: Broker, name: str) -> dict[str, Any]:

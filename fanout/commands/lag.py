@@ -1,283 +1,184 @@
 """`fanout lag`: messages and seconds behind, per group and topic, and the rows that each relay has still to send."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
-from itertools import groupby
-from time import monotonic, time
-from typing import Annotated, Any, NamedTuple
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NoReturn
 
 import typer
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
-from rich.console import Console
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from rich.console import Console, Group
+from rich.live import Live
 
-from chassis.config import Broker
-from chassis.outbox.table import REFUSED
 from fanout.completion import service_names
-from fanout.console import Json, print_json, table
-from fanout.databases import Databases, held_partitions, ignored_events, read_each
-from fanout.errors import Unreachable
-from fanout.kafka_admin import Partition, admin_of, committed
-from fanout.kafka_reader import TIMEOUT, reader, record_ends
+from fanout.console import Json, print_json
+from fanout.databases import Databases, held_partitions, ignored_events
+from fanout.durations import seconds
+from fanout.errors import BadUsage, FanoutError, NotRunning
+from fanout.lag import slo
+from fanout.lag import table as tables
+from fanout.lag.measure import KAFKA, LagMeter, Measurement
+from fanout.lag.services import Outbox
+from fanout.lag.slo import Judgement
+from fanout.lag.verdicts import GroupLag
 from fanout.names import service_of
-from fanout.outside_groups import outside_groups
-from fanout.running import running
+from fanout.running import Addresses, running
 
-
-class Position(NamedTuple):
-    topic: str
-    partition: int
-    offset: int
-
-
-class Gap(NamedTuple):
-    """A group is `messages` behind in one partition; the first of them is at `first`."""
-
-    group: str
-    first: Position
-    messages: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """`seconds` is the age of the oldest message that the group has not processed; None if there is none."""
-
-    group: str
-    topic: str
-    messages: int
-    seconds: float | None
-    outside: bool = False
-    """The group belongs to no service."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """`unreadable` are the positions of records at the head of a group's gap whose headers cannot be read."""
-
-    lags: Sequence[Lag] = ()
-    unreadable: Collection[Position] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Outbox rows that are not yet in Kafka, with the age of the oldest (None if there are none)."""
-
-    service: str
-    rows: int
-    seconds: float | None
-    set_aside: int
-    """Rows that cannot be sent."""
-
+GOAL = "30s"
+TREND_SECONDS = 1.5
+"""Between the two measurements of a single look, which are taken if something waits longer than that."""
 
 Name = Annotated[
     str | None,
     typer.Argument(metavar="[SERVICE]", help="Only this one; default: all.", autocompletion=service_names),
 ]
+Watch = Annotated[bool, typer.Option("--watch", help="Measure again and again, until Ctrl-C.")]
+Every = Annotated[float, typer.Option(parser=seconds, metavar="SPAN", help="How often --watch measures.")]
+Slo = Annotated[bool, typer.Option("--slo", help="Exit code 1 if a service is further behind than --within.")]
+Within = Annotated[float, typer.Option(parser=seconds, metavar="SPAN", help="The goal of --slo.")]
 
 
-def command(name: Name = None, json_output: Json = False) -> None:
-    """Show how far each group and relay is behind. Needs no worker to be alive.
+@dataclass(frozen=True)
+class View:
+    """What is shown of one measurement: all, or one service."""
 
-    A group that reads events but belongs to no service is shown as outside. In a partition where it has committed no
-    offset, it counts as being at the start.
+    groups: Sequence[GroupLag]
+    outboxes: Sequence[Outbox]
+    errors: Sequence[FanoutError]
 
-    Example: fanout lag --json
+
+def command(
+    name: Name = None,
+    watch: Watch = False,
+    every: Every = "2s",  # type: ignore[assignment]
+    check_slo: Slo = False,
+    within: Within = GOAL,  # type: ignore[assignment]
+    json_output: Json = False,
+) -> None:
+    """Show how far each group and relay is behind, per topic, and a verdict. Needs no worker to be alive.
+
+    Seconds are the age of the oldest message that is not processed; headroom is the time until Kafka may delete it;
+    the trend is in messages a second, below 0 when the group catches up. A group that reads events but belongs to no
+    service is shown as outside. In a partition where it has committed no offset, it counts as being at the start.
+
+    With --slo, exit code 0 if every service is within the goal, 1 if one is beyond it or loses data, 2 if nobody can
+    tell. With --watch and --json, one line for each measurement.
+
+    Example: fanout lag --slo --within 10s
     """
-    addresses = running()
+    try:
+        addresses = running()
+    except NotRunning as error:
+        if check_slo:
+            _end(Judgement(slo.UNKNOWN, f"cannot tell: {error}"), within, json_output)
+        raise
     service = None if name is None else service_of(name, sorted(addresses.databases))
-    if service is not None:
-        addresses = replace(addresses, databases={service: addresses.databases[service]})
-    relays, listening = asyncio.run(backlogs(addresses.databases))
-    held = asyncio.run(held_partitions(addresses.databases))
-    ignored = asyncio.run(ignored_events(addresses.databases))
-    measured, unreachable = Measurement(), None
-    try:
-        outside = [] if service else _outside(addresses.broker, addresses.databases)
-        measured = measure(addresses.broker, listening, outside)
-    except Unreachable as error:  # what the databases say is shown all the same
-        unreachable = error
-    if json_output:
-        print_json(_as_json(measured, relays) | {"held_partitions": held, "ignored_events": ignored})
-    else:
-        _show(measured, relays)
-        for sentence in [*held, *ignored]:
-            print(sentence)
-    if unreachable:
-        raise unreachable
-
-
-def measure(
-    kafka: Broker, listening: Iterable[tuple[str, str]], outside: Iterable[tuple[str, str]] = ()
-) -> Measurement:
-    """`listening` and `outside`: pairs of group and topic, of the services and of others. The others come last."""
-    others = sorted(outside)
-    try:
-        with reader(kafka) as consumer:
-            found = _gaps(kafka, consumer, [*sorted(listening), *others])
-            made, unreadable = _oldest(consumer, found)
-            return Measurement(summed(found, made, time(), {group for group, _ in others}), unreadable)
-    except KafkaException as error:
-        raise Unreachable("Kafka", kafka.address) from error
-
-
-def _outside(kafka: Broker, services: Collection[str]) -> list[tuple[str, str]]:
-    try:
-        return outside_groups(admin_of(kafka), services)
-    except KafkaException as error:
-        raise Unreachable("Kafka", kafka.address) from error
-
-
-def _gaps(kafka: Broker, consumer: Consumer, listening: Sequence[tuple[str, str]]) -> list[Gap]:
-    """Returns the gap of each group in each partition of its topics."""
-    known = consumer.list_topics(timeout=TIMEOUT).topics
-    spans = {
-        (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT)
-        for topic in {topic for _, topic in listening} & known.keys()
-        for number in known[topic].partitions
-    }
-    positions = {group: committed(admin_of(kafka), group) for group in {group for group, _ in listening}}
-    found = [
-        gap(group, partition, positions[group].get(partition), *spans[partition])
-        for group, topic in listening
-        for partition in sorted(spans)
-        if partition[0] == topic
-    ]
-    return _without_control_records(consumer, found)
-
-
-def gap(group: str, partition: Partition, committed: int | None, start: int, end: int) -> Gap:
-    """A group that never committed is at the start. What lay before `start` was deleted by retention."""
-    position = start if committed is None else max(committed, start)
-    return Gap(group, Position(*partition, position), max(end - position, 0))
-
-
-def _without_control_records(consumer: Consumer, found: Sequence[Gap]) -> list[Gap]:
-    spans: dict[Partition, tuple[int, int]] = {}
-    for _, first, messages in found:
-        partition, end = (first.topic, first.partition), first.offset + messages
-        start, _ = spans.get(partition, (first.offset, end))
-        spans[partition] = min(start, first.offset), end
-    ends = record_ends(consumer, spans)
-    return [
-        Gap(group, first, max(ends[first.topic, first.partition] - first.offset, 0))
-        for group, first, _ in found
-    ]
-
-
-def _oldest(consumer: Consumer, gaps: Iterable[Gap]) -> tuple[Mapping[Position, float], Collection[Position]]:
-    """Returns the Unix time of each gap's first record, and those whose headers cannot be read.
-
-    Leaves out records that Kafka does not deliver in time.
-    """
-    made, unreadable = {}, []
-    for positions in _rounds(gaps):
-        for position, message in _read(consumer, positions):
-            try:
-                headers = message.headers() or []
-            except (SystemError, UnicodeDecodeError):  # raised by the client if a header name is not UTF-8
-                headers = None
-                unreadable.append(position)
-            made[position] = made_at(headers, message.timestamp()[1])
-    return made, unreadable
-
-
-def _rounds(gaps: Iterable[Gap]) -> list[set[Position]]:
-    """A consumer has one position in a partition, so each round asks for one offset of each."""
-    rounds: list[dict[Partition, Position]] = []
-    for position in sorted({gap.first for gap in gaps if gap.messages}):
-        where = position.topic, position.partition
-        free = next((chosen for chosen in rounds if where not in chosen), None)
-        if free is None:
-            rounds.append(free := {})
-        free[where] = position
-    return [set(chosen.values()) for chosen in rounds]
-
-
-def _read(consumer: Consumer, positions: Collection[Position]) -> Iterator[tuple[Position, Message]]:
-    consumer.assign([TopicPartition(*position) for position in positions])
-    asked = {(position.topic, position.partition): position for position in positions}
-    deadline = monotonic() + TIMEOUT
-    while asked and monotonic() < deadline:
-        message = consumer.poll(0.2)
-        position = asked.pop((message.topic() or "", message.partition() or 0), None) if message else None
-        if message and position and not message.error():
-            yield position, message
-
-
-def made_at(headers: object, timestamp_ms: int) -> float:
-    """Returns the Unix time of `ce_time` (RFC 3339), or of the record if that is missing or no such time."""
-    ce_time = dict(headers).get("ce_time", b"") if isinstance(headers, list) else b""
-    try:
-        return datetime.fromisoformat((ce_time or b"").decode()).timestamp()
-    except ValueError:
-        return timestamp_ms / 1000
-
-
-def summed(
-    found: Sequence[Gap], made: Mapping[Position, float], now: float, outside: Collection[str] = ()
-) -> list[Lag]:
-    """Returns one lag per group and topic; `found` has their gaps side by side."""
-    lags = []
-    for (group, topic), gaps in groupby(found, key=lambda gap: (gap.group, gap.first.topic)):
-        behind = [gap for gap in gaps if gap.messages]
-        oldest = min((made[gap.first] for gap in behind if gap.first in made), default=None)
-        seconds = None if oldest is None else max(now - oldest, 0.0)
-        messages = sum(gap.messages for gap in behind)
-        lags.append(Lag(group, topic, messages, seconds, outside=group in outside))
-    return lags
-
-
-async def backlogs(databases: Databases) -> tuple[list[Backlog], set[tuple[str, str]]]:
-    """Returns the backlog of every relay, and all pairs of group and topic."""
-    listening: set[tuple[str, str]] = set()
-
-    async def backlog(service: str, db: AsyncConnection) -> Backlog:
-        rows, seconds = (await db.execute(_UNSENT)).one()
-        listening.update((consumer, topic) for consumer, topic in await db.execute(_LISTENING))
-        return Backlog(service, rows, seconds, (await db.execute(_SET_ASIDE)).scalar_one())
-
-    return await read_each(databases, backlog), listening
-
-
-def _as_json(measured: Measurement, relays: Iterable[Backlog]) -> dict[str, Any]:
-    return {
-        "groups": [asdict(lag) for lag in measured.lags],
-        "unreadable": [position._asdict() for position in measured.unreadable],
-        "relays": [asdict(relay) for relay in relays],
-    }
-
-
-def _show(measured: Measurement, relays: Sequence[Backlog]) -> None:
-    console = Console()
-    if measured.lags:
-        rows = [(_name(lag), lag.topic, lag.messages, f"{lag.seconds or 0:.1f}") for lag in measured.lags]
-        console.print(table(("group", "topic", ">messages behind", ">seconds behind"), rows))
-    if relays:
-        headings = ("relay", ">rows not yet in Kafka", ">age of the oldest", ">cannot be sent")
-        lines = [(relay.service, relay.rows, _age(relay.seconds), relay.set_aside) for relay in relays]
-        console.print(table(headings, lines))
-    for position in measured.unreadable:
-        print(
-            f"{position.topic}, partition {position.partition}: the headers of the record at offset {position.offset} "
-            "cannot be read, a consumer may be held up by it"
+    if watch and check_slo:
+        raise BadUsage(
+            "--watch and --slo exclude each other: --watch never ends, so that it has no exit code"
         )
+    if watch:
+        try:
+            asyncio.run(_watch(addresses, service, every, json_output))
+        except KeyboardInterrupt:
+            return
+    measured = asyncio.run(_measured(addresses, with_outside=service is None))
+    view = view_of(measured, service)
+    if check_slo:
+        _end(judged(view, within), within, json_output)
+    _show(view, addresses, json_output)
+    if view.errors:
+        raise view.errors[0]
 
 
-def _name(lag: Lag) -> str:
-    return f"{lag.group} (outside)" if lag.outside else lag.group
+def view_of(measured: Measurement, service: str | None) -> View:
+    """Leaves out, of all errors, those that do not concern the service."""
+    wanted = [each for each in measured.services if service in (None, each.service)]
+    errors = {
+        source: each
+        for source, each in measured.errors.items()
+        if service in (None, source) or source == KAFKA
+    }
+    return View(
+        [each for each in measured.groups if service in (None, each.group)],
+        [each.outbox for each in wanted],
+        [errors[source] for source in sorted(errors, key=lambda source: (source == KAFKA, source))],
+    )
 
 
-def _age(seconds: float | None) -> str:
-    """Returns an age with its unit; a relay that has sent everything has no oldest row."""
-    return "-" if seconds is None else f"{seconds:.1f} s"
+async def _measured(addresses: Addresses, with_outside: bool) -> Measurement:
+    """Measures twice if something waits, because a trend needs two measurements."""
+    async with LagMeter(addresses.broker, addresses.databases) as meter:
+        measured = await meter.measure(with_outside)
+        if any((group.seconds or 0.0) > TREND_SECONDS for group in measured.groups):
+            await asyncio.sleep(TREND_SECONDS)
+            measured = await meter.measure(with_outside)
+        return measured
 
 
-_LISTENING = text("SELECT DISTINCT consumer, topic FROM subscriptions")
-_UNSENT = text("""
-    SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float
-    FROM outbox WHERE published_at IS NULL AND set_aside_at IS NULL
-""")
-_SET_ASIDE = text(f"SELECT count(*) FROM outbox WHERE {REFUSED}")
+def judged(view: View, goal_seconds: float) -> Judgement:
+    """Judges the services; groups of no service have made no promise."""
+    if view.errors:
+        return Judgement(slo.UNKNOWN, f"cannot tell: {view.errors[0]}")
+    return slo.judged([each for each in view.groups if not each.outside], goal_seconds)
+
+
+def _end(judgement: Judgement, goal_seconds: float, json_output: bool) -> NoReturn:
+    """Ends the process with the exit code of `--slo`."""
+    if json_output:
+        words = {slo.WITHIN: "within", slo.BEYOND: "beyond", slo.UNKNOWN: "unknown"}
+        found = {
+            "slo": words[judgement.exit_code],
+            "within_seconds": goal_seconds,
+            "sentence": judgement.sentence,
+        }
+        print_json(found)
+    else:
+        print(judgement.sentence)
+    raise typer.Exit(judgement.exit_code)
+
+
+def _show(view: View, addresses: Addresses, json_output: bool) -> None:
+    answering = {each.service: addresses.databases[each.service] for each in view.outboxes}
+    held, ignored = asyncio.run(_sentences(answering))
+    if json_output:
+        found = tables.document(view.groups, view.outboxes)
+        print_json(found | {"held_partitions": held, "ignored_events": ignored})
+        return
+    Console().print(_tables(view, view.outboxes))
+    for sentence in [*tables.unreadable(view.groups), *tables.lost(view.groups), *held, *ignored]:
+        print(sentence)
+
+
+async def _sentences(databases: Databases) -> tuple[list[str], list[str]]:
+    return await held_partitions(databases), await ignored_events(databases)
+
+
+def _tables(view: View, outboxes: Sequence[Outbox]) -> Group:
+    found = [tables.of_groups(view.groups)] if view.groups else []
+    return Group(*found, *([tables.of_relays(outboxes)] if outboxes else []))
+
+
+async def _watch(addresses: Addresses, service: str | None, every: float, json_output: bool) -> None:
+    console = Console()
+    async with LagMeter(addresses.broker, addresses.databases) as meter:
+        if json_output or not console.is_terminal:
+            while True:
+                view = view_of(await meter.measure(service is None), service)
+                print(json.dumps(_document(view)), flush=True) if json_output else console.print(_live(view))
+                await asyncio.sleep(every)
+        with Live(console=console, auto_refresh=False, screen=False) as live:
+            while True:
+                live.update(_live(view_of(await meter.measure(service is None), service)), refresh=True)
+                await asyncio.sleep(every)
+
+
+def _live(view: View) -> Group:
+    """Leaves out relays that have sent everything, so that a small terminal has room for the rest."""
+    busy = [each for each in view.outboxes if each.unsent or each.set_aside]
+    below = [*tables.unreadable(view.groups), *tables.lost(view.groups), *map(str, view.errors)]
+    return Group(_tables(view, busy), *below)
+
+
+def _document(view: View) -> dict[str, Any]:
+    return tables.document(view.groups, view.outboxes) | {"errors": list(map(str, view.errors))}

@@ -4,17 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fanout.commands.lag import Backlog, Lag, backlogs, measure
 from fanout.console import counted, some
 from fanout.databases import Databases, held_partitions, ignored_events, read_each
 from fanout.doctor.findings import Finding
 from fanout.doctor.surroundings import Surroundings
-from fanout.errors import Unreachable
-from fanout.kafka_admin import admin_of, members
+from fanout.lag.measure import KAFKA, LagMeter
+from fanout.lag.services import Outbox, ServiceDatabases
+from fanout.lag.topics import TopicLag, by_topic
 from fanout.resend import lost
 
 LONG_SECONDS = 30.0
@@ -24,13 +23,17 @@ LONG_SECONDS = 30.0
 async def outboxes(around: Surroundings) -> list[Finding]:
     if around.addresses is None:
         return []
-    found, _ = await backlogs(around.addresses.databases)
+    databases = ServiceDatabases(around.addresses.databases)
+    try:
+        found = [(await databases.facts(service)).outbox for service in around.addresses.databases]
+    finally:
+        databases.close()
     return unsent(found, around)
 
 
-def unsent(backlogs: Iterable[Backlog], around: Surroundings) -> list[Finding]:
+def unsent(outboxes: Iterable[Outbox], around: Surroundings) -> list[Finding]:
     found = []
-    for each in backlogs:
+    for each in outboxes:
         if each.set_aside:
             found.append(
                 Finding(
@@ -43,14 +46,14 @@ def unsent(backlogs: Iterable[Backlog], around: Surroundings) -> list[Finding]:
                     f"fanout outbox ls {each.service}",
                 )
             )
-        if each.rows and (each.seconds or 0) > LONG_SECONDS:
+        if each.unsent and (each.oldest_seconds or 0) > LONG_SECONDS:
             found.append(
                 Finding(
                     "watch",
                     "outboxes",
-                    f"{each.service}: {counted(each.rows, 'row')} not yet in Kafka",
-                    f"the oldest was written {each.seconds or 0:.0f} s ago; its relay is in the worker, which sends "
-                    "them as soon as it runs and reaches Kafka and the registry",
+                    f"{each.service}: {counted(each.unsent, 'row')} not yet in Kafka",
+                    f"the oldest was written {each.oldest_seconds or 0:.0f} s ago; its relay is in the worker, which "
+                    "sends them as soon as it runs and reaches Kafka and the registry",
                     around.how_to_start(f"{each.service}-worker"),
                 )
             )
@@ -75,18 +78,18 @@ async def consumers(around: Surroundings) -> list[Finding]:
         Finding("watch", "consumers", sentence, "nothing is lost", "start the worker of the newer release")
         for sentence in await ignored_events(databases)
     ]
-    _, listening = await backlogs(databases)
-    late = [lag for lag in measure(broker, listening).lags if (lag.seconds or 0) > LONG_SECONDS]
-    try:
-        alive = {lag.group for lag in late if members(admin_of(broker), lag.group)}
-    except KafkaException as error:
-        raise Unreachable("Kafka", around.addresses.kafka) from error
+    async with LagMeter(broker, databases) as meter:
+        measured = await meter.measure(with_outside=False)
+    if error := measured.errors.get(KAFKA):
+        raise error
+    late = [lag for each in measured.groups for lag in by_topic(each) if (lag.seconds or 0) > LONG_SECONDS]
+    alive = {each.group for each in measured.groups if each.members}
     return [*held, *ignored, *behind(late, alive, around)] or [
         Finding("ok", "consumers", f"no consumer is more than {LONG_SECONDS:.0f} s behind")
     ]
 
 
-def behind(late: Iterable[Lag], alive: set[str], around: Surroundings) -> list[Finding]:
+def behind(late: Iterable[TopicLag], alive: set[str], around: Surroundings) -> list[Finding]:
     """`alive`: the groups that have members."""
     found = []
     for lag in late:

@@ -47,8 +47,8 @@ class Exporter:
                 self._text, self._at = rendered(metrics(found, self._services)), monotonic()
         return self._text
 
-    async def close(self) -> None:
-        await self._meter.__aexit__(None, None, None)
+    def close(self) -> None:
+        self._meter.close()
 
     async def _figures(self) -> Figures:
         measured = await self._meter.measure()
@@ -86,7 +86,7 @@ def app(exporter: Exporter) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        await exporter.close()
+        exporter.close()
 
     routes = [
         Route("/metrics", answer),

@@ -30,7 +30,7 @@ from chassis.config import Broker
 from chassis.events.kafka_topics import id_of
 from fanout.errors import Unreachable
 from fanout.kafka_admin import SILENT, Offsets, Partition
-from fanout.kafka_reader import record_ends, without_group
+from fanout.kafka_reader import open_reader, record_ends
 from fanout.lag.timestamps import made_at
 from fanout.outside_groups import outside_groups
 
@@ -45,7 +45,8 @@ REMEMBERED = 10_000
 
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-UNKNOWN = (KafkaError.GROUP_ID_NOT_FOUND, KafkaError.UNKNOWN_TOPIC_OR_PART)
+DELETED = (KafkaError.GROUP_ID_NOT_FOUND, KafkaError.UNKNOWN_TOPIC_OR_PART)
+"""A group or topic may be deleted between two questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class KafkaClients:
                 asked = [ConfigResource(ResourceType.TOPIC, topic) for topic in sorted(old)]
                 answers = self._admin().describe_configs(asked, request_timeout=ANSWER_SECONDS)
                 for resource, answer in answers.items():
-                    self._retention[resource.name] = now, _retention_seconds(answer.result(RESULT_SECONDS))
+                    self._retention[resource.name] = now, _retention_seconds(answer)
         return {topic: self._retention[topic][1] for topic in wanted}
 
     def _read(self, positions: Collection[Position]) -> Iterator[tuple[Position, Message]]:
@@ -199,15 +200,7 @@ class KafkaClients:
 
     def _reader(self) -> Consumer:
         if self._consumer is None:
-            self._consumer = Consumer(
-                {
-                    **without_group(self._kafka, "fanout-lag"),
-                    "enable.partition.eof": True,
-                    "queued.min.messages": 1,
-                    "fetch.queue.backoff.ms": 10,
-                    "log_level": 0,
-                }
-            )
+            self._consumer = open_reader(self._kafka)
         return self._consumer
 
     @contextlib.contextmanager
@@ -247,20 +240,20 @@ def _rounds(positions: Iterable[Position]) -> list[list[Position]]:
 def _offsets(answers: Mapping[TopicPartition, Any]) -> dict[Partition, int]:
     found = {}
     for place, answer in answers.items():
-        with _unknown_left_out():
+        with _passed_over(*DELETED):
             found[place.topic, place.partition] = answer.result(RESULT_SECONDS).offset
     return found
 
 
 def _committed(answer: Any) -> dict[Partition, int]:
-    with _unknown_left_out():
+    with _passed_over(*DELETED):
         places: Sequence[TopicPartition] = answer.result(RESULT_SECONDS).topic_partitions
         return {(place.topic, place.partition): place.offset for place in places if place.offset >= 0}
     return {}
 
 
 def _members(answer: Any) -> int:
-    with _unknown_left_out():
+    with _passed_over(*DELETED):
         description = answer.result(RESULT_SECONDS)
         if description.state not in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD):
             return max(len(description.members), 1)
@@ -268,16 +261,19 @@ def _members(answer: Any) -> int:
 
 
 @contextlib.contextmanager
-def _unknown_left_out() -> Iterator[None]:
-    """A group or topic may be deleted between two questions."""
+def _passed_over(*codes: int) -> Iterator[None]:
     try:
         yield
     except KafkaException as error:
-        if error.args[0].code() not in UNKNOWN:
+        if error.args[0].code() not in codes:
             raise
 
 
-def _retention_seconds(settings: Mapping[str, Any]) -> float | None:
-    ms = int(settings["retention.ms"].value)
-    deletes = "delete" in settings["cleanup.policy"].value
-    return ms / 1000 if deletes and ms >= 0 else None
+def _retention_seconds(answer: Any) -> float | None:
+    """Returns None also for a topic whose settings the login may not read."""
+    with _passed_over(KafkaError.TOPIC_AUTHORIZATION_FAILED):
+        settings = answer.result(RESULT_SECONDS)
+        ms = int(settings["retention.ms"].value)
+        deletes = "delete" in settings["cleanup.policy"].value
+        return ms / 1000 if deletes and ms >= 0 else None
+    return None

@@ -52,6 +52,9 @@ class LagMeter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.databases.close()
         self._kafka.close()
 
@@ -70,7 +73,7 @@ class LagMeter:
         self._listening |= {service: each.listening for service, each in facts.items()}
         pairs = all_pairs({pair for each in self._listening.values() for pair in each}, self._services)
         try:
-            kafka, groups = await asyncio.to_thread(self._measure_kafka, pairs, facts, with_outside)
+            kafka, groups = await asyncio.to_thread(self.measure_kafka, pairs, facts, with_outside)
         except Unreachable as error:
             self._histories.clear()
             return Measurement(services=list(facts.values()), errors=errors | {KAFKA: error})
@@ -82,9 +85,10 @@ class LagMeter:
         except FanoutError as error:
             return error
 
-    def _measure_kafka(
+    def measure_kafka(
         self, pairs: set[Pair], services: Mapping[str, ServiceFacts], with_outside: bool
     ) -> tuple[KafkaFacts, list[GroupLag]]:
+        """Measures these pairs of group and topic, and groups of no service. Raises Unreachable."""
         others = self._kafka.outside_groups(self._services) if with_outside else set()
         kafka = self._kafka.facts(pairs | others)
         again = {

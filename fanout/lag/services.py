@@ -40,6 +40,7 @@ class StoredPosition:
 class Outbox:
     """Rows that are not yet in Kafka, the age of the oldest (None without any), and rows that cannot be sent."""
 
+    service: str
     unsent: int
     oldest_seconds: float | None
     set_aside: int
@@ -70,10 +71,11 @@ class ServiceDatabases:
 
     async def facts(self, service: str, count_up_to: int | None = None) -> ServiceFacts:
         """Raises Unreachable, or FanoutError if the database refuses. Counts rows to send up to `count_up_to`."""
-        found = json.loads((await self.rows(service, FACTS, count_up_to))[0]["facts"])
+        [row] = await self.rows(service, FACTS, count_up_to)
+        found = json.loads(row["facts"])
         return ServiceFacts(
             service,
-            Outbox(found["unsent"], found["oldest_seconds"], found["set_aside"]),
+            Outbox(service, found["unsent"], found["oldest_seconds"], found["set_aside"]),
             frozenset((consumer, topic) for consumer, topic in found["listening"]),
             {
                 (consumer, (topic, partition)): StoredPosition(

@@ -53,20 +53,15 @@ class GroupLag:
 
     @property
     def seconds(self) -> float | None:
-        return max((each.seconds for each in self.partitions if each.seconds is not None), default=None)
+        return oldest(self.partitions)
 
     @property
     def margin_seconds(self) -> float | None:
-        return min(
-            (each.margin_seconds for each in self.partitions if each.margin_seconds is not None), default=None
-        )
+        return smallest_margin(self.partitions)
 
     @property
     def drain_seconds(self) -> float | None:
-        """Until everything is read if the trend stays; None if it is not getting less."""
-        if not self.messages:
-            return 0.0
-        return self.messages / -self.trend if self.trend is not None and self.trend < 0 else None
+        return drain_seconds(self.messages, self.trend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +137,20 @@ def judge(
     if seconds < KEEPING_UP_SECONDS:
         return "keeping_up"
     return "catching_up" if trend is not None and trend < 0 else "falling_behind"
+
+
+def oldest(partitions: Iterable[PartitionLag]) -> float | None:
+    """Returns the age in seconds of the oldest unread message; None if there is none."""
+    return max((each.seconds for each in partitions if each.seconds is not None), default=None)
+
+
+def smallest_margin(partitions: Iterable[PartitionLag]) -> float | None:
+    """Returns the seconds until Kafka may delete an unread message; None if it deletes none because of its age."""
+    return min((each.margin_seconds for each in partitions if each.margin_seconds is not None), default=None)
+
+
+def drain_seconds(messages: int, trend: float | None) -> float | None:
+    """Returns when everything is read if the trend stays; None if it does not become less."""
+    if not messages:
+        return 0.0
+    return messages / -trend if trend is not None and trend < 0 else None

@@ -88,13 +88,14 @@ def differences(admin: AdminClient, present: list[NewTopic]) -> dict[str, dict[s
 def _configure(admin: AdminClient, present: list[NewTopic]) -> Iterator[str]:
     for topic, different in differences(admin, present).items():
         if different:
-            _alter(admin, topic, {name: value for name, (value, _) in different.items()})
+            set_on(admin, topic, {name: value for name, (value, _) in different.items()})
             yield from (
                 f"topic {topic} has {name}={value}, it was {was}" for name, (value, was) in different.items()
             )
 
 
-def _alter(admin: AdminClient, topic: str, settings: dict[str, str]) -> None:
+def set_on(admin: AdminClient, topic: str, settings: dict[str, str]) -> None:
+    """Gives a topic these settings and leaves its others. Raises SetupFailed if Kafka refuses."""
     changes = [
         ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
         for name, value in settings.items()

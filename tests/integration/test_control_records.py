@@ -11,8 +11,9 @@ from confluent_kafka.admin import AdminClient
 
 from chassis.config import Broker, Settings
 from chassis.consumer.kafka import client_settings
-from fanout.commands.lag import measure
 from fanout.kafka_reader import reader, record_ends
+from fanout.lag.measure import LagMeter
+from fanout.lag.verdicts import GroupLag
 from fanout.replay.plan import Group, of_effects, of_read_model, without_control_records
 from fanout.replay.replay import wait_until_read
 from tests.integration.conftest import NewTopic
@@ -30,6 +31,13 @@ def topic(new_topic: NewTopic) -> str:
 def consumer(kafka: Broker) -> Iterator[Consumer]:
     with reader(kafka) as consumer:
         yield consumer
+
+
+def measure(kafka: Broker, topic: str) -> GroupLag:
+    """Measures the group that is named as the topic."""
+    meter = LagMeter(kafka, {})
+    _, [lag] = meter.measure_kafka({(topic, topic)}, {}, with_outside=False)
+    return lag
 
 
 def transactional(kafka: Broker, topic: str) -> Producer:
@@ -76,10 +84,10 @@ async def test_aborted_records_are_not_read(kafka: Broker, topic: str) -> None:
 async def test_a_marker_at_the_end_of_a_partition_is_no_lag(kafka: Broker, topic: str) -> None:
     producer = transactional(kafka, topic)
     write(producer, topic, "one", "two", commit=True)
-    [before] = measure(kafka, [(topic, topic)]).lags
+    before = measure(kafka, topic)
     await read_all(kafka, topic, until="two")
     write(producer, topic, *(str(n) for n in range(40)), commit=False)
-    [after] = measure(kafka, [(topic, topic)]).lags
+    after = measure(kafka, topic)
     assert (before.messages, after.messages, after.seconds) == (2, 0, None)
 
 
@@ -127,7 +135,7 @@ def test_the_last_record_is_found_before_many_aborted_ones(
 
 async def test_the_age_of_a_record_with_unreadable_headers_is_measured(kafka: Broker, topic: str) -> None:
     await send_with_undecodable_header_name(kafka, topic, b"one")
-    measured = measure(kafka, [(topic, topic)])
-    [lag] = measured.lags
-    assert (lag.messages, list(measured.unreadable)) == (1, [(topic, 0, 0)])
+    lag = measure(kafka, topic)
+    [unreadable] = [each for each in lag.partitions if not each.is_readable]
+    assert (lag.messages, unreadable.place, unreadable.offset) == (1, (topic, 0), 0)
     assert lag.seconds is not None and lag.seconds < 60

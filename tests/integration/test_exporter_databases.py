@@ -33,8 +33,8 @@ async def login() -> AsyncIterator[str]:
     yield f"test_exporter_{os.getpid()}"
 
 
-def url_of(database: Database, **changes: str) -> str:
-    url: URL = database.engine.url.set(**changes)
+def url_of(database: Database, login: str | None = None) -> str:
+    url: URL = database.engine.url.set(username=login, password=PASSWORD) if login else database.engine.url
     return url.render_as_string(hide_password=False)
 
 
@@ -44,7 +44,7 @@ async def test_the_exporters_login_may_read_its_figures_and_nothing_else(
 ) -> None:
     owned = await new_database(service)
     await run(owned, f"CREATE ROLE {login} LOGIN PASSWORD '{PASSWORD}'", *grants(service, login))
-    mine = ServiceDatabases({service: url_of(owned, username=login, password=PASSWORD)})
+    mine = ServiceDatabases({service: url_of(owned, login)})
     try:
         assert (await mine.facts(service)).service == service
         if service == ORDERS:

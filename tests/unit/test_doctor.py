@@ -13,7 +13,6 @@ import pytest
 from rich.console import Console
 
 from fanout.commands.doctor import conclusion, show
-from fanout.commands.lag import Backlog, Lag
 from fanout.doctor import (
     clocks,
     contracts,
@@ -29,6 +28,8 @@ from fanout.doctor import (
 from fanout.doctor.findings import EXIT_CODES, Finding, State, worst
 from fanout.doctor.surroundings import Surroundings
 from fanout.errors import FanoutError, Unreachable
+from fanout.lag.services import Outbox
+from fanout.lag.topics import TopicLag
 from fanout.local.ports import Ports
 from fanout.local.stack_directory import MARK, StackDirectory
 from fanout.recover.missing import Comparison
@@ -180,7 +181,7 @@ def test_a_topic_that_is_missing_or_is_set_otherwise_is_named() -> None:
 
 
 def test_rows_that_cannot_be_sent_are_wrong_and_old_ones_are_watched(around: Surroundings) -> None:
-    backlogs = [Backlog("orders", 3, 90.0, 0), Backlog("fraud", 0, None, 2), Backlog("payments", 5, 0.2, 0)]
+    backlogs = [Outbox("orders", 3, 90.0, 0), Outbox("fraud", 0, None, 2), Outbox("payments", 5, 0.2, 0)]
     old, refused = events.unsent(backlogs, around)
     assert (old.state, old.remedy) == ("watch", "fanout start orders-worker")
     assert (refused.state, refused.remedy) == ("wrong", "fanout outbox ls fraud")
@@ -190,7 +191,7 @@ def test_rows_that_cannot_be_sent_are_wrong_and_old_ones_are_watched(around: Sur
 def test_a_consumer_that_is_behind_is_started_if_nobody_reads_and_else_looked_into(
     around: Surroundings,
 ) -> None:
-    late = [Lag("fraud", "orders", 9, 70.0), Lag("orders", "payments", 9, 70.0)]
+    late = [TopicLag("fraud", "orders", 9, 70.0), TopicLag("orders", "payments", 9, 70.0)]
     absent, alive = events.behind(late, {"orders"}, around)
     assert absent.remedy == "fanout start fraud-worker" and "9 messages and 70 s behind" in absent.what
     assert alive.remedy == "fanout logs orders-worker"
