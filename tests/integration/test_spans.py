@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.parking import parked
+from chassis.consumer.retry import Stopped
 from chassis.database import Database
 from chassis.errors import PermanentFailure, TransientFailure
 from chassis.events.record import Record
@@ -16,6 +18,7 @@ from tests.support.recorded_spans import RecordedSpans, context_of, links_of, pa
 from tests.support.recording_service import (
     TRACE,
     RecordingService,
+    Schemas,
     confirmed,
     recorder_database,
     rows,
@@ -130,13 +133,33 @@ async def test_a_redelivered_event_says_so(
     assert parent_of(again) == STORED
 
 
+async def test_a_redriven_event_that_is_not_sampled_is_recorded_with_its_count(
+    recorder: RecordingService, database: Database, spans: RecordedSpans
+) -> None:
+    redriven = traced(confirmed("a", 0), UNSAMPLED, dlq_redrive="2", baggage="user=7")
+    await work(recorder, database, replace(redriven, topic="orders.fraud.retry"))
+    own = spans.one("process orders.fraud.retry", fanout__redrive=2, fanout__outcome="applied")
+    assert parent_of(own) is None and links_of(own) == [STORED]
+    [row] = await rows(database, outbox)
+    assert dict(load_headers(row.headers))["traceparent"] == UNSAMPLED.encode()
+
+
+async def test_an_event_that_is_read_again_for_a_replay_says_so(
+    recorder: RecordingService, database: Database, spans: RecordedSpans
+) -> None:
+    processor = EventProcessor(recorder.service, database, Schemas())
+    processor.offsets.replays({("orders", 0): 2})
+    records = [confirmed(name, n) for n, name in enumerate("abc")]
+    await processor.process(records[:2], asyncio.Event())
+    await processor.process(records[2:], asyncio.Event())
+    replayed = spans.all("process orders", fanout__replayed=True)
+    assert {(span.attributes or {}).get("fanout.order_id") for span in replayed} == {"a", "b", None}
+    assert len(spans.all("process orders")) == 5
+
+
 async def test_a_batch_that_is_stopped_ends_its_spans(
     recorder: RecordingService, database: Database, spans: RecordedSpans
 ) -> None:
-    from chassis.consumer.batch import EventProcessor
-    from chassis.consumer.retry import Stopped
-    from tests.support.recording_service import Schemas
-
     stop = asyncio.Event()
     stop.set()
     with pytest.raises(Stopped):
