@@ -115,11 +115,11 @@ class BatchSpans:
             for record, context in zip(self._records, contexts, strict=True):
                 if context is None or context.is_sampled:
                     self._start(record)
+        if self.own or any(context and context.is_sampled for context in contexts):
+            self._start_batch()
         for record in self._records:
             if record.redrive:
                 self._start(record, always=True)
-        if self.own or any(context and context.is_sampled for context in contexts):
-            self._start_batch()
 
     def parent_of(self, record: Record) -> Traced:
         """Returns the span of the message, unless that is in another trace: its events stay in the message's."""
@@ -139,7 +139,7 @@ class BatchSpans:
     def failed(self, records: Sequence[Record], error: BaseException) -> None:
         if len(records) == 1 and (own := self._start(records[0], always=True)):
             self._fail(own, records[0], error)
-        if batch := self._start_batch():
+        if len(records) > 1 and (batch := self._start_batch()):
             batch.exception(error, {"messaging.batch.message_count": len(records)})
 
     def broken(self, error: BaseException) -> None:
@@ -155,8 +155,8 @@ class BatchSpans:
                 span.set({"fanout.parked": True})
                 span.set_error(describe(error))
                 self.settled([record], "parked")
-            if batch := self._start_batch():
-                batch.set_error(f"a message was parked: {describe(error)}")
+            if self._batch:
+                self._batch.set_error(f"a message was parked: {describe(error)}")
 
     def _fail(self, span: Span, record: Record, error: BaseException) -> None:
         """Adds the error to the message's span, unless it is there already."""

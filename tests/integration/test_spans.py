@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,11 +11,13 @@ from chassis.consumer.batch import EventProcessor
 from chassis.consumer.parking import parked
 from chassis.consumer.retry import Stopped
 from chassis.database import Database
+from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
 from chassis.errors import PermanentFailure, TransientFailure
+from chassis.events.dead_letter import Origin
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
-from chassis.telemetry.trace_context import parse
-from tests.support.recorded_spans import RecordedSpans, context_of, links_of, parent_of, recorded_spans
+from chassis.telemetry.trace_context import TraceContext, parse, set_parents
+from tests.support.recorded_spans import RecordedSpans, context_of, ids, links_of, parent_of, recorded_spans
 from tests.support.recording_service import (
     TRACE,
     RecordingService,
@@ -140,6 +143,27 @@ async def test_a_redriven_event_that_is_not_sampled_is_recorded_with_its_count(
     await work(recorder, database, replace(redriven, topic="orders.fraud.retry"))
     own = spans.one("process orders.fraud.retry", fanout__redrive=2, fanout__outcome="applied")
     assert parent_of(own) is None and links_of(own) == [STORED]
+    [row] = await rows(database, outbox)
+    assert dict(load_headers(row.headers))["traceparent"] == UNSAMPLED.encode()
+    assert spans.all() == [own]
+
+
+async def test_a_redrive_is_recorded_below_its_request_with_a_link_once_it_is_committed(
+    database: Database, spans: RecordedSpans
+) -> None:
+    request = TraceContext("ab" * 16, "cd" * 8, is_sampled=True)
+    origin = Origin("orders", 0, 5, datetime.now(UTC), redrive=1)
+    again = Redrive("fraud", origin, b"a", b"", [("traceparent", UNSAMPLED.encode()), ("ce_id", b"e")])
+    set_parents({"": request})
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction() as db:
+            await redrive_dead_letters(db, [again])
+            raise ZeroDivisionError
+    assert not spans.all()
+    async with database.transaction() as db:
+        await redrive_dead_letters(db, [again])
+    span = spans.one("create orders.fraud.retry", fanout__redrive=1, fanout__event_id="e")
+    assert parent_of(span) == ids(request) and links_of(span) == [STORED]
     [row] = await rows(database, outbox)
     assert dict(load_headers(row.headers))["traceparent"] == UNSAMPLED.encode()
 
