@@ -55,7 +55,8 @@ class EventProcessor:
         Recovery calls `_decode` once, then `_apply`: with all records, and with parts of them only if that fails.
         """
         began, consumer = time.perf_counter(), self._service.name
-        with spans.spans_of_batch(consumer, records, self._is_unwanted) as exemplar:
+        replayed_until = self.offsets.replayed_until((records[0].topic, records[0].partition))
+        with spans.spans_of_batch(consumer, records, self._is_unwanted, replayed_until) as exemplar:
             if remaining := await self._recovery.process_individually_after_crash(records, stop):
                 await self._recovery.apply_or_bisect(remaining, stop)
         metrics.BATCH_SECONDS.labels(consumer).observe(time.perf_counter() - began, exemplar())

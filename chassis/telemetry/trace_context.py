@@ -59,6 +59,12 @@ def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:
     return TraceContext(trace_id, span_id, bool(int(flags, 16) & SAMPLED), valid_tracestate(tracestate))
 
 
+def context_in(headers: Mapping[str, bytes | None]) -> TraceContext | None:
+    """Returns the context in a message's headers, or None if they have no valid one."""
+    traceparent, tracestate = (headers.get(name) or b"" for name in ("traceparent", "tracestate"))
+    return parse(traceparent.decode("ascii", "replace"), tracestate.decode("ascii", "replace"))
+
+
 def valid_tracestate(header: str) -> str:
     """Returns the members of the list without spaces around them, or "" if one is not valid, repeats or is too many."""
     if not header:
