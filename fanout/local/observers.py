@@ -90,7 +90,7 @@ def pages(ports: Ports) -> dict[str, str]:
     return {
         VIEWER: f"http://{HOST}:{ports.viewer}/zipkin/",
         EXPORTER: f"http://{HOST}:{ports.exporter}/metrics",
-        PROMETHEUS: f"http://{HOST}:{ports.prometheus}/alerts",
+        PROMETHEUS: f"http://{HOST}:{ports.prometheus}/",
     }
 
 
