@@ -24,6 +24,8 @@ class Addresses:
     workers: dict[str, str]
     token_key: str = ""
     """The file of the private key that signs tokens."""
+    traces: str = ""
+    """Where a trace is shown, to which its id is appended; empty if nobody observes the system."""
     kafka_user: str = ""
     kafka_password: str = ""
 

@@ -138,6 +138,10 @@ STOPPING = problem(
 )
 
 
+FAILURE = "fanout.failure"
+"""The key under which a request's scope has the error that it was answered 500 or 503 for."""
+
+
 class AnswerFailures:
     """Answers 503 to infrastructure failures and 500 to bugs, and repeats what a migration has outdated.
 
@@ -149,7 +153,7 @@ class AnswerFailures:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        has_begun = False
+        has_begun, unrouted = False, dict(scope)
         received: list[Message] = []
 
         async def record_start(message: Message) -> None:
@@ -166,12 +170,12 @@ class AnswerFailures:
 
         try:
             try:
-                await self._app(dict(scope), record_received, record_start)
+                await self._app(scope, record_received, record_start)
             except Exception as error:
                 if has_begun or not is_outdated(error):
                     raise
                 log.warning("%s %s repeated: %s", scope["method"], scope["path"], describe(error))
-                await self._app(scope, receive_again, record_start)
+                await self._app(unrouted, receive_again, record_start)
         except asyncio.CancelledError:  # the server stops, and has waited for this request for long enough
             log.warning("%s %s not finished before the end", scope.get("method"), scope.get("path"))
             if has_begun or scope["type"] != "http":
@@ -180,6 +184,7 @@ class AnswerFailures:
         except Exception as error:
             if has_begun or scope["type"] != "http":
                 raise
+            scope[FAILURE] = error
             await _unexpected(scope, error)(scope, receive, send)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis.http.problems import FAILURE
 from chassis.masking import describe
 from chassis.telemetry import metrics, traces
 from chassis.telemetry.logs import log_each
@@ -36,7 +37,7 @@ class TraceEachRequest:
         context = span.context if span else received or new_root()
         set_parents({"": context})
         structlog.contextvars.bind_contextvars(trace_id=context.trace_id, span_id=context.span_id)
-        began, status, failure = time.perf_counter(), 500, None
+        began, status = time.perf_counter(), 500
 
         async def record_status(message: Message) -> None:
             nonlocal status
@@ -46,13 +47,13 @@ class TraceEachRequest:
         try:
             await self._app(scope, receive, record_status)
         except Exception as error:
-            failure = error
+            scope[FAILURE] = error
             raise
         finally:
             seconds, route = time.perf_counter() - began, _route(scope)
             metrics.REQUEST_SECONDS.labels(method, route, status).observe(seconds, traces.exemplar(span))
             if span:
-                _end(span, scope, method, route, status, failure)
+                _end(span, scope, method, route, status)
             milliseconds = round(seconds * 1000, 1)
             request = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
             log_each(log, "request", [request], dict)
@@ -74,7 +75,7 @@ def _route(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", NO_ROUTE)
 
 
-def _end(span: Span, scope: Scope, method: str, route: str, status: int, failure: Exception | None) -> None:
+def _end(span: Span, scope: Scope, method: str, route: str, status: int) -> None:
     """Describes the request as the semantic conventions for HTTP ask: only what the server failed at is an error."""
     about: Attributes = {
         "http.request.method": method,
@@ -86,7 +87,7 @@ def _end(span: Span, scope: Scope, method: str, route: str, status: int, failure
     if route != NO_ROUTE:
         span.rename(f"{method} {route}")
         span.set({"http.route": route})
-    if failure:
+    if failure := scope.get(FAILURE):
         span.set({"error.type": type(failure).__name__})
         span.exception(failure)
         span.set_error(describe(failure))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from docs.dependencies.advisories import Unreachable, known_vulnerabilities
-from docs.dependencies.locked import allowed, components, licences_in
+from docs.dependencies.locked import components, is_allowed
 from docs.dependencies.page import text
 from docs.dependencies.sbom import bill
 
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> str | int:
         return 0
     if arguments == ["--audit"]:
         return audit()
-    foreign = [each for each in found if not set(licences_in(each.licence)) <= allowed()]
+    foreign = [each for each in found if not is_allowed(each)]
     if foreign:
         names = ", ".join(f"{each.name} ({each.licence})" for each in foreign)
         return f"not among the licences of docs/dependencies/known.toml: {names}"

@@ -53,9 +53,11 @@ def components() -> list[Component]:
     )
 
 
-def allowed() -> set[str]:
-    """Returns the licences that a dependency may have."""
-    return set(tomllib.loads(KNOWN.read_text())["allowed"]["expressions"])
+def is_allowed(component: Component) -> bool:
+    """Returns False if a dependency of its kind may not have such a licence."""
+    known = tomllib.loads(KNOWN.read_text())["allowed"]
+    licences = {*known["expressions"], *(known["images"] if component.kind == "image" else [])}
+    return set(licences_in(component.licence)) <= licences
 
 
 def licences_in(expression: str) -> list[str]:

@@ -29,8 +29,8 @@ def command(order_id: OrderId, tree: Tree = False, json_output: Json = False) ->
 
     Example: fanout order 019a2f6c-0d1e-7a3b-9c4d-5e6f70819203 --tree
     """
-    wanted = parsed(order_id)
-    steps = asyncio.run(timeline(running().databases, wanted))
+    wanted, addresses = parsed(order_id), running()
+    steps = asyncio.run(timeline(addresses.databases, wanted))
     if not steps:
         raise FanoutError(f"no service has published an event of order {wanted}")
     if tree:
@@ -43,6 +43,9 @@ def command(order_id: OrderId, tree: Tree = False, json_output: Json = False) ->
         print_json(as_json(wanted, steps))
     else:
         show(wanted, steps, Console())
+    if addresses.traces and not json_output:
+        for trace_id in dict.fromkeys(step.event.trace_id for step in steps if step.event.trace_id):
+            print(f"trace: {addresses.traces}{trace_id}")
 
 
 def parsed(order_id: str) -> UUID:

@@ -7,6 +7,7 @@ import typer
 
 from fanout.console import say
 from fanout.errors import NotRunning
+from fanout.local.observers import PROMETHEUS
 from fanout.local.stack_directory import current
 from fanout.local.start import bring_up
 from fanout.local.topology import StackSpec
@@ -18,18 +19,29 @@ def command(
         int | None,
         typer.Option(min=1, max=2**31 - 1, help="Take the stack down when the process with this pid ends."),
     ] = None,
+    observe: Annotated[
+        bool | None,
+        typer.Option(
+            "--observe/--no-observe",
+            help="Also start a trace viewer, the exporter and, if it is installed, Prometheus.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Fetch what is missing, start Postgres, Kafka, the registry and all services, and wait until they are ready.
 
     If they run already, run new migrations, start what is new, and restart the services whose code has changed since
     they started; code that cannot be imported stops nothing.
 
+    With --observe services send their traces to the viewer, for which they are restarted if they run. That lasts until
+    fanout down, or fanout up --no-observe.
+
     FANOUT_HOME names the folder for data and logs, FANOUT_PORT_BASE the first port (8000).
 
-    Example: FANOUT_PORT_BASE=9000 fanout up
+    Example: FANOUT_PORT_BASE=9000 fanout up --observe
     """
     try:
-        start(owner_pid)
+        start(owner_pid, observe)
     except KeyboardInterrupt:
         say(what_runs("it is as it was; fanout status shows it", again="fanout up"))
         raise
@@ -44,9 +56,12 @@ def what_runs(otherwise: str, again: str) -> str:
     return f"stopped: the system runs, and {otherwise}"
 
 
-def start(owner_pid: int | None = None) -> None:
+def start(owner_pid: int | None = None, observe: bool | None = None) -> None:
     """Does what the command does, and leaves it to its caller to say what an interrupt means."""
     began = time.monotonic()
     with current().locked():
-        bring_up(StackSpec.to_start(), owner_pid)
+        spec = StackSpec.to_start(observe)
+        bring_up(spec, owner_pid)
+    if observe and PROMETHEUS not in {process.name for process in spec.observers}:
+        say("no Prometheus is installed here, so nobody evaluates the alerts: docs/observability.md")
     say(f"everything is ready after {time.monotonic() - began:.0f} s: fanout status")

@@ -17,14 +17,18 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 from fanout.compose.logins import BROKER, EXPORTER, OPERATOR, SETUP, apis, processes, workers
+from fanout.observe.targets import Target, as_json
 from fanout.repository import services
 
 SECRETS, OWNER, DEPLOY = Path("/secrets"), Path("/app/services"), Path("/app/deploy")
 FINGERPRINT = Path("/postgres/password.sha256")
 """In the volume of Postgres, from deploy/postgres/fingerprint.sh; absent as long as there is no data."""
 SERVICES_UID, POSTGRES_UID, KAFKA_UID, REGISTRY_UID = 10001, 999, 1000, 1001
+JAEGER_UID, PROMETHEUS_UID, GRAFANA_UID = 10001, 65534, 472
 NEEDED_MB = 2_200
 PASSWORDS = "passwords.json"
+GRAFANA = "grafana"
+"""The name of its folder, and of the password of its administrator, who cannot log in."""
 TOKEN_KEY = "token_private_key.pem"
 
 JAAS = """\
@@ -63,7 +67,7 @@ def main() -> None:
 
 def logins() -> list[str]:
     """Every login that has a password, with the owners of the databases, which only setup uses."""
-    fixed = ["postgres", "registry", BROKER, SETUP, OPERATOR, EXPORTER]
+    fixed = ["postgres", "registry", BROKER, SETUP, OPERATOR, EXPORTER, GRAFANA]
     return [*fixed, *services(), *(process.login for process in processes())]
 
 
@@ -75,6 +79,7 @@ def files(passwords: dict[str, str], keys: TokenKeys, owner: int) -> Iterator[Fi
     yield "registry/application.properties", REGISTRY_UID, registry
     yield "kafka/jaas.conf", KAFKA_UID, JAAS.format(broker=BROKER, setup=SETUP, passwords=passwords)
     yield f"{OPERATOR}/password", owner, passwords[OPERATOR]
+    yield f"{GRAFANA}/admin_password", GRAFANA_UID, passwords[GRAFANA]
     for container, login in (("fanout", OPERATOR), (EXPORTER, EXPORTER)):
         text = json.dumps(_addresses(login, passwords[login]), indent=2)
         yield f"{container}/addresses.json", SERVICES_UID, text
@@ -96,6 +101,29 @@ def settings(deploy: Path) -> Iterator[File]:
     for folder, uid in readers.items():
         for file in sorted((deploy / folder).iterdir()):
             yield f"{folder.split('/')[0]}-settings/{file.name}", uid, file.read_text()
+    yield from _settings_of_observers(deploy / "observability")
+
+
+def _settings_of_observers(folder: Path) -> Iterator[File]:
+    """Yields what Jaeger, Prometheus, Alertmanager and Grafana read."""
+    yield "jaeger-settings/jaeger.yml", JAEGER_UID, (folder / "jaeger.yml").read_text()
+    for name in ("prometheus.yml", "rules.yml"):
+        yield f"prometheus-settings/{name}", PROMETHEUS_UID, (folder / name).read_text()
+    targets = [Target(each.name, f"{each.name}:8000", each.service) for each in processes()]
+    targets.append(Target(EXPORTER, f"{EXPORTER}:8000"))
+    yield "prometheus-settings/targets.json", PROMETHEUS_UID, as_json(targets)
+    alertmanagers = json.dumps([{"targets": ["alertmanager:9093"]}])
+    yield "prometheus-settings/alertmanagers.json", PROMETHEUS_UID, alertmanagers
+    text = (folder / "alertmanager.yml").read_text()
+    yield "alertmanager-settings/alertmanager.yml", PROMETHEUS_UID, text
+    places = {
+        "grafana-datasources": "provisioning/datasources",
+        "grafana-providers": "provisioning/dashboards",
+        "grafana-dashboards": "dashboards",
+    }
+    for name, place in places.items():
+        for file in sorted((folder / "grafana" / place).iterdir()):
+            yield f"{name}/{file.name}", GRAFANA_UID, file.read_text()
 
 
 def _addresses(login: str, password: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from fanout.console import console, progress, say
+from fanout.console import console, counted, progress, say
 from fanout.environment import while_downloading
 from fanout.errors import BadUsage, NoNetwork, UnusableFolder, WrongSum
 
@@ -28,6 +28,8 @@ Watch = Callable[[str, int], AbstractContextManager[Advance]]
 
 PINNED = Path(__file__).with_name("maven.sha256")
 CACHE = "XDG_CACHE_HOME"
+VIEWER = "zipkin-server"
+"""The artifact that only a stack with `--observe` needs."""
 THREADS = 8
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ATTEMPTS = 3
@@ -67,6 +69,16 @@ def pinned(file: Path = PINNED) -> list[Artifact]:
     return [Artifact(sha256, *coordinates.split(":"), size=int(size)) for sha256, coordinates, size in lines]
 
 
+def of_servers() -> list[Artifact]:
+    """Returns what every stack needs: Kafka and the registry."""
+    return [artifact for artifact in pinned() if artifact.name != VIEWER]
+
+
+def viewer() -> Artifact:
+    """Returns the trace viewer."""
+    return next(artifact for artifact in pinned() if artifact.name == VIEWER)
+
+
 def cache() -> Path:
     """Returns the folder of the cache. Raises BadUsage if nothing says where it is to be."""
     if given := os.environ.get(CACHE):
@@ -96,7 +108,8 @@ def _fetch(artifacts: list[Artifact]) -> None:
     with _workspace() as workspace:
         missing = _missing(artifacts)
         total = sum(artifact.size for artifact in missing)
-        say(f"fetching Kafka and the schema registry, {len(missing)} files, {_mb(total)}, into {cache()}")
+        what = "the trace viewer" if missing == [viewer()] else "Kafka and the schema registry"
+        say(f"fetching {what}, {counted(len(missing), 'file')}, {_mb(total)}, into {cache()}")
         with _progress(total) as advance:
             _fetch_all(missing, _Download(workspace, advance))
 

@@ -30,6 +30,10 @@ class Ports:
         self.registry = base + 23
         self.registry_management = base + 24
         self.smtp = base + 25
+        self.viewer = base + 26
+        self.traces = base + 27
+        self.exporter = base + 28
+        self.prometheus = base + 29
 
 
 def from_environment() -> Ports:

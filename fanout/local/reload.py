@@ -76,4 +76,4 @@ def irrevocable(path: str) -> str:
 def _other_processes(supervisor: Supervisor, spec: StackSpec) -> bool:
     """Returns True if a service or an API came or went."""
     known = {state.name for state in supervisor.states()} - {PARENT_WATCH}
-    return known != {process.name for process in [*spec.infrastructure(), *spec.service_processes()]}
+    return known != {process.name for process in spec.processes()}

@@ -34,6 +34,9 @@ class StackDirectory:
         self.kafka = path / "kafka"
         self.registry = path / "registry"
         self.mail = path / "mail"
+        self.zipkin = path / "zipkin"
+        self.prometheus = path / "prometheus"
+        self.observing = path / "observing"
         self.mail_delay = path / "mail-delay"
         self.mail_fault = path / "mail-fault"
         self.comparing = path / "comparing"
@@ -57,12 +60,14 @@ class StackDirectory:
             self.kafka,
             self.registry,
             self.mail,
+            self.zipkin,
+            self.prometheus,
             self.compare,
             self.edits,
             path / "postgres.new",
         )
         self.files = (
-            *(self.mail_delay, self.mail_fault, self.comparing),
+            *(self.mail_delay, self.mail_fault, self.comparing, self.observing),
             *(self.stack_file, self.secrets, self.offsets_file, self.counts_file, self.lock),
             *(
                 self.token_key,

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from fanout import kafka_admin
 from fanout.console import say
-from fanout.local import code, downloads, kafka, ports, postgres, registry, trial
+from fanout.local import code, downloads, kafka, observers, ports, postgres, registry, trial
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
 from fanout.local.stack_directory import write_private
@@ -47,7 +47,7 @@ def bring_up(spec: StackSpec, owner_pid: int | None) -> None:
     require_no_silent_supervisor(spec.directory)
     if take_down(spec.directory):
         say("stopped what an earlier run left behind")
-    processes = [*spec.infrastructure(), *spec.service_processes()]
+    processes = spec.processes()
     processes += [] if owner_pid is None else [parent_watch(owner_pid)]
     ports.require_free({port: process.name for process in processes for port in process.ports})
     _prepare(spec)
@@ -84,6 +84,8 @@ def _launch(supervisor: Supervisor, spec: StackSpec, processes: list[Process]) -
 
 def _configure(spec: StackSpec, processes: list[Process]) -> None:
     write_private(spec.directory.processes, json.dumps(descriptions(processes), indent=2) + "\n")
+    if spec.observers:
+        observers.prepare(spec.directory, spec.ports, spec.service_processes())
     text = configuration(spec.directory, processes, spec.passwords[SECRET])
     write_private(spec.directory.supervisor_config, text)
     spec.write_addresses()
@@ -103,6 +105,8 @@ def _start_all(
     servers = spec.servers()
     broker = pool.submit(_start, supervisor, "kafka", lambda: _broker_answers(spec.ports))
     mail = pool.submit(_start, supervisor, MAILBOX, probe_of(spec, MAILBOX))
+    for process in spec.observers:
+        supervisor.start(process.name)
     _start(supervisor, "postgres", probe_of(spec, "postgres"))
     _say_if_new(supervisor, before, "postgres", "postgres is ready")
     steps.make_databases(servers)
@@ -116,6 +120,15 @@ def _start_all(
     mail.result()
     _say_if_new(supervisor, before, MAILBOX, f"{MAILBOX} is ready")
     start_services(supervisor, spec, changed, before=before)
+    _wait_for_observers(supervisor, spec, before)
+
+
+def _wait_for_observers(supervisor: Supervisor, spec: StackSpec, before: Mapping[str, int]) -> None:
+    pages = observers.pages(spec.ports)
+    for process in spec.observers:
+        supervisor.wait_ready(process.name, probe_of(spec, process.name))
+        where = f" at {pages[process.name]}" if process.name in pages else ""
+        _say_if_new(supervisor, before, process.name, f"{process.name} is ready{where}")
 
 
 def start_services(
@@ -200,14 +213,20 @@ def _start_registry(supervisor: Supervisor, spec: StackSpec, before: Mapping[str
 
 def reshape(supervisor: Supervisor, spec: StackSpec) -> None:
     """Gives supervisor exactly the spec's processes: those that are gone drain first, those that ran go on."""
-    processes = [*spec.infrastructure(), *spec.service_processes()]
+    processes = spec.processes()
     known = {state.name: state for state in supervisor.states()}
-    supervisor.stop(known.keys() - {process.name for process in processes} - {PARENT_WATCH})
+    supervisor.stop(known.keys() - _unchanged(spec, processes) - {PARENT_WATCH})
     _configure(spec, processes)
     supervisor.update(keep=PARENT_WATCH)
     for process in processes:
         if process.name in known and known[process.name].is_alive:
             supervisor.start(process.name)
+
+
+def _unchanged(spec: StackSpec, processes: list[Process]) -> set[str]:
+    """Returns the processes that are to go on; supervisor would stop the others one after the other."""
+    known = json.loads(spec.directory.processes.read_text())
+    return {name for name, described in descriptions(processes).items() if known.get(name) == described}
 
 
 def probe_of(spec: StackSpec, name: str) -> Probe:
@@ -220,6 +239,8 @@ def probe_of(spec: StackSpec, name: str) -> Probe:
     }
     if name in probes:
         return probes[name]
+    if url := observers.health(spec.ports).get(name):
+        return lambda: _is_ok(url)
     port = next(process.ports[0] for process in spec.service_processes() if process.name == name)
     return lambda: _is_ok(f"http://{HOST}:{port}/health/ready")
 

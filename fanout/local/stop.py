@@ -19,7 +19,8 @@ from fanout.local.process import Process
 from fanout.local.stack_directory import StackDirectory, current, mark_of
 from fanout.local.supervisor import Supervisor
 
-SERVERS = {"postgres", "kafka", "registry", "mailbox"}
+SERVERS = {"postgres", "kafka", "registry", "mailbox", "zipkin", "trace-receiver"}
+"""What services use to the end: the last thing that they send is spans."""
 DEADLINE_SECONDS = 60
 WITHOUT_DATA_SECONDS = 10
 SHUTDOWN_SECONDS = 5

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 from fanout import kafka_admin
 from fanout.errors import FanoutError
-from fanout.local import kafka, postgres, registry
+from fanout.local import kafka, observers, postgres, registry
 from fanout.local import ports as port_assignment
-from fanout.local.downloads import Artifact, pinned
+from fanout.local.downloads import Artifact, of_servers
 from fanout.local.ports import HOST, Ports
 from fanout.local.process import Process
 from fanout.local.stack_directory import StackDirectory, current, write_private
@@ -25,13 +25,20 @@ WRITES_TO_CUSTOMERS = "notifications"
 """The one service that is told where the mail server is."""
 AGES = ("FANOUT_RETENTION_DAYS", "FANOUT_CLOSED_DAYS")
 """The settings that are taken from the user's environment, alike for all workers."""
+TRACING, TRACE_EVENTS = "OTEL_", "FANOUT_TRACE_EVENTS"
+"""OpenTelemetry's own variables and ours, taken from the user's environment for every service process."""
+ONE_NAME_FOR_ALL = "OTEL_SERVICE_NAME"
+"""Is not passed on: each process is traced under the name of its own service."""
 LOW_PRIORITY = ["nice", "-n", "10"]
 """How workers are started, so that APIs are served first when processors are scarce."""
 
 
 @dataclass(frozen=True)
 class StackSpec:
-    """`workers` are the names of each service's processes, `offsets` each service process' port above the base."""
+    """`workers` are the names of each service's processes, `offsets` each service process' port above the base.
+
+    `observers` are what `--observe` added; there are none without it.
+    """
 
     directory: StackDirectory
     ports: Ports
@@ -42,6 +49,7 @@ class StackSpec:
     apis: list[str]
     workers: dict[str, list[str]]
     offsets: dict[str, int]
+    observers: list[Process]
 
     @classmethod
     def build(cls, directory: StackDirectory, ports: Ports) -> "StackSpec":
@@ -52,20 +60,28 @@ class StackSpec:
         offsets = port_assignment.assign(directory, [f"{name}-api" for name in apis], every_worker)
         passwords = directory.passwords([SECRET, postgres.SUPERUSER, REGISTRY, *found])
         key = public_key(directory.token_key)
-        return cls(directory, ports, passwords, key, pinned(), found, apis, workers, offsets)
+        more = observers.processes(directory, ports)
+        return cls(directory, ports, passwords, key, of_servers(), found, apis, workers, offsets, more)
 
     @classmethod
-    def to_start(cls) -> "StackSpec":
-        """On the ports of the environment, or those of the stack that already runs in the directory."""
+    def to_start(cls, observe: bool | None = None) -> "StackSpec":
+        """On the ports of the environment, or those of the stack that already runs in the directory.
+
+        What runs stays observed or not, unless the caller says which. Raises what `observers.choose` does.
+        """
         directory, ports = current(), port_assignment.from_environment()
         if not Supervisor(directory).answers():
+            observers.choose(directory, ports, bool(observe))
             return cls.build(directory, ports)
         spec = cls.of_running()
         if "FANOUT_PORT_BASE" in os.environ and ports.base != spec.ports.base:
             raise FanoutError(
                 f"already running with FANOUT_PORT_BASE={spec.ports.base}: fanout down, then up again"
             )
-        return spec
+        if observe is None:
+            return spec
+        observers.choose(directory, spec.ports, observe)
+        return cls.of_running()
 
     @classmethod
     def of_running(cls) -> "StackSpec":
@@ -73,6 +89,9 @@ class StackSpec:
         directory = current()
         running(directory.path)
         return cls.build(directory, Ports(json.loads(directory.stack_file.read_text())["port_base"]))
+
+    def processes(self) -> list[Process]:
+        return [*self.infrastructure(), *self.observers, *self.service_processes()]
 
     def infrastructure(self) -> list[Process]:
         command = [sys.executable, "-m", "fanout.local.smtp_server", HOST, str(self.ports.smtp)]
@@ -108,7 +127,9 @@ class StackSpec:
             "FANOUT_DATABASE_URL": self.servers().url(service),
             "FANOUT_HTTP_HOST": HOST,
             "FANOUT_HTTP_PORT": str(port),
+            **tracing(),
             **more,
+            **(observers.settings_of_services(self.ports) if self.observers else {}),
         }
         command = [sys.executable, "-m", "chassis", kind, service]
         command = [*LOW_PRIORITY, *command] if kind == "worker" else command
@@ -131,6 +152,7 @@ class StackSpec:
             apis={name: self._url(f"{name}-api") for name in self.apis},
             workers={name: self._url(self.workers[name][0]) for name in self.services},
             token_key=str(self.directory.token_key),
+            traces=observers.traces(self.ports) if self.observers else "",
         )
 
     def write_addresses(self) -> None:
@@ -139,3 +161,12 @@ class StackSpec:
 
     def _url(self, process: str) -> str:
         return f"http://{HOST}:{self.ports.base + self.offsets[process]}"
+
+
+def tracing() -> dict[str, str]:
+    """Returns the variables by which OpenTelemetry is configured. Without them no process traces anything."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if (name.startswith(TRACING) and name != ONE_NAME_FOR_ALL) or name == TRACE_EVENTS
+    }

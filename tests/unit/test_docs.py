@@ -36,6 +36,7 @@ RUN_BY = {
         f"docs/runbooks/{page.name}": "tests/pages/test_runbooks.py"
         for page in (REPOSITORY / "docs/runbooks").glob("[a-z]*.md")
     },
+    "docs/observability.md": "tests/pages/test_observability.py",
     "examples/go-consumer/README.md": "tests/pages/test_go_consumer.py",
     "examples/synchronous/README.md": "tests/pages/test_compare.py",
 }
@@ -109,7 +110,8 @@ def test_every_command_that_a_page_names_exists_with_its_options(page: Path) -> 
         command = all_commands()[words[0]]
         if isinstance(command, TyperGroup) and len(words) > 1 and not words[1].startswith("-"):
             command = command.commands[words[1]]
-        known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+        options = [[*parameter.opts, *parameter.secondary_opts] for parameter in command.params]
+        known = {name for names in options for name in names} | {"--help"}
         own = words[: words.index("--")] if "--" in words else words
         assert {word for word in own if re.match(r"--?[a-z]", word)} <= known, f"fanout {' '.join(words)}"
 
