@@ -9,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from tests.support.prometheus import RULES, needs_prometheus, watching
+from tests.support.prometheus import needs_prometheus, watching
 from tests.support.slow_fraud import slow_fraud
 from tests.support.system import System, until
 
@@ -17,8 +17,6 @@ LAG_SECONDS = 30
 PAGE_SECONDS = 90
 BATCH_SECONDS = 40
 """A batch takes longer than the lag that is allowed, so what comes meanwhile is late."""
-EVERY = "5s"
-"""As deploy/observability/prometheus.yml scrapes and evaluates."""
 ASSESSED = "SELECT order_id FROM assessments WHERE order_id = ANY($1)"
 
 
@@ -66,7 +64,7 @@ async def test_slow_fraud_pages_within_90_seconds_and_the_page_ends_within_90_of
     async def has_caught_up() -> bool:
         return await orders.oldest_seconds() == 0
 
-    async with watching(system.stack, tmp_path, EVERY, RULES.read_text()) as prometheus:
+    async with watching(system.stack, tmp_path) as prometheus:
 
         async def pages() -> list[str]:
             return [
