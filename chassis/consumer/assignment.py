@@ -17,6 +17,7 @@ from chassis.consumer.held import HeldPartitions
 from chassis.consumer.offsets import Partition
 from chassis.consumer.partition_queue import PartitionQueue, RecordProcessor
 from chassis.consumer.positions import Openings, PartitionLogs, Positions
+from chassis.consumer.replays import replayed_until
 from chassis.consumer.retry import Stopped, is_outage, wait_out_outages
 from chassis.telemetry import metrics
 
@@ -89,6 +90,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
                 each: min(at.next_offset, lowered.get(each, at.next_offset)) for each, at in openings.items()
             }
             self._processor.offsets.opened(stored)
+            self._processor.offsets.replays({each: replayed_until(logs[each].metadata) for each in assigned})
             self._topic_ids = {**self._topic_ids, **{topic: logs[topic, n].topic_id for topic, n in assigned}}
             self.queues = {**self.queues, **{partition: self._new_queue() for partition in assigned}}
             self._client.resume(*assigned)
@@ -97,7 +99,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     async def _set_back(self, openings: Openings, logs: PartitionLogs) -> None:
         """Commits where reading begins to Kafka, if it is before the group's offset: no late batch can skip it then."""
         begins = {
-            TopicPartition(*each): OffsetAndMetadata(opened.read_from, "")
+            TopicPartition(*each): OffsetAndMetadata(opened.read_from, logs[each].metadata)
             for each, opened in openings.items()
             if opened.is_new_topic or opened.read_from < (logs[each].committed or 0)
         }

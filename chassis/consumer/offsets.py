@@ -78,6 +78,7 @@ class Offsets:
     def __init__(self, consumer: str) -> None:
         self._consumer = consumer
         self._lowest: dict[Partition, int] = {}
+        self._replayed_until: Mapping[Partition, int] = {}
 
     @property
     def lowest(self) -> Mapping[Partition, int]:
@@ -86,6 +87,14 @@ class Offsets:
     def opened(self, stored: Mapping[Partition, int]) -> None:
         """Remembers what the database has of partitions that are opened."""
         self._lowest.update(stored)
+
+    def replays(self, until: Mapping[Partition, int]) -> None:
+        """Remembers how far the partitions that are opened are read again for a replay."""
+        self._replayed_until = {**self._replayed_until, **until}
+
+    def replayed_until(self, partition: Partition) -> int:
+        """Returns the offset before which records are read again for a replay; 0 without a replay."""
+        return self._replayed_until.get(partition, 0)
 
     async def advance(
         self, db: AsyncConnection, partition: Partition, next_offset: int, counts: BatchCounts

@@ -20,6 +20,7 @@ from chassis.consumer.fetching import record_of
 from chassis.consumer.held import UnreadableBatch, readable
 from chassis.consumer.partition_queue import PartitionQueue, RecordProcessor
 from chassis.consumer.positions import Positions
+from chassis.consumer.replays import replay_metadata
 from chassis.masking import describe
 from chassis.timestamps import is_set_within
 
@@ -114,8 +115,11 @@ class ConsumerSession:
 
     async def _commit(self, queues: Mapping[TopicPartition, PartitionQueue]) -> None:
         """Commits to Kafka the offsets up to which records are in the database. Stops waiting after COMMIT_SECONDS."""
+        replayed_until = self._processor.offsets.replayed_until
         offsets = {
-            partition: OffsetAndMetadata(queue.next_offset, "")
+            partition: OffsetAndMetadata(
+                queue.next_offset, replay_metadata(queue.next_offset, replayed_until(partition))
+            )
             for partition, queue in queues.items()
             if queue.next_offset is not None
         }

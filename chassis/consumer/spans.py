@@ -13,24 +13,25 @@ import structlog
 
 from chassis.consumer.retry import Stopped
 from chassis.events.record import DecodedRecord, Record
+from chassis.events.topics import REDRIVE
 from chassis.masking import describe
 from chassis.telemetry import traces
 from chassis.telemetry.span import Attributes, Exemplar, Span
-from chassis.telemetry.trace_context import Traced
+from chassis.telemetry.trace_context import Traced, linked
 
 _current: ContextVar["BatchSpans | None"] = ContextVar("batch_spans", default=None)
 
 
 @contextmanager
 def spans_of_batch(
-    consumer: str, records: Sequence[Record], is_unwanted: Callable[[Record], bool]
+    consumer: str, records: Sequence[Record], is_wanted: Callable[[Record], bool], replayed_until: int = 0
 ) -> Iterator[Callable[[], Exemplar | None]]:
     """Records what this task does with the records that have a handler; yields what names the batch's span."""
-    wanted = [each for each in records if not is_unwanted(each)] if traces.is_on() else []
+    wanted = [each for each in records if is_wanted(each)] if traces.is_on() else []
     if not wanted:
         yield _no_exemplar
         return
-    spans = BatchSpans(consumer, wanted)
+    spans = BatchSpans(consumer, wanted, replayed_until)
     token = _current.set(spans)
     spans.begin()
     try:
@@ -46,8 +47,8 @@ def spans_of_batch(
 
 def parents_of(records: Iterable[DecodedRecord]) -> Mapping[str, Traced]:
     """Returns, by aggregate id, what events continue that follow from these: the span that handles each, or itself."""
-    own = spans.own if (spans := _current.get()) else {}
-    return {each.event.key: own.get(each.record.offset) or each.record for each in records}
+    spans = _current.get()
+    return {each.event.key: spans.parent_of(each.record) if spans else each.record for each in records}
 
 
 def settled(records: Iterable[Record], outcome: str, is_redelivered: bool = False) -> None:
@@ -90,12 +91,14 @@ def _no_exemplar() -> None:
 class BatchSpans:
     """The spans of one batch, which is of one partition."""
 
-    def __init__(self, consumer: str, records: Sequence[Record]) -> None:
+    def __init__(self, consumer: str, records: Sequence[Record], replayed_until: int) -> None:
         self.own: dict[int, Span] = {}
         """By offset, the spans of messages that are not settled yet."""
         self._began_ns = time.time_ns()
         self._consumer = consumer
         self._records = records
+        self._contexts = [each.trace_context for each in records]
+        self._replayed_until = replayed_until
         self._failures: dict[int, BaseException] = {}
         self._batch: Span | None = None
         self._name = f"process {records[0].topic}"
@@ -109,16 +112,23 @@ class BatchSpans:
         }
 
     def begin(self) -> None:
-        contexts = [each.trace_context for each in self._records]
         if traces.has_span_per_event():
-            for record, context in zip(self._records, contexts, strict=True):
+            for record, context in zip(self._records, self._contexts, strict=True):
                 if context is None or context.is_sampled:
                     self._start(record)
-        for record in self._records:
-            if record.redrive:
-                self._start(record, always=True)
-        if self.own or any(context and context.is_sampled for context in contexts):
+        if self.own or any(context and context.is_sampled for context in self._contexts):
             self._start_batch()
+        if self._records[0].topic.endswith(REDRIVE):
+            for record in self._records:
+                self._start(record, always=True)
+
+    def parent_of(self, record: Record) -> Traced:
+        """Returns the span of the message, unless that is in another trace: its events stay in the message's."""
+        span = self.own.get(record.offset)
+        if span is None:
+            return record
+        context = record.trace_context
+        return span if context is None or context.trace_id == span.context.trace_id else record
 
     def settled(self, records: Iterable[Record], outcome: str, is_redelivered: bool = False) -> None:
         for record in records:
@@ -133,7 +143,7 @@ class BatchSpans:
     def failed(self, records: Sequence[Record], error: BaseException) -> None:
         if len(records) == 1 and (own := self._start(records[0], always=True)):
             self._fail(own, records[0], error)
-        if batch := self._start_batch():
+        if len(records) > 1 and (batch := self._start_batch()):
             batch.exception(error, {"messaging.batch.message_count": len(records)})
 
     def broken(self, error: BaseException) -> None:
@@ -149,8 +159,8 @@ class BatchSpans:
                 span.set({"fanout.parked": True})
                 span.set_error(describe(error))
                 self.settled([record], "parked")
-            if batch := self._start_batch():
-                batch.set_error(f"a message was parked: {describe(error)}")
+            if self._batch:
+                self._batch.set_error(f"a message was parked: {describe(error)}")
 
     def _fail(self, span: Span, record: Record, error: BaseException) -> None:
         """Adds the error to the message's span, unless it is there already."""
@@ -175,14 +185,15 @@ class BatchSpans:
             links = [(context, None)] if context else []
             span = traces.start(self._name, traces.CONSUMER, None, links, None, self._began_ns, always=True)
         if span:
-            span.set({**self._about, **_about(record)})
+            span.set({**self._about, **_about(record), **self._replayed(record)})
             self.own[record.offset] = span
         return span
 
     def _start_batch(self) -> Span | None:
         if self._batch is None:
-            links = [(context, None) for each in self._records if (context := each.trace_context)]
-            about = {**self._about, "messaging.batch.message_count": len(self._records)}
+            links = [(context, None) for context in linked(self._contexts)]
+            count = {"messaging.batch.message_count": len(self._records)}
+            about = {**self._about, **count, **self._replayed(self._records[0])}
             self._batch = traces.start(
                 self._name, traces.CONSUMER, None, links, about, self._began_ns, always=True
             )
@@ -190,6 +201,9 @@ class BatchSpans:
                 context = self._batch.context
                 structlog.contextvars.bind_contextvars(trace_id=context.trace_id, span_id=context.span_id)
         return self._batch
+
+    def _replayed(self, record: Record) -> Attributes:
+        return {"fanout.replayed": True} if record.offset < self._replayed_until else {}
 
     def exemplar(self) -> Exemplar | None:
         return traces.exemplar(self._batch)

@@ -10,11 +10,15 @@ from uuid import UUID, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.database import CREATED
 from chassis.events.avro import encode
 from chassis.events.dead_letter import REDRIVE_HEADERS, Headers, Origin, to_headers
 from chassis.events.dead_letter_size import without_omission
 from chassis.events.topics import redrive_topic
 from chassis.outbox.forward import Message, forward
+from chassis.telemetry import traces
+from chassis.telemetry.span import Attributes
+from chassis.telemetry.trace_context import context_in, parent_of
 from schemas import Event
 
 NAMESPACE = UUID("6f1b3a52-7c1e-5f0e-9d4f-0d6a4c1c2a11")
@@ -34,7 +38,36 @@ class Redrive:
 
 async def redrive_dead_letters(db: AsyncConnection, redrives: Iterable[Redrive]) -> None:
     """Writes the messages to the outbox in the caller's transaction."""
-    await forward(db, [_message(redrive) for redrive in redrives])
+    messages = [(redrive, _message(redrive)) for redrive in redrives]
+    await forward(db, [message for _, message in messages])
+    if traces.is_on():
+        for redrive, message in messages:
+            _record(db, redrive, message)
+
+
+def _record(db: AsyncConnection, redrive: Redrive, message: Message) -> None:
+    """Records who redrove the message: a span below the request, with a link to the context that the message keeps."""
+    headers = dict(message.headers)
+    stored = context_in(headers)
+    name, links = f"create {message.topic}", [(stored, None)] if stored else []
+    span = traces.start(name, traces.PRODUCER, parent_of(""), links) or traces.start(
+        name, traces.PRODUCER, None, links, always=True
+    )
+    if span is None:
+        return
+    event_id = (headers.get("ce_id") or b"").decode("utf-8", "replace")
+    about: Attributes = {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "create",
+        "messaging.operation.type": "create",
+        "messaging.destination.name": message.topic,
+        "messaging.message.id": event_id,
+        "fanout.event_id": event_id,
+        "fanout.order_id": (headers.get("ce_subject") or b"").decode("utf-8", "replace"),
+        "fanout.redrive": redrive.origin.redrive,
+    }
+    span.set(about)
+    db.info.setdefault(CREATED, []).append(span)
 
 
 def _message(redrive: Redrive) -> Message:

@@ -42,6 +42,8 @@ class PartitionLog:
     topic_id: UUID
     start: int
     committed: int | None = None
+    metadata: str = ""
+    """What was committed with that offset, such as how far a replay goes."""
 
 
 class KafkaTopics:
@@ -82,7 +84,7 @@ class KafkaTopics:
             places = asked[group].result(RESULT_SECONDS).topic_partitions
             if refused := [at.error for at in places if at.error]:
                 raise KafkaException(refused[0])
-            committed = {(at.topic, at.partition): at.offset for at in places}
+            committed = {(at.topic, at.partition): at for at in places}
             wanted = dict.fromkeys(places, EARLIEST)
             begins = client.list_offsets(wanted, request_timeout=ANSWER_SECONDS)
             starts = {
@@ -91,11 +93,7 @@ class KafkaTopics:
         except (KafkaException, TimeoutError) as error:
             raise self._unavailable(error) from error
         return {
-            (topic, number): PartitionLog(
-                id_of(described[topic]),
-                start,
-                at if (at := committed.get((topic, number), -1)) >= 0 else None,
-            )
+            (topic, number): _log(id_of(described[topic]), start, committed.get((topic, number)))
             for (topic, number), start in starts.items()
         }
 
@@ -125,6 +123,12 @@ class KafkaTopics:
             return KafkaUnavailable(f"no answer within {RESULT_SECONDS:g} s")
         reason: KafkaError = error.args[0]
         return KafkaUnavailable(f"{reason.name()}: {reason.str()}")
+
+
+def _log(topic_id: UUID, start: int, at: TopicPartition | None) -> PartitionLog:
+    if at is None or at.offset < 0:
+        return PartitionLog(topic_id, start)
+    return PartitionLog(topic_id, start, at.offset, at.metadata or "")
 
 
 def id_of(description: TopicDescription) -> UUID:

@@ -9,7 +9,7 @@ from uuid import UUID
 import schemas
 from chassis.errors import PermanentFailure
 from chassis.events.topics import REDRIVE
-from chassis.telemetry.trace_context import TraceContext, parse
+from chassis.telemetry.trace_context import TraceContext, context_in
 from schemas import Event
 
 REDRIVES = 10_000
@@ -60,10 +60,10 @@ class Record:
         count = self.header("dlq_redrive") if self.topic.endswith(REDRIVE) else ""
         return int(count) if count.isdecimal() and len(count) < 5 else 0
 
-    @cached_property
+    @property
     def trace_context(self) -> TraceContext | None:
         """The context in which the record was created, or None if its headers have no valid one."""
-        return parse(self.header("traceparent"), self.header("tracestate"))
+        return context_in(self._by_name)
 
     @property
     def log_fields(self) -> dict[str, object]:

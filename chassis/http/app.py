@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, FastAPI, Request
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,6 +32,8 @@ __all__ = ["Db", "Problem", "create_api", "refusals", "serve", "with_examples"]
 LOCK_TIMEOUT = "500ms"
 """A request that waits longer than this for a row lock is answered 503, within the second that a POST may take."""
 
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""Requests are measured and traced by TraceEachRequest; FastAPI would do it once more, by other rules."""
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -49,6 +52,7 @@ def create_api(
         redoc_url=None,
         lifespan=_lifespan,
         redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
     )
     app.router.route_class = StrictRoute
     app.state.paths = Paths(app.router.routes)

@@ -117,7 +117,7 @@ class Relay:
             await asyncio.to_thread(send_one_by_one, self._producer, outgoing, outcome, stop, deadline)
         waited = time.monotonic() - read_at
         seconds = {row["id"]: row["age"] + waited for row in rows}
-        exemplar = record_sends(outgoing, outcome, seconds, began_ns)
+        exemplar = record_sends(rows, outcome, seconds, began_ns)
         located = await self._sent_topics.located(connection, outcome.sent)
         if located:
             columns = zip(

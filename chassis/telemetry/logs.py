@@ -18,6 +18,7 @@ LINES_PER_SECOND = 20.0
 """How many lines about single events a process writes on average. A line costs some 50 µs of CPU."""
 REPEAT_SECONDS = 10.0
 """Libraries may log the same message so often."""
+TRACES_SECONDS = 60.0
 
 T = TypeVar("T")
 
@@ -129,16 +130,22 @@ class JsonLine(logging.Formatter):
 
 
 class RepeatFilter(logging.Filter):
-    """Passes each message at most once in `seconds`; Kafka's clients repeat theirs many times a second in an outage."""
+    """Passes each message at most once in `seconds`; Kafka's clients repeat theirs many times a second in an outage.
+
+    Of OpenTelemetry one message passes in TRACES_SECONDS, whatever it says: when its collector is away, only spans are
+    lost.
+    """
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
-        self._last: dict[tuple[str, object], float] = {}
+        self._last: dict[object, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        what, now = (record.name, record.msg), time.monotonic()
-        is_news = now - self._last.get(what, -self._seconds) >= self._seconds
+        is_about_traces, now = record.name.startswith("opentelemetry."), time.monotonic()
+        what = "traces" if is_about_traces else (record.name, record.msg)
+        seconds = TRACES_SECONDS if is_about_traces else self._seconds
+        is_news = now - self._last.get(what, -seconds) >= seconds
         if is_news:
             self._last[what] = now
         return is_news

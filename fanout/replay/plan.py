@@ -5,12 +5,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from chassis.consumer.replays import replay_metadata
 from chassis.service import Service
 from fanout.errors import BadUsage, FanoutError
 from fanout.kafka_admin import ANSWER_SECONDS, Offsets, Partition, committed, members
@@ -20,6 +22,7 @@ from fanout.provision.topics import REPLAY_WINDOW_MS
 EMPTY_SECONDS = 60
 POLL_SECONDS = 0.2
 
+NO_OFFSETS: Offsets = MappingProxyType({})
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 
@@ -178,9 +181,12 @@ async def until_empty(admin: AdminClient, group: str) -> None:
         await asyncio.sleep(POLL_SECONDS)
 
 
-def move(admin: AdminClient, group: str, offsets: Offsets) -> None:
-    """Commits these offsets for the group; Kafka refuses that while it has members."""
-    places = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+def move(admin: AdminClient, group: str, offsets: Offsets, ends: Offsets = NO_OFFSETS) -> None:
+    """Commits these offsets for the group, and where a replay of it ends; Kafka refuses that while it has members."""
+    places = [
+        TopicPartition(*place, offset, replay_metadata(offset, ends.get(place, 0)))
+        for place, offset in offsets.items()
+    ]
     asked = admin.alter_consumer_group_offsets(
         [ConsumerGroupTopicPartitions(group, places)], request_timeout=ANSWER_SECONDS
     )

@@ -118,7 +118,7 @@ async def _rewind(
     db: AsyncConnection, service: Service, addresses: Addresses, plan: Plan
 ) -> ConsumerSnapshot:
     admin, name = admin_of(addresses.broker), service.name
-    plans.move(admin, name, plan.begins)
+    plans.move(admin, name, plan.begins, plan.ends)
     if service.read_model:
         await state.clear(db, service, plan.since)
         plans.require_untouched(admin, name, plan.begins)

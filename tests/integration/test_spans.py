@@ -3,19 +3,25 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from chassis.consumer.batch import EventProcessor
 from chassis.consumer.parking import parked
+from chassis.consumer.retry import Stopped
 from chassis.database import Database
+from chassis.dead_letters.redrive import Redrive, redrive_dead_letters
 from chassis.errors import PermanentFailure, TransientFailure
+from chassis.events.dead_letter import Origin
 from chassis.events.record import Record
 from chassis.outbox.table import load_headers, outbox
-from chassis.telemetry.trace_context import parse
-from tests.support.recorded_spans import RecordedSpans, context_of, links_of, parent_of, recorded_spans
+from chassis.telemetry.trace_context import TraceContext, parse, set_parents
+from tests.support.recorded_spans import RecordedSpans, context_of, ids, links_of, parent_of, recorded_spans
 from tests.support.recording_service import (
     TRACE,
     RecordingService,
+    Schemas,
     confirmed,
     recorder_database,
     rows,
@@ -56,7 +62,7 @@ async def test_a_sampled_event_has_its_own_span_below_its_creation_and_its_batch
     own = spans.one("process orders", fanout__order_id="a", fanout__outcome="applied")
     batch = spans.one("process orders", messaging__batch__message_count=2)
     assert parent_of(own) == STORED and parent_of(batch) is None
-    assert links_of(batch) == [STORED, STORED] and links_of(own) == []
+    assert links_of(batch) == [STORED] and links_of(own) == []
     assert not spans.all("process orders", fanout__order_id="b")
 
 
@@ -130,13 +136,54 @@ async def test_a_redelivered_event_says_so(
     assert parent_of(again) == STORED
 
 
+async def test_a_redriven_event_that_is_not_sampled_is_recorded_with_its_count(
+    recorder: RecordingService, database: Database, spans: RecordedSpans
+) -> None:
+    redriven = traced(confirmed("a", 0), UNSAMPLED, dlq_redrive="2", baggage="user=7")
+    await work(recorder, database, replace(redriven, topic="orders.fraud.retry"))
+    own = spans.one("process orders.fraud.retry", fanout__redrive=2, fanout__outcome="applied")
+    assert parent_of(own) is None and links_of(own) == [STORED]
+    [row] = await rows(database, outbox)
+    assert dict(load_headers(row.headers))["traceparent"] == UNSAMPLED.encode()
+    assert spans.all() == [own]
+
+
+async def test_a_redrive_is_recorded_below_its_request_with_a_link_once_it_is_committed(
+    database: Database, spans: RecordedSpans
+) -> None:
+    request = TraceContext("ab" * 16, "cd" * 8, is_sampled=True)
+    origin = Origin("orders", 0, 5, datetime.now(UTC), redrive=1)
+    again = Redrive("fraud", origin, b"a", b"", [("traceparent", UNSAMPLED.encode()), ("ce_id", b"e")])
+    set_parents({"": request})
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction() as db:
+            await redrive_dead_letters(db, [again])
+            raise ZeroDivisionError
+    assert not spans.all()
+    async with database.transaction() as db:
+        await redrive_dead_letters(db, [again])
+    span = spans.one("create orders.fraud.retry", fanout__redrive=1, fanout__event_id="e")
+    assert parent_of(span) == ids(request) and links_of(span) == [STORED]
+    [row] = await rows(database, outbox)
+    assert dict(load_headers(row.headers))["traceparent"] == UNSAMPLED.encode()
+
+
+async def test_an_event_that_is_read_again_for_a_replay_says_so(
+    recorder: RecordingService, database: Database, spans: RecordedSpans
+) -> None:
+    processor = EventProcessor(recorder.service, database, Schemas())
+    processor.offsets.replays({("orders", 0): 2})
+    records = [confirmed(name, n) for n, name in enumerate("abc")]
+    await processor.process(records[:2], asyncio.Event())
+    await processor.process(records[2:], asyncio.Event())
+    replayed = spans.all("process orders", fanout__replayed=True)
+    assert {(span.attributes or {}).get("fanout.order_id") for span in replayed} == {"a", "b", None}
+    assert len(spans.all("process orders")) == 5
+
+
 async def test_a_batch_that_is_stopped_ends_its_spans(
     recorder: RecordingService, database: Database, spans: RecordedSpans
 ) -> None:
-    from chassis.consumer.batch import EventProcessor
-    from chassis.consumer.retry import Stopped
-    from tests.support.recording_service import Schemas
-
     stop = asyncio.Event()
     stop.set()
     with pytest.raises(Stopped):

@@ -34,6 +34,7 @@ ONLY_IN = {
         "chassis/http/routes.py",
         "services/*/api.py",
     ),
+    "opentelemetry": ("chassis/telemetry/recorder.py", "chassis/telemetry/encoding.py"),
     "alembic": ("chassis/migrations.py", "chassis/revisions/*", "services/*/migrations/*"),
 }
 

@@ -1,6 +1,7 @@
 """Logs have a line for each event while they are few, and their number while they are many."""
 
 import json
+import logging
 
 import pytest
 import structlog
@@ -58,3 +59,25 @@ def test_the_budget_fills_up_again_and_no_further(monkeypatch: pytest.MonkeyPatc
 def test_a_line_is_json_whatever_its_values_are(value: object) -> None:
     written = logs._to_json({"event": "x", "value": value})
     assert json.loads(written)["event"] == "x"
+
+
+def test_an_absent_collector_is_one_line_a_minute_whatever_is_said_about_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("chassis.telemetry.logs.time.monotonic", lambda: now)
+    passes = logs.RepeatFilter(10.0)
+    exporter, queue = "opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk._shared_internal"
+    assert [passes.filter(line(exporter, "Failed")), passes.filter(line(queue, "Queue full"))] == [
+        True,
+        False,
+    ]
+    assert passes.filter(line("aiokafka", "Failed"))
+    now += 59.0
+    assert not passes.filter(line(exporter, "Failed"))
+    now += 1.0
+    assert passes.filter(line(queue, "Queue full"))
+
+
+def line(logger: str, text: str) -> logging.LogRecord:
+    return logging.LogRecord(logger, logging.WARNING, "", 0, text, (), None)
