@@ -35,7 +35,7 @@ class Orders:
         """Returns the age of the oldest order that is not assessed, 0 if all are."""
         for row in await self._system.query("fraud", ASSESSED, list(self._placed)):
             del self._placed[row["order_id"]]
-        return monotonic() - min(self._placed.values(), default=monotonic())
+        return monotonic() - min(self._placed.values()) if self._placed else 0.0
 
     @asynccontextmanager
     async def placed_all_the_time(self) -> AsyncIterator[None]:
