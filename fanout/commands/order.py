@@ -27,6 +27,8 @@ Tree = Annotated[
 def command(order_id: OrderId, tree: Tree = False, json_output: Json = False) -> None:
     """Show every event of an order, and which consumer applied it after how many milliseconds.
 
+    The last line is where its trace is shown, if the stack was started with fanout up --observe.
+
     Example: fanout order 019a2f6c-0d1e-7a3b-9c4d-5e6f70819203 --tree
     """
     wanted, addresses = parsed(order_id), running()

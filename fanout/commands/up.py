@@ -7,7 +7,7 @@ import typer
 
 from fanout.console import say
 from fanout.errors import NotRunning
-from fanout.local.observers import PROMETHEUS
+from fanout.local.observers import PROMETHEUS, pages
 from fanout.local.stack_directory import current
 from fanout.local.start import bring_up
 from fanout.local.topology import StackSpec
@@ -62,6 +62,15 @@ def start(owner_pid: int | None = None, observe: bool | None = None) -> None:
     with current().locked():
         spec = StackSpec.to_start(observe)
         bring_up(spec, owner_pid)
-    if observe and PROMETHEUS not in {process.name for process in spec.observers}:
-        say("no Prometheus is installed here, so nobody evaluates the alerts: docs/observability.md")
+    _say_where_to_look(spec)
     say(f"everything is ready after {time.monotonic() - began:.0f} s: fanout status")
+
+
+def _say_where_to_look(spec: StackSpec) -> None:
+    """Names the pages of a stack that is observed, and that there is nobody to evaluate the alerts if that is so."""
+    observers = {process.name for process in spec.observers}
+    for name, page in pages(spec.ports).items():
+        if name in observers:
+            say(f"{name} is at {page}")
+    if observers and PROMETHEUS not in observers:
+        say("no Prometheus is installed here, so nobody evaluates the alerts: docs/observability.md")

@@ -124,11 +124,9 @@ def _start_all(
 
 
 def _wait_for_observers(supervisor: Supervisor, spec: StackSpec, before: Mapping[str, int]) -> None:
-    pages = observers.pages(spec.ports)
     for process in spec.observers:
         supervisor.wait_ready(process.name, probe_of(spec, process.name))
-        where = f" at {pages[process.name]}" if process.name in pages else ""
-        _say_if_new(supervisor, before, process.name, f"{process.name} is ready{where}")
+        _say_if_new(supervisor, before, process.name, f"{process.name} is ready")
 
 
 def start_services(

@@ -31,7 +31,7 @@ class StrangeMachine:
         self.tree = self.place / "tree"
         copy_of_the_tree(self.tree)
         (self.place / "environment").symlink_to(sys.prefix)
-        downloads.fetch(downloads.pinned())
+        downloads.fetch(downloads.of_servers())
         (self.place / "Vorrat ü #1, %").mkdir()
         (self.place / "Vorrat ü #1, %" / "fanout").symlink_to(downloads.cache())
         self.home = self.place / "Daten für #1" / ("lang" * 20)

@@ -32,11 +32,11 @@ RUN_BY = {
     "docs/compare.md": "tests/pages/test_compare.py",
     "docs/lag.md": "tests/pages/test_lag.py",
     "docs/recovery.md": "tests/pages/test_recovery.py",
+    "docs/observability.md": "tests/pages/test_observability.py",
     **{
         f"docs/runbooks/{page.name}": "tests/pages/test_runbooks.py"
         for page in (REPOSITORY / "docs/runbooks").glob("[a-z]*.md")
     },
-    "docs/observability.md": "tests/pages/test_observability.py",
     "examples/go-consumer/README.md": "tests/pages/test_go_consumer.py",
     "examples/synchronous/README.md": "tests/pages/test_compare.py",
 }

@@ -34,7 +34,12 @@ ONLY_IN = {
         "chassis/http/routes.py",
         "services/*/api.py",
     ),
-    "opentelemetry": ("chassis/telemetry/recorder.py", "chassis/telemetry/encoding.py"),
+    "opentelemetry": (
+        "chassis/telemetry/recorder.py",
+        "fanout/observe/receiver.py",
+        "fanout/observe/zipkin.py",
+    ),
+    "opentelemetry.sdk": ("chassis/telemetry/recorder.py",),
     "alembic": ("chassis/migrations.py", "chassis/revisions/*", "services/*/migrations/*"),
 }
 
