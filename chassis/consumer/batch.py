@@ -56,10 +56,13 @@ class EventProcessor:
         """
         began, consumer = time.perf_counter(), self._service.name
         replayed_until = self.offsets.replayed_until((records[0].topic, records[0].partition))
-        with spans.spans_of_batch(consumer, records, self._is_unwanted, replayed_until) as exemplar:
+        with spans.spans_of_batch(consumer, records, self._is_wanted, replayed_until) as exemplar:
             if remaining := await self._recovery.process_individually_after_crash(records, stop):
                 await self._recovery.apply_or_bisect(remaining, stop)
         metrics.BATCH_SECONDS.labels(consumer).observe(time.perf_counter() - began, exemplar())
+
+    def _is_wanted(self, record: Record) -> bool:
+        return record.header("ce_type") in self._event_types or not self._is_unwanted(record)
 
     async def _apply(self, results: Sequence[Result]) -> None:
         """Applies what is new, parks what is unreadable and advances the offset: all of it commits, or nothing."""

@@ -13,20 +13,21 @@ import structlog
 
 from chassis.consumer.retry import Stopped
 from chassis.events.record import DecodedRecord, Record
+from chassis.events.topics import REDRIVE
 from chassis.masking import describe
 from chassis.telemetry import traces
 from chassis.telemetry.span import Attributes, Exemplar, Span
-from chassis.telemetry.trace_context import Traced
+from chassis.telemetry.trace_context import Traced, linked
 
 _current: ContextVar["BatchSpans | None"] = ContextVar("batch_spans", default=None)
 
 
 @contextmanager
 def spans_of_batch(
-    consumer: str, records: Sequence[Record], is_unwanted: Callable[[Record], bool], replayed_until: int = 0
+    consumer: str, records: Sequence[Record], is_wanted: Callable[[Record], bool], replayed_until: int = 0
 ) -> Iterator[Callable[[], Exemplar | None]]:
     """Records what this task does with the records that have a handler; yields what names the batch's span."""
-    wanted = [each for each in records if not is_unwanted(each)] if traces.is_on() else []
+    wanted = [each for each in records if is_wanted(each)] if traces.is_on() else []
     if not wanted:
         yield _no_exemplar
         return
@@ -96,6 +97,7 @@ class BatchSpans:
         self._began_ns = time.time_ns()
         self._consumer = consumer
         self._records = records
+        self._contexts = [each.trace_context for each in records]
         self._replayed_until = replayed_until
         self._failures: dict[int, BaseException] = {}
         self._batch: Span | None = None
@@ -110,21 +112,23 @@ class BatchSpans:
         }
 
     def begin(self) -> None:
-        contexts = [each.trace_context for each in self._records]
         if traces.has_span_per_event():
-            for record, context in zip(self._records, contexts, strict=True):
+            for record, context in zip(self._records, self._contexts, strict=True):
                 if context is None or context.is_sampled:
                     self._start(record)
-        if self.own or any(context and context.is_sampled for context in contexts):
+        if self.own or any(context and context.is_sampled for context in self._contexts):
             self._start_batch()
-        for record in self._records:
-            if record.redrive:
+        if self._records[0].topic.endswith(REDRIVE):
+            for record in self._records:
                 self._start(record, always=True)
 
     def parent_of(self, record: Record) -> Traced:
         """Returns the span of the message, unless that is in another trace: its events stay in the message's."""
-        span, context = self.own.get(record.offset), record.trace_context
-        return span if span and (context is None or context.trace_id == span.context.trace_id) else record
+        span = self.own.get(record.offset)
+        if span is None:
+            return record
+        context = record.trace_context
+        return span if context is None or context.trace_id == span.context.trace_id else record
 
     def settled(self, records: Iterable[Record], outcome: str, is_redelivered: bool = False) -> None:
         for record in records:
@@ -187,7 +191,7 @@ class BatchSpans:
 
     def _start_batch(self) -> Span | None:
         if self._batch is None:
-            links = [(context, None) for each in self._records if (context := each.trace_context)]
+            links = [(context, None) for context in linked(self._contexts)]
             count = {"messaging.batch.message_count": len(self._records)}
             about = {**self._about, **count, **self._replayed(self._records[0])}
             self._batch = traces.start(

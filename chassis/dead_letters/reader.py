@@ -62,7 +62,7 @@ class DeadLetterConsumer:
             self.offsets.committed(partition, next_offset, counts)
             spans.settled(records, "stored")
 
-        with spans.spans_of_batch(self._consumer, records, is_unwanted=lambda _: False):
+        with spans.spans_of_batch(self._consumer, records, is_wanted=lambda _: True):
             await wait_out_outages(store, stop, self._consumer, waits_for=lambda _: True)
 
     async def release(self, partitions: Sequence[Partition]) -> None:

@@ -60,7 +60,7 @@ class Record:
         count = self.header("dlq_redrive") if self.topic.endswith(REDRIVE) else ""
         return int(count) if count.isdecimal() and len(count) < 5 else 0
 
-    @cached_property
+    @property
     def trace_context(self) -> TraceContext | None:
         """The context in which the record was created, or None if its headers have no valid one."""
         return context_in(self._by_name)

@@ -8,7 +8,7 @@ from chassis.outbox.outcome import Outcome
 from chassis.outbox.table import UnreadableHeaders, load_headers
 from chassis.telemetry import traces
 from chassis.telemetry.span import Attributes, Exemplar, Span
-from chassis.telemetry.trace_context import TraceContext, context_in
+from chassis.telemetry.trace_context import TraceContext, context_in, linked
 
 StoredRow = Mapping[str, Any]
 """`id`, `topic`, `key` and `headers` of the table, as asyncpg returns them."""
@@ -40,7 +40,8 @@ def _record(
     is_troubled = bool(refused or outcome.failure) or topic.endswith((DLQ, REDRIVE))
     if not is_troubled and not any(context and context.is_sampled for _, _, context in rows):
         return None
-    links = [(context, _of_link(row, seconds)) for row in rows if (context := row[2])]
+    to = set(linked(context for _, _, context in rows))
+    links = [(context, _of_link(row, seconds)) for row in rows if (context := row[2]) in to and context]
     about: dict[str, str | int | float | bool] = {
         "messaging.system": "kafka",
         "messaging.operation.name": "send",

@@ -6,7 +6,7 @@ than 00 is read as far as it is known and sent on as 00, and the sampled flag is
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -57,6 +57,12 @@ def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:
     if version == "ff" or (rest and version == "00") or trace_id == NO_TRACE or span_id == NO_SPAN:
         return None
     return TraceContext(trace_id, span_id, bool(int(flags, 16) & SAMPLED), valid_tracestate(tracestate))
+
+
+def linked(contexts: Iterable[TraceContext | None]) -> list[TraceContext]:
+    """Returns those that the span of a batch links to: of traces that are recorded, or all if none is."""
+    valid = [context for context in contexts if context]
+    return [context for context in valid if context.is_sampled] or valid
 
 
 def context_in(headers: Mapping[str, bytes | None]) -> TraceContext | None:

@@ -1,7 +1,6 @@
 """A real Prometheus that reads our rules and asks the processes of a running stack, with the exporter beside them."""
 
 import asyncio
-import json
 import math
 import os
 import re
@@ -19,9 +18,11 @@ import pytest
 import yaml
 
 from fanout.local.ports import free_port
+from fanout.observe.targets import Target, as_json
 from tests.support.stack import REPOSITORY, Stack
 from tests.support.system import until
 
+CONFIGURATION = REPOSITORY / "deploy/observability/prometheus.yml"
 RULES = REPOSITORY / "deploy/observability/rules.yml"
 EXPORTER = "exporter"
 
@@ -58,22 +59,20 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def watching(stack: Stack, folder: Path, every: str, rules: str) -> AsyncIterator[Prometheus]:
-    """Prometheus scrapes and evaluates `every` so often, unless a group of `rules` says otherwise."""
+async def watching(stack: Stack, folder: Path, every: str | None = None) -> AsyncIterator[Prometheus]:
+    """Prometheus scrapes and evaluates `every` so often, else as it is configured."""
     exporter, port = free_port(), free_port()
-    targets = {name: f"{url.removeprefix('http://')}" for name, url in processes(stack).items()}
-    targets[EXPORTER] = f"127.0.0.1:{exporter}"
-    (folder / "rules.yml").write_text(rules)
-    (folder / "prometheus.yml").write_text(json.dumps(configuration(targets, every)))
-    arguments = (
-        "--config.file=prometheus.yml",
-        "--storage.tsdb.path=data",
-        f"--web.listen-address=127.0.0.1:{port}",
-    )
+    targets = [*processes(stack), Target(EXPORTER, f"127.0.0.1:{exporter}")]
+    (folder / "targets.json").write_text(as_json(targets))
+    (folder / "alertmanagers.json").write_text("[]")
+    for file in (CONFIGURATION, RULES):
+        (folder / file.name).write_text(paced(every, file.read_text()) if every else file.read_text())
+    options = ("--config.file=prometheus.yml", "--storage.tsdb.path=data")
     measure = [sys.executable, "-m", "fanout", "exporter", "--port", str(exporter)]
+    look = ["prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"]
     with (
         running(measure, REPOSITORY, stack.environment, folder / "exporter.log"),
-        running(["prometheus", *arguments], folder, os.environ, folder / "prometheus.log"),
+        running(look, folder, os.environ, folder / "prometheus.log"),
     ):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
             prometheus = Prometheus(http)
@@ -81,23 +80,21 @@ async def watching(stack: Stack, folder: Path, every: str, rules: str) -> AsyncI
             yield prometheus
 
 
-def processes(stack: Stack) -> dict[str, str]:
-    """Returns the address of each process of a service, by its name in `fanout status`."""
-    apis, workers = stack.addresses.apis, stack.addresses.workers
-    return {f"{name}-api": url for name, url in apis.items()} | {
-        f"{name}-worker": url for name, url in workers.items()
-    }
+def processes(stack: Stack) -> Iterator[Target]:
+    """Yields each process of a service, by its name in `fanout status`."""
+    for kind, addresses in (("api", stack.addresses.apis), ("worker", stack.addresses.workers)):
+        for service, url in addresses.items():
+            yield Target(f"{service}-{kind}", url.removeprefix("http://"), service)
 
 
-def configuration(targets: Mapping[str, str], every: str) -> dict[str, Any]:
-    return {
-        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
-        "rule_files": ["rules.yml"],
-        "scrape_configs": [
-            {"job_name": name, "honor_labels": True, "static_configs": [{"targets": [address]}]}
-            for name, address in targets.items()
-        ],
-    }
+def paced(interval: str, settings: str) -> str:
+    """Returns a configuration, or rules, with one interval for everything."""
+    return re.sub(
+        r"^( *(?:(?:scrape|evaluation)_)?(?:interval|timeout)): \w+",
+        rf"\1: {interval}",
+        settings,
+        flags=re.MULTILINE,
+    )
 
 
 @contextmanager
@@ -112,11 +109,6 @@ def running(
             yield process
         finally:
             process.terminate()
-
-
-def evaluated_every(interval: str, rules: str) -> str:
-    """Returns the rules with one interval for all groups."""
-    return re.sub(r"^    interval: \w+$", f"    interval: {interval}", rules, flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,8 @@ import pytest
 from deploy.observability.dashboards.__main__ import FOLDER
 from tests.support.dashboards import queries_of
 from tests.support.prometheus import (
-    RULES,
     Prometheus,
     Query,
-    evaluated_every,
     needs_prometheus,
     queries_of_rules,
     unanswered,
@@ -30,9 +28,8 @@ SECONDS = 90
 async def test_every_query_of_every_dashboard_and_alert_returns_data(system: System, tmp_path: Path) -> None:
     queries = [*queries_of_rules(), *queries_of(FOLDER)]
     assert len(queries) > 80
-    rules = evaluated_every("1s", RULES.read_text())
     async with (
-        watching(system.stack, tmp_path, "1s", rules) as prometheus,
+        watching(system.stack, tmp_path, "1s") as prometheus,
         a_parked_message(system),
         stopped(system, "analytics-worker"),
         a_partition_said_to_be_held(system),

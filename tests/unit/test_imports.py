@@ -35,11 +35,12 @@ ONLY_IN = {
         "services/*/api.py",
     ),
     "opentelemetry": (
+        "chassis/telemetry/encoding.py",
         "chassis/telemetry/recorder.py",
         "fanout/observe/receiver.py",
         "fanout/observe/zipkin.py",
     ),
-    "opentelemetry.sdk": ("chassis/telemetry/recorder.py",),
+    "opentelemetry.sdk": ("chassis/telemetry/encoding.py", "chassis/telemetry/recorder.py"),
     "alembic": ("chassis/migrations.py", "chassis/revisions/*", "services/*/migrations/*"),
 }
 

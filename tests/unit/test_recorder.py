@@ -174,11 +174,13 @@ def test_a_collector_that_is_away_delays_neither_spans_nor_the_end_and_the_queue
     links = [(new_root(), None)] * (MANY_LINKS + 1)
     began = time.monotonic()
     for _ in range(3 * LINKED_QUEUE):
-        span = recorder.start("process orders", traces.CONSUMER, None, links, None, None, True)
+        span = recorder.start(f"process {away}", traces.CONSUMER, None, links, None, None, True)
         assert span
         span.end()
     assert time.monotonic() - began < 2.0
-    waiting = [each for each in gc.get_objects() if isinstance(each, ReadableSpan) and each.links]
+    waiting = [
+        each for each in gc.get_objects() if isinstance(each, ReadableSpan) and each.name == f"process {away}"
+    ]
     assert len(waiting) <= LINKED_QUEUE + LINKED_EXPORT + 1
     began = time.monotonic()
     recorder.shutdown(0.5)
