@@ -132,7 +132,7 @@ class KafkaClients:
     def oldest(self, positions: Iterable[Position]) -> dict[Position, OldestRecord]:
         """Returns the first record at or after each position; leaves out what Kafka does not deliver in time."""
         wanted = set(positions)
-        self._forget()
+        self._clear_what_is_old()
         with self._errors():
             for some in _rounds(wanted - self._records.keys()):
                 for position, message in self._read(some):
@@ -144,7 +144,7 @@ class KafkaClients:
     ) -> dict[Partition, int]:
         """Returns the offset after the last record in each `(start, end)`, `start` where there is none."""
         keys = {each: (topic_ids[each[0]], each, end) for each, (_, end) in spans.items()}
-        self._forget()
+        self._clear_what_is_old()
         new = {each: spans[each] for each, key in keys.items() if key not in self._record_ends}
         if new:
             with self._errors():
@@ -170,7 +170,7 @@ class KafkaClients:
                     self._retention[resource.name] = now, _retention_seconds(answer)
         return {topic: self._retention[topic][1] for topic in wanted}
 
-    def _forget(self) -> None:
+    def _clear_what_is_old(self) -> None:
         if monotonic() - self._remembered_since > REMEMBERED_SECONDS:
             self._records.clear()
             self._record_ends.clear()
