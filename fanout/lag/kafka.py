@@ -145,13 +145,15 @@ class KafkaClients:
         """Returns the offset after the last record in each `(start, end)`, `start` where there is none."""
         keys = {each: (topic_ids[each[0]], each, end) for each, (_, end) in spans.items()}
         self._clear_what_is_old()
-        new = {each: spans[each] for each, key in keys.items() if key not in self._record_ends}
+        known = {each: self._record_ends[key] for each, key in keys.items() if key in self._record_ends}
+        new = {each: span for each, span in spans.items() if each not in known}
         if new:
             with self._errors():
                 found = record_ends(self._reader(), new, READ_SECONDS)
                 self._reader().unassign()
-            self._record_ends |= {keys[each]: end for each, end in found.items() if each in keys}
-        return {each: max(self._record_ends[key], spans[each][0]) for each, key in keys.items()}
+            self._record_ends |= {keys[each]: end for each, end in found.items() if end > new[each][0]}
+            known |= found
+        return {each: max(end, spans[each][0]) for each, end in known.items()}
 
     def retention(self, topics: Iterable[str]) -> dict[str, float | None]:
         """Returns the seconds after which Kafka may delete a record; None if it never does because of its age."""
