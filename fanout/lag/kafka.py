@@ -38,10 +38,8 @@ ANSWER_SECONDS = 2.0
 RESULT_SECONDS = ANSWER_SECONDS + 1
 """The client itself gives up after ANSWER_SECONDS, unless something is wrong with it."""
 READ_SECONDS = 2.0
-SETTINGS_SECONDS = 30.0
-"""Topics' settings are asked again after so long."""
-REMEMBERED = 10_000
-"""Records whose time is remembered."""
+REMEMBERED_SECONDS = 30.0
+"""Topics' settings, and the times of records, are asked again after so long: compaction may have removed a record."""
 
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
@@ -85,6 +83,7 @@ class KafkaClients:
         self._kafka = kafka
         self._admin_client: AdminClient | None = None
         self._consumer: Consumer | None = None
+        self._remembered_since = monotonic()
         self._records: dict[Position, OldestRecord] = {}
         self._record_ends: dict[tuple[UUID, Partition, int], int] = {}
         self._retention: dict[str, tuple[float, float | None]] = {}
@@ -133,8 +132,7 @@ class KafkaClients:
     def oldest(self, positions: Iterable[Position]) -> dict[Position, OldestRecord]:
         """Returns the first record at or after each position; leaves out what Kafka does not deliver in time."""
         wanted = set(positions)
-        if len(self._records) > REMEMBERED:
-            self._records.clear()
+        self._clear_what_is_old()
         with self._errors():
             for some in _rounds(wanted - self._records.keys()):
                 for position, message in self._read(some):
@@ -146,15 +144,16 @@ class KafkaClients:
     ) -> dict[Partition, int]:
         """Returns the offset after the last record in each `(start, end)`, `start` where there is none."""
         keys = {each: (topic_ids[each[0]], each, end) for each, (_, end) in spans.items()}
-        if len(self._record_ends) > REMEMBERED:
-            self._record_ends.clear()
-        new = {each: spans[each] for each, key in keys.items() if key not in self._record_ends}
+        self._clear_what_is_old()
+        known = {each: self._record_ends[key] for each, key in keys.items() if key in self._record_ends}
+        new = {each: span for each, span in spans.items() if each not in known}
         if new:
             with self._errors():
                 found = record_ends(self._reader(), new, READ_SECONDS)
                 self._reader().unassign()
-            self._record_ends |= {keys[each]: end for each, end in found.items() if each in keys}
-        return {each: max(self._record_ends[key], spans[each][0]) for each, key in keys.items()}
+            self._record_ends |= {keys[each]: end for each, end in found.items() if end > new[each][0]}
+            known |= found
+        return {each: max(end, spans[each][0]) for each, end in known.items()}
 
     def retention(self, topics: Iterable[str]) -> dict[str, float | None]:
         """Returns the seconds after which Kafka may delete a record; None if it never does because of its age."""
@@ -163,7 +162,7 @@ class KafkaClients:
         old = {
             topic
             for topic in wanted
-            if now - self._retention.get(topic, (-SETTINGS_SECONDS, 0))[0] >= SETTINGS_SECONDS
+            if now - self._retention.get(topic, (-REMEMBERED_SECONDS, 0))[0] >= REMEMBERED_SECONDS
         }
         if old:
             with self._errors():
@@ -172,6 +171,12 @@ class KafkaClients:
                 for resource, answer in answers.items():
                     self._retention[resource.name] = now, _retention_seconds(answer)
         return {topic: self._retention[topic][1] for topic in wanted}
+
+    def _clear_what_is_old(self) -> None:
+        if monotonic() - self._remembered_since > REMEMBERED_SECONDS:
+            self._records.clear()
+            self._record_ends.clear()
+            self._remembered_since = monotonic()
 
     def _read(self, positions: Collection[Position]) -> Iterator[tuple[Position, Message]]:
         consumer = self._reader()

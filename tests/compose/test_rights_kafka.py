@@ -38,6 +38,7 @@ WRITES = {
     "fraud": "fraud",
     "fulfillment": "shipments",
 }
+READERS = ("operator", "exporter")
 LONGEST_SECONDS = 20
 LATE_SECONDS = 2
 
@@ -62,7 +63,7 @@ def event_topics(service: str) -> set[str]:
 
 
 def reads(principal: str, topics: Iterable[str]) -> set[str]:
-    if principal == "operator":
+    if principal in READERS:
         return set(topics)
     name = principal.removesuffix("_worker")
     if load(name).dead_letter_handler:
@@ -72,7 +73,7 @@ def reads(principal: str, topics: Iterable[str]) -> set[str]:
 
 def writes(principal: str, topics: Iterable[str]) -> set[str]:
     name = principal.removesuffix("_worker")
-    if principal == "operator":
+    if principal in READERS:
         return set()
     if load(name).dead_letter_handler:
         return {topic for topic in topics if topic.endswith(".retry")}
@@ -83,7 +84,7 @@ def writes(principal: str, topics: Iterable[str]) -> set[str]:
     )
 
 
-PRINCIPALS = ["operator", *(f"{name}_worker" for name in services())]
+PRINCIPALS = [*READERS, *(f"{name}_worker" for name in services())]
 
 
 def test_all_topics_are_in_the_walk(topics: list[str]) -> None:
@@ -169,7 +170,24 @@ def test_groups(containers: Containers, principal: str) -> None:
         except KafkaException as error:
             assert error.args[0].code() in REFUSED, error
     everyone = set(services())
-    assert reached == (everyone if principal == "operator" else {principal.removesuffix("_worker")})
+    assert reached == (everyone if principal in READERS else {principal.removesuffix("_worker")})
+
+
+def test_the_exporter_cannot_move_a_group(containers: Containers) -> None:
+    asked = ConsumerGroupTopicPartitions("orders", [TopicPartition("payments", 0, 0)])
+    moved = admin(containers, "exporter").alter_consumer_group_offsets([asked], request_timeout=20)["orders"]
+    try:
+        [error] = [at.error for at in moved.result().topic_partitions]
+    except KafkaException as refusal:
+        error = refusal.args[0]
+    assert error is not None and error.code() in REFUSED
+
+
+@pytest.mark.parametrize("principal", READERS)
+def test_who_reads_topics_may_ask_how_long_they_are_kept(containers: Containers, principal: str) -> None:
+    asked = ConfigResource(ResourceType.TOPIC, "orders")
+    answers = admin(containers, principal).describe_configs([asked], request_timeout=20)
+    assert "retention.ms" in answers[asked].result()
 
 
 @pytest.mark.parametrize("principal", PRINCIPALS)
