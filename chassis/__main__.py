@@ -19,8 +19,6 @@ from chassis.telemetry.logs import configure_logging
 
 EXIT_USAGE = 2
 COLLECTION_THRESHOLD = 20_000
-FLUSH_SECONDS = 2.0
-"""How long an API that ends waits for its last spans to be sent."""
 
 
 def main() -> int:
@@ -84,7 +82,7 @@ async def _api(service: Service, settings: Settings) -> int:
         await serve(app, settings)
     except UnusableKey as error:
         return _fail(str(error))
-    await traces.shutdown(FLUSH_SECONDS)
+    await traces.shutdown(traces.FLUSH_SECONDS)
     return 0
 
 

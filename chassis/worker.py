@@ -93,7 +93,7 @@ async def run(service: Service, settings: Settings) -> None:
     await serving
     await registry.aclose()
     await database.close()
-    await traces.shutdown(drain.seconds_left - EXIT_SECONDS)
+    await traces.shutdown(min(traces.FLUSH_SECONDS, drain.seconds_left - EXIT_SECONDS))
     log.info("worker_drained")
 
 

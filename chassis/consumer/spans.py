@@ -131,7 +131,7 @@ class BatchSpans:
         return span if context is None or context.trace_id == span.context.trace_id else record
 
     def settled(self, records: Iterable[Record], outcome: str, is_redelivered: bool = False) -> None:
-        for record in records:
+        for record in records if self.own else ():
             if span := self.own.pop(record.offset, None):
                 span.set({"fanout.outcome": outcome})
                 if outcome == "applied" and record.offset in self._failures:

@@ -188,6 +188,10 @@ class _Exporter(OTLPSpanExporter):
         sent = self._client.export(encode(spans)).success
         return SpanExportResult.SUCCESS if sent else SpanExportResult.FAILURE
 
+    def stop_retrying(self) -> None:
+        """Ends the waiting for another try, and lets each batch that is still to be sent be tried once."""
+        self._client._shutdown_event.set()
+
 
 class _Queues(SpanProcessor):
     """Puts each ended span into the queue for its size."""
@@ -204,8 +208,10 @@ class _Queues(SpanProcessor):
         queue.on_end(span)
 
     def shutdown_within(self, seconds: float) -> None:
-        """Exports what waits. After `seconds` the retries end, and so does the waiting."""
+        """Exports what waits, each batch in one try, and waits for that no longer than `seconds`."""
         deadline = time.monotonic() + seconds
+        for exporter in self._exporters:
+            exporter.stop_retrying()
         closing = [
             threading.Thread(target=queue.shutdown, daemon=True) for queue in (self._small, self._linked)
         ]

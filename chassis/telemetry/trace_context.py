@@ -56,7 +56,8 @@ def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:
     version, trace_id, span_id, flags, rest = found.groups()
     if version == "ff" or (rest and version == "00") or trace_id == NO_TRACE or span_id == NO_SPAN:
         return None
-    return TraceContext(trace_id, span_id, bool(int(flags, 16) & SAMPLED), valid_tracestate(tracestate))
+    is_sampled = bool(int(flags, 16) & SAMPLED)
+    return TraceContext(trace_id, span_id, is_sampled, tracestate and valid_tracestate(tracestate))
 
 
 def linked(contexts: Iterable[TraceContext | None]) -> list[TraceContext]:
@@ -67,8 +68,12 @@ def linked(contexts: Iterable[TraceContext | None]) -> list[TraceContext]:
 
 def context_in(headers: Mapping[str, bytes | None]) -> TraceContext | None:
     """Returns the context in a message's headers, or None if they have no valid one."""
-    traceparent, tracestate = (headers.get(name) or b"" for name in ("traceparent", "tracestate"))
-    return parse(traceparent.decode("ascii", "replace"), tracestate.decode("ascii", "replace"))
+    traceparent, tracestate = headers.get("traceparent"), headers.get("tracestate")
+    if not traceparent:
+        return None
+    return parse(
+        traceparent.decode("ascii", "replace"), tracestate.decode("ascii", "replace") if tracestate else ""
+    )
 
 
 def valid_tracestate(header: str) -> str:

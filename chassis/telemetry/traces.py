@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SERVER, PRODUCER, CLIENT, CONSUMER = "SERVER", "PRODUCER", "CLIENT", "CONSUMER"
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
+FLUSH_SECONDS = 2.0
+"""How long a process that ends waits at most for its last spans to be sent."""
+
 _recorder: "Recorder | None" = None
 _has_span_per_event = True
 

@@ -27,13 +27,14 @@ CONTEXTS = st.builds(
     st.sampled_from([TraceFlags(0), TraceFlags(1)]),
     st.sampled_from([None, TraceState([("vendor", "1")])]),
 )
+RESOURCE = Resource({"service.name": "fraud"})
 LINKS = st.lists(st.builds(Link, CONTEXTS, st.none() | ATTRIBUTES), max_size=3)
 SPANS = st.builds(
     ReadableSpan,
     TEXT,
     CONTEXTS,
     st.none() | CONTEXTS,
-    st.sampled_from([Resource({"service.name": "fraud"}), Resource({"service.name": "orders"})]),
+    st.sampled_from([RESOURCE, Resource({"service.name": "orders"})]),
     ATTRIBUTES,
     st.lists(st.builds(Event, TEXT, ATTRIBUTES, st.integers(0, 2**62)), max_size=2),
     LINKS,
@@ -48,4 +49,14 @@ SPANS = st.builds(
 @settings(max_examples=30, deadline=None)
 @given(st.lists(SPANS, max_size=3, unique_by=lambda span: span.context and span.context.span_id))
 def test_any_spans_are_encoded_as_the_sdk_encodes_them(spans: list[ReadableSpan]) -> None:
+    assert ExportTraceServiceRequest.FromString(encode(spans)) == encode_spans(spans)
+
+
+def test_values_that_are_equal_and_of_other_types_are_told_apart() -> None:
+    context = SpanContext(1, 2, False)
+    values = (True, 1, 1.0, False, 0, 0.0, -0.0)
+    spans = [
+        ReadableSpan("a", SpanContext(1, n + 1, False), context, RESOURCE, {"n": value})
+        for n, value in enumerate(values)
+    ]
     assert ExportTraceServiceRequest.FromString(encode(spans)) == encode_spans(spans)
