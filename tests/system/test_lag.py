@@ -91,20 +91,13 @@ async def test_seconds_behind_are_those_of_the_topics_for_every_group_and_partit
         await system.load(30, rate=30)
         stack.must("kill", "orders-worker")
         stack.must("stop", "orders-worker")
-        stack.must("start", "payments-worker", "inventory-worker", "fraud-worker")
-        await until(lambda: is_waiting(system, url, {("orders", "payments"), ("orders", "fraud")}))
-        stack.must("stop", *EVERY_WORKER)
+        stack.must("start", "payments-worker")
+        await until(lambda: is_waiting(system, url, {("orders", "payments")}))
+        stack.must("stop", "payments-worker")
         wrong, found = await compared(system, url)
         assert wrong == []
         behind = {(group, topic) for (group, topic, _), seconds in found.items() if seconds > ALLOWED_SECONDS}
-        assert behind > {
-            ("orders", "payments"),
-            ("orders", "inventory"),
-            ("analytics", "orders"),
-            ("analytics", "payments"),
-        }
-        later, _ = await compared(system, url)
-        assert later == []
+        assert behind > {("orders", "payments"), ("analytics", "payments"), ("fraud", "orders")}
     finally:
         stack.must("start", *EVERY_WORKER)
     await system.settled()
