@@ -27,7 +27,7 @@ needs_promtool = pytest.mark.skipif(
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.stem))
 def test_promtool_sees_the_alerts_of_a_file_fire_and_clear(file: Path) -> None:
     done = subprocess.run(
-        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=60
+        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
