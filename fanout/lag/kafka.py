@@ -129,6 +129,14 @@ class KafkaClients:
                 {group: _members(answer) for group, answer in memberships.items()},
             )
 
+    def starts(self, places: Collection[Partition]) -> Offsets:
+        """Returns the first offsets of these partitions. Raises Unreachable."""
+        if not places:
+            return {}
+        with self._errors():
+            asked = {TopicPartition(*each): EARLIEST for each in places}
+            return _offsets(self._admin().list_offsets(asked, request_timeout=ANSWER_SECONDS))
+
     def oldest(self, positions: Iterable[Position]) -> dict[Position, OldestRecord]:
         """Returns the first record at or after each position; leaves out what Kafka does not deliver in time."""
         wanted = set(positions)

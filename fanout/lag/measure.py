@@ -107,6 +107,9 @@ class LagMeter:
         ends = self._kafka.last_records(kafka.topic_ids, spans)
         unread = [gap for gap in behind if ends[gap.partition] > gap.position.offset]
         oldest = self._kafka.oldest(gap.position for gap in unread)
+        silent = {gap.partition for gap in behind if gap.position not in oldest}
+        if self._kafka.starts(silent) != {each: kafka.starts[each] for each in silent}:
+            return self.measure_kafka(pairs, services, with_outside)  # Kafka has deleted records meanwhile
         retention = self._kafka.retention({gap.partition[0] for gap in unread})
         now = time.time()
         lags = [
