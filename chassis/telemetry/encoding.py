@@ -17,6 +17,7 @@ LOCAL, REMOTE = pack("<I", 0x100), pack("<I", 0x300)
 """Flags: whether a context came from another process is known, and whether it did."""
 LOCAL_LINK, REMOTE_LINK = b"\x35" + LOCAL, b"\x35" + REMOTE
 LOCAL_PARENT, REMOTE_PARENT = b"\x85\x01" + LOCAL, b"\x85\x01" + REMOTE
+INVALID = SpanContext(0, 0, is_remote=False)
 Value = str | bool | int | float
 
 
@@ -30,10 +31,13 @@ def encode(spans: Sequence[ReadableSpan]) -> bytes:
 
 
 def _resource_spans(by_scope: Mapping[Any, Sequence[ReadableSpan]]) -> bytes:
-    """Lets the SDK encode resource and scope, with the first span of each, which is then left out."""
+    """Lets the SDK encode resource and scope, around an empty span that is then left out."""
     encoded = b""
     for spans in by_scope.values():
-        frame: Any = encode_spans(spans[:1]).resource_spans[0]
+        empty = ReadableSpan(
+            "", INVALID, resource=spans[0].resource, instrumentation_scope=spans[0].instrumentation_scope
+        )
+        frame: Any = encode_spans([empty]).resource_spans[0]
         scope = frame.scope_spans[0]
         del scope.spans[:], frame.scope_spans[:]
         of_scope = scope.SerializeToString() + b"".join([_field(b"\x12", _span(span)) for span in spans])
