@@ -18,6 +18,7 @@ LOCAL, REMOTE = pack("<I", 0x100), pack("<I", 0x300)
 LOCAL_LINK, REMOTE_LINK = b"\x35" + LOCAL, b"\x35" + REMOTE
 LOCAL_PARENT, REMOTE_PARENT = b"\x85\x01" + LOCAL, b"\x85\x01" + REMOTE
 INVALID = SpanContext(0, 0, is_remote=False)
+SHORT = 30
 Value = str | bool | int | float
 
 
@@ -91,18 +92,24 @@ def _items(attributes: Mapping[str, Any] | None) -> Iterable[tuple[str, Value]]:
 
 
 def _attribute(name: str, value: Value) -> bytes:
-    """Returns a KeyValue with its length."""
-    return _key_value(name, value) if isinstance(value, float) else _remembered(name, value)
+    """Returns a KeyValue with its length. Short texts come again and again; ids and numbers do not."""
+    if isinstance(value, str) and len(value) < SHORT:
+        return _remembered(name, value)
+    return _key_value(name, value)
 
 
-@lru_cache(4096, typed=True)
-def _remembered(name: str, value: str | bool | int) -> bytes:
-    """Most attributes have few values; ids are soon forgotten. Floats are left out: 0.0 equals -0.0."""
+@lru_cache(4096)
+def _remembered(name: str, value: str) -> bytes:
     return _key_value(name, value)
 
 
 def _key_value(name: str, value: Value) -> bytes:
-    return _with_length(b"\x0a" + _text(name) + _field(b"\x12", _value(value)))
+    return _with_length(_key(name) + _field(b"\x12", _value(value)))
+
+
+@lru_cache(256)
+def _key(name: str) -> bytes:
+    return b"\x0a" + _text(name)
 
 
 def _value(value: Value) -> bytes:
