@@ -1,7 +1,7 @@
 """Reads a service's topic where its outbox has holes, and returns the events there that the outbox does not have."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from time import monotonic
 from typing import Any
@@ -20,6 +20,7 @@ from fanout.kafka_admin import admin_of
 from fanout.kafka_reader import TIMEOUT, reader
 from fanout.kafka_topics import topic_ids
 from fanout.recover.holes import Hole, holes, read_in_one_go, spans_of
+from schemas import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +183,25 @@ async def _events(records: Sequence[Record], registry_url: str) -> list[DecodedR
         decoded = [await decode_record(record, EVENT_TYPES, registry) for record in records]
     finally:
         await registry.aclose()
-    events = [each for each in decoded if isinstance(each, DecodedRecord)]
+    events = [each for each in decoded if isinstance(each, DecodedRecord) and is_storable(each.event)]
     return sorted(
         events, key=lambda each: (each.record.timestamp_ms, each.record.partition, each.record.offset)
     )
+
+
+def is_storable(event: Event) -> bool:
+    """Returns whether Postgres can hold every text of the event: what has a NUL in it never was in an outbox."""
+    return not any("\0" in text for text in _texts(asdict(event)))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, Sequence):
+        for each in value:
+            yield from _texts(each)
 
 
 async def _taken(service: str, url: str, topic: str, events: Sequence[Missing]) -> frozenset[tuple[str, int]]:

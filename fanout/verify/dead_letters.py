@@ -48,7 +48,12 @@ class Consumer:
     parked_since: datetime | None = None
     """Parked messages from before may have been deleted."""
     sent_since: datetime | None = None
+    read_since: datetime | None = None
+    """A replay from a time forgets what the consumer did with records from before."""
     failed_at: dict[Key, datetime] = field(default_factory=dict)
+
+    def may_have_forgotten(self, key: Key, failed_at: datetime) -> bool:
+        return _is_before(failed_at, self.parked_since) or _is_before(key.record_at, self.read_since)
 
 
 async def follow(passes: Passes, reached: Mapping[Partition, Position], topic_ids: TopicIds) -> list[Verdict]:
@@ -78,7 +83,7 @@ def _never_parked(stored: Mapping[Key, datetime], consumers: Iterable[Consumer])
     by_name = {each.service: each for each in consumers}
     for key, failed_at in stored.items():
         consumer = by_name.get(key.consumer)
-        if consumer and key not in consumer.parked and not _is_before(failed_at, consumer.parked_since):
+        if consumer and key not in consumer.parked and not consumer.may_have_forgotten(key, failed_at):
             yield str(key)
 
 
@@ -91,6 +96,8 @@ async def _consumer(
             found.parked_since = before
         if what == "outbox":
             found.sent_since = before
+        if what == "inbox":
+            found.read_since = before
     async for row in snapshot.stream(_PARKED):
         key = _key_of_parked(row["consumer"], row)
         found.parked[key] += 1

@@ -150,3 +150,15 @@ async def test_what_is_parked_and_the_orders_that_wait_for_it_are_said_though_al
     assert decided.conclusion == (
         "holds: lost 0, applied twice 0, in flight 0, parked 0; 1 order cannot go on: see above"
     )
+
+
+@pytest.mark.parametrize(("since", "verdict"), [("2026-03-02", "waiting"), ("2026-02-28", "broken")])
+async def test_a_dead_letter_from_before_the_time_that_its_consumer_was_rebuilt_from_accuses_nobody(
+    copied: Broken, since: str, verdict: str
+) -> None:
+    """As `fanout replay analytics --from` leaves them: nothing is parked, and what was parked is stored."""
+    simulated = await copied("fraud", "dead_letters")
+    await simulated.park("fraud", GARBAGE)
+    await simulated.run("fraud", "DELETE FROM parked")
+    await simulated.run("fraud", f"INSERT INTO purges (what, before, purged) VALUES ('inbox', '{since}', 0)")
+    assert (await simulated.audit()).verdict == verdict

@@ -35,12 +35,17 @@ def offenders(found: dict[str, Any]) -> dict[str, list[str]]:
     return {check["check"]: check["offenders"] for check in found["checks"] if check["offenders"]}
 
 
+def named(found: dict[str, Any], order: str) -> set[str]:
+    """Returns the checks that name the order. Other tests have sent messages to the same topics that no outbox has."""
+    return {check for check, named in offenders(found).items() if any(order in each for each in named)}
+
+
 async def test_each_change_of_an_outbox_is_named_by_what_the_topic_says(system: System) -> None:
     order = await system.order()
     await system.until_status(order, "shipped")
     await system.settled()
     before = await looked_at_deeply(system)
-    assert not set(offenders(before)) & set(CHANGES)
+    assert named(before, order) == set()
     assert before["topics"]["compared"] > 0 and before["topics"]["records"] >= before["topics"]["compared"]
     async with system.connect("orders") as db:
         for sentence, change in CHANGES.items():
@@ -50,10 +55,9 @@ async def test_each_change_of_an_outbox_is_named_by_what_the_topic_says(system: 
                 found = await looked_at_deeply(system)
             finally:
                 await restore(db, row)
-            assert order in offenders(found)[sentence][0]
+            assert sentence in named(found, order)
             assert found["verdict"] == "broken"
-    after = await looked_at_deeply(system)
-    assert not set(offenders(after)) & set(CHANGES)
+    assert named(await looked_at_deeply(system), order) == set()
 
 
 async def restore(db: asyncpg.Connection, row: asyncpg.Record) -> None:
@@ -88,9 +92,9 @@ async def test_a_record_that_no_outbox_has_is_named_if_it_is_an_event_of_this_sy
         finally:
             if is_ours:
                 await restore(db, row)
-    named = [each for each in offenders(found).get(KNOWN, []) if order in each]
-    assert len(named) == is_ours
+    unknown = [each for each in offenders(found).get(KNOWN, []) if order in each]
+    assert len(unknown) == is_ours
     if is_ours:
-        assert named[0].startswith(f"FraudAssessed of {order} (event {row['event_id']}) in fraud[")
+        assert unknown[0].startswith(f"FraudAssessed of {order} (event {row['event_id']}) in fraud[")
     else:
         assert found["topics"]["strange"] == before["topics"]["strange"] + 1

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -127,6 +128,7 @@ def lines(rows: Sequence[Row]) -> bytes:
     return text.encode()
 
 
+@cache
 def _table(event_type: type[Event]) -> EventTable:
     version, text = versions_of(event_type)[-1]
     fields = parse(text, version, event_type.NAME).record.fields
