@@ -17,6 +17,8 @@ LOCAL, REMOTE = pack("<I", 0x100), pack("<I", 0x300)
 """Flags: whether a context came from another process is known, and whether it did."""
 LOCAL_LINK, REMOTE_LINK = b"\x35" + LOCAL, b"\x35" + REMOTE
 LOCAL_PARENT, REMOTE_PARENT = b"\x85\x01" + LOCAL, b"\x85\x01" + REMOTE
+INVALID = SpanContext(0, 0, is_remote=False)
+SHORT = 30
 Value = str | bool | int | float
 
 
@@ -30,10 +32,13 @@ def encode(spans: Sequence[ReadableSpan]) -> bytes:
 
 
 def _resource_spans(by_scope: Mapping[Any, Sequence[ReadableSpan]]) -> bytes:
-    """Lets the SDK encode resource and scope, with the first span of each, which is then left out."""
+    """Lets the SDK encode resource and scope, around an empty span that is then left out."""
     encoded = b""
     for spans in by_scope.values():
-        frame: Any = encode_spans(spans[:1]).resource_spans[0]
+        empty = ReadableSpan(
+            "", INVALID, resource=spans[0].resource, instrumentation_scope=spans[0].instrumentation_scope
+        )
+        frame: Any = encode_spans([empty]).resource_spans[0]
         scope = frame.scope_spans[0]
         del scope.spans[:], frame.scope_spans[:]
         of_scope = scope.SerializeToString() + b"".join([_field(b"\x12", _span(span)) for span in spans])
@@ -87,18 +92,24 @@ def _items(attributes: Mapping[str, Any] | None) -> Iterable[tuple[str, Value]]:
 
 
 def _attribute(name: str, value: Value) -> bytes:
-    """Returns a KeyValue with its length."""
-    return _key_value(name, value) if isinstance(value, float) else _remembered(name, value)
+    """Returns a KeyValue with its length. Short texts come again and again; ids and numbers do not."""
+    if isinstance(value, str) and len(value) < SHORT:
+        return _remembered(name, value)
+    return _key_value(name, value)
 
 
-@lru_cache(4096, typed=True)
-def _remembered(name: str, value: str | bool | int) -> bytes:
-    """Most attributes have few values; ids are soon forgotten. Floats are left out: 0.0 equals -0.0."""
+@lru_cache(4096)
+def _remembered(name: str, value: str) -> bytes:
     return _key_value(name, value)
 
 
 def _key_value(name: str, value: Value) -> bytes:
-    return _with_length(b"\x0a" + _text(name) + _field(b"\x12", _value(value)))
+    return _with_length(_key(name) + _field(b"\x12", _value(value)))
+
+
+@lru_cache(256)
+def _key(name: str) -> bytes:
+    return b"\x0a" + _text(name)
 
 
 def _value(value: Value) -> bytes:
