@@ -25,6 +25,10 @@ WRITES_TO_CUSTOMERS = "notifications"
 """The one service that is told where the mail server is."""
 AGES = ("FANOUT_RETENTION_DAYS", "FANOUT_CLOSED_DAYS")
 """The settings that are taken from the user's environment, alike for all workers."""
+TRACING, TRACE_EVENTS = "OTEL_", "FANOUT_TRACE_EVENTS"
+"""OpenTelemetry's own variables and ours, taken from the user's environment for every service process."""
+ONE_NAME_FOR_ALL = "OTEL_SERVICE_NAME"
+"""Is not passed on: each process is traced under the name of its own service."""
 LOW_PRIORITY = ["nice", "-n", "10"]
 """How workers are started, so that APIs are served first when processors are scarce."""
 
@@ -108,6 +112,7 @@ class StackSpec:
             "FANOUT_DATABASE_URL": self.servers().url(service),
             "FANOUT_HTTP_HOST": HOST,
             "FANOUT_HTTP_PORT": str(port),
+            **tracing(),
             **more,
         }
         command = [sys.executable, "-m", "chassis", kind, service]
@@ -139,3 +144,12 @@ class StackSpec:
 
     def _url(self, process: str) -> str:
         return f"http://{HOST}:{self.ports.base + self.offsets[process]}"
+
+
+def tracing() -> dict[str, str]:
+    """Returns the variables by which OpenTelemetry is configured. Without them no process traces anything."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if (name.startswith(TRACING) and name != ONE_NAME_FOR_ALL) or name == TRACE_EVENTS
+    }

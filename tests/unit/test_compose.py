@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
@@ -218,3 +219,19 @@ def test_the_doctor_needs_nothing_of_the_local_stack_in_its_container(
     assert done.returncode == 1, done.stderr
     assert "docker compose ps" in found["processes"]["what"] and found["disk"]["state"] == "unasked"
     assert "does not answer" in found["versions of servers"]["what"]
+
+
+def test_every_api_and_worker_is_traced_by_the_variables_of_the_shell_and_has_a_name_of_its_own() -> None:
+    compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
+    of_the_shell = {
+        process.name: {name for name, value in compose[process.name]["environment"].items() if value is None}
+        for process in processes()
+    }
+    for name, passed_on in of_the_shell.items():
+        assert {
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_TRACES_SAMPLER",
+            "OTEL_TRACES_SAMPLER_ARG",
+        } <= passed_on, name
+        assert {"OTEL_SDK_DISABLED", "FANOUT_TRACE_EVENTS"} <= passed_on, name
+        assert "OTEL_SERVICE_NAME" not in compose[name]["environment"]

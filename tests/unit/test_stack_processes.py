@@ -69,6 +69,22 @@ def test_how_long_rows_are_kept_is_told_to_all_workers_alike(
     assert not any("FANOUT_RETENTION_DAYS" in process.environment for process in workers)
 
 
+def test_variables_of_opentelemetry_reach_every_service_process_and_no_server(
+    spec: StackSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+        "OTEL_TRACES_SAMPLER_ARG": "0.1",
+        "FANOUT_TRACE_EVENTS": "batch",
+    }
+    for name, value in (given | {"OTEL_SERVICE_NAME": "one name for all"}).items():
+        monkeypatch.setenv(name, value)
+    for process in spec.service_processes():
+        assert given.items() <= process.environment.items(), process.name
+        assert "OTEL_SERVICE_NAME" not in process.environment
+    assert not [each.name for each in spec.infrastructure() if given.keys() & each.environment.keys()]
+
+
 def test_no_two_processes_share_a_port(spec: StackSpec) -> None:
     processes = [*spec.infrastructure(), *spec.service_processes()]
     used = [port for process in processes for port in process.ports]
