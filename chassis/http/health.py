@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -23,6 +24,7 @@ def health_routes(
 ) -> list[Route]:
     """Returns `/health/live` (503 if the process is stuck), `/health/ready` (503 if it cannot work) and `/metrics`.
 
+    `/metrics` has exemplars for who accepts OpenMetrics, as Prometheus does; the plain format cannot hold them.
     `/health/ready` includes `details`, such as partitions that cannot be read; while others can, they are no reason
     for 503.
     """
@@ -34,8 +36,10 @@ def health_routes(
         good = is_alive() and is_ready() and await database().is_reachable()
         return _answer(good, "ready", "not ready", details())
 
-    async def metrics(_: Request) -> Response:
-        return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        content = await asyncio.to_thread(encode, REGISTRY)
+        return Response(content, headers={"Content-Type": media_type, "Vary": "Accept"})
 
     return [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]
 
