@@ -120,7 +120,8 @@ class BatchSpans:
             self._start_batch()
         if self._records[0].topic.endswith(REDRIVE):
             for record in self._records:
-                self._start(record, always=True)
+                if record.redrive:
+                    self._start(record, always=True)
 
     def parent_of(self, record: Record) -> Traced:
         """Returns the span of the message, unless that is in another trace: its events stay in the message's."""
