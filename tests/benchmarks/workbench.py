@@ -1,8 +1,9 @@
 """A topic full of real OrderPlaced events and an empty notifications database, on the running stack."""
 
 import asyncio
+import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -35,7 +36,6 @@ from tests.support.databases import administer
 
 PARTITIONS = 6
 SERVICE = "notifications"
-_groups = count()
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Workbench:
         )
 
     def new_group(self) -> str:
-        return f"{self.topic}-{next(_groups)}"
+        return f"{self.topic}-{uuid4().hex[:6]}"
 
     async def forget_effects(self) -> None:
         async with self.database.transaction() as db:
@@ -107,8 +107,8 @@ class Stopwatch:
 
 
 @asynccontextmanager
-async def prepared(count: int) -> AsyncIterator[Workbench]:
-    """Leaves no database and no topic behind."""
+async def prepared(count: int, traceparent: Callable[[], str] = str) -> AsyncIterator[Workbench]:
+    """Leaves no database and no topic behind. `traceparent` returns that of the next event, or ""."""
     name = f"benchmark_{uuid4().hex[:8]}"
     topic = redrive_topic("orders", name)  # one on which events of `orders` may be
     addresses, service = running(), load(SERVICE)
@@ -126,7 +126,7 @@ async def prepared(count: int) -> AsyncIterator[Workbench]:
         admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(10)
         events = [(uuid7(), order_placed(n)) for n in range(count)]
         schema_id = await registry.schema_id(OrderPlaced, OrderPlaced.SCHEMA_VERSION)
-        fill(addresses.kafka, topic, events, schema_id)
+        fill(addresses.kafka, topic, events, schema_id, traceparent)
         yield Workbench(addresses, service, database, registry, url, topic, events)
     finally:
         await registry.aclose()
@@ -149,11 +149,27 @@ def order_placed(number: int) -> OrderPlaced:
     )
 
 
-def fill(kafka: str, topic: str, events: Sequence[tuple[UUID, OrderPlaced]], schema_id: int) -> None:
+def sampled(one_in: int) -> Callable[[], str]:
+    """Returns what makes traceparents of which one in so many is flagged as sampled."""
+    numbers = count()
+    return lambda: (
+        f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-{'00' if next(numbers) % one_in else '01'}"
+    )
+
+
+def fill(
+    kafka: str,
+    topic: str,
+    events: Sequence[tuple[UUID, OrderPlaced]],
+    schema_id: int,
+    traceparent: Callable[[], str] = str,
+) -> None:
     producer = Producer(
         {"bootstrap.servers": kafka, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
     )
     for event_id, event in events:
         headers: list[tuple[str, str | bytes | None]] = [("ce_id", str(event_id)), ("ce_type", event.NAME)]
+        if context := traceparent():
+            headers.append(("traceparent", context))
         producer.produce(topic, frame(schema_id, encode(event)), event.key, headers=headers)
     assert producer.flush(60) == 0
