@@ -2,15 +2,16 @@
 
 import asyncio
 import os
-import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import psutil
 import pytest
+import yaml
 from confluent_kafka import Producer
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
@@ -18,15 +19,19 @@ from uuid_utils.compat import uuid7
 from chassis.database import Database
 from schemas import OrderPlaced
 from schemas.files import subject_named, versions_of
-from tests.benchmarks.workbench import fill, order_placed
+from tests.benchmarks.workbench import fill, order_placed, sampled
 from tests.support.kafka_topics import Topic, kafka_address, new_topic
+from tests.support.otlp_receiver import otlp_endpoint
 from tests.support.registered import registered
 from tests.support.stack import REPOSITORY
 from tests.support.stack_fixtures import NewDatabase
 
 EVENTS = int(os.environ.get("EV", "100000"))
 ZEROS = 300 * 2**20
-LIMIT_MB = int(re.findall(r"mem_limit: (\d+)m", (REPOSITORY / "docker-compose.yml").read_text())[0])
+NO_TRACING: Mapping[str, str] = MappingProxyType({})
+LIMIT_MB = int(
+    yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["x-worker"]["mem_limit"].removesuffix("m")
+)
 
 
 def registry_url(request: pytest.FixtureRequest) -> str:
@@ -59,8 +64,11 @@ class Memory:
 
 
 @asynccontextmanager
-async def worker(topic: Topic, registry: str) -> AsyncIterator[Memory]:
+async def worker(
+    topic: Topic, registry: str, tracing: Mapping[str, str] = NO_TRACING
+) -> AsyncIterator[Memory]:
     settings = {
+        **tracing,
         "FANOUT_DATABASE_URL": topic.database.engine.url.render_as_string(hide_password=False),
         "FANOUT_KAFKA": topic.kafka,
         "FANOUT_REGISTRY_URL": registry,
@@ -87,19 +95,26 @@ async def applied(database: Database) -> int:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("is_traced", [False, True], ids=["without traces", "every event traced"])
 async def test_a_hundred_thousand_waiting_events_fit_into_the_limit(
-    request: pytest.FixtureRequest, database: Database, topic: Topic
+    request: pytest.FixtureRequest, database: Database, topic: Topic, is_traced: bool
 ) -> None:
+    exported: list[int] = []
     text = versions_of(OrderPlaced)[-1][1]
     url, subject = registry_url(request), subject_named(topic.name, OrderPlaced.NAME)
-    with registered(url, subject, text) as [schema_id]:
-        fill(topic.kafka, topic.name, [(uuid7(), order_placed(n)) for n in range(EVENTS)], schema_id)
+    with (
+        registered(url, subject, text) as [schema_id],
+        otlp_endpoint(lambda body: exported.append(len(body))) as endpoint,
+    ):
+        events = [(uuid7(), order_placed(n)) for n in range(EVENTS)]
+        fill(topic.kafka, topic.name, events, schema_id, sampled(one_in=1))
         began = time.monotonic()
-        async with worker(topic, url):
+        async with worker(topic, url, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if is_traced else NO_TRACING):
             while await applied(database) < EVENTS:
                 assert time.monotonic() - began < 500
                 await asyncio.sleep(0.5)
-    print(f"{EVENTS / (time.monotonic() - began):.0f} events/s")
+    print(f"{EVENTS / (time.monotonic() - began):.0f} events/s, {sum(exported):,} bytes of spans")
+    assert (sum(exported) > 0) is is_traced
 
 
 async def test_three_hundred_megabytes_of_zeros_in_a_small_gzip_do_not_fill_the_memory(
