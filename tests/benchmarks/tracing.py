@@ -14,6 +14,7 @@ CPU is that of the consumer's process until everything is exported, exporting in
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -24,12 +25,15 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from statistics import median
 from time import process_time
+from unittest.mock import patch
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from rich.console import Console
 from sqlalchemy.engine import make_url
 from uuid_utils.compat import uuid7
 
+from chassis.__main__ import COLLECTION_THRESHOLD
+from chassis.consumer import spans
 from chassis.database import Database
 from chassis.events.registry import Registry
 from chassis.service import load
@@ -42,6 +46,7 @@ from tests.support.otlp_receiver import otlp_endpoint
 from tests.support.stack import REPOSITORY
 
 NOTHING = "nothing"
+FLUSH_SECONDS = 30.0
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 BATCHES = {"FANOUT_TRACE_EVENTS": "batch"}
 EACH = {"FANOUT_TRACE_EVENTS": "each"}
@@ -62,7 +67,7 @@ MODES = {
     "off": Mode("no endpoint set", 1, None, 0.98),
     "batches": Mode("spans of batches, with links", 1, BATCHES, 0.85),
     "tenth": Mode("10 % sampled, with spans of their own", 10, EACH, 0.85),
-    "all": Mode("everything sampled, with spans of their own", 1, EACH),
+    "all": Mode("all sampled, with spans of their own", 1, EACH),
 }
 
 
@@ -141,10 +146,13 @@ async def consume(mode: str, url: str, topic: str, events: int) -> tuple[float, 
     database, registry = Database(url), Registry(addresses.registry_url)
     any_event = (uuid7(), order_placed(0))
     bench = Workbench(addresses, service, database, registry, make_url(url), topic, [any_event] * events)
+    traces.configure(SERVICE, "worker", "", bench.settings.trace_events == "each")
+    gc.freeze()  # as a worker does
+    gc.set_threshold(COLLECTION_THRESHOLD)
     with without_tracing() if mode == NOTHING else nullcontext():
         began = process_time()
         per_second = await bench.consume_with_the_chassis()
-        traces.shut_down()
+        await traces.shutdown(FLUSH_SECONDS)
     cpu_seconds = process_time() - began
     await registry.aclose()
     await database.close()
@@ -154,7 +162,22 @@ async def consume(mode: str, url: str, topic: str, events: int) -> tuple[float, 
 @contextmanager
 def without_tracing() -> Iterator[None]:
     """Replaces what the consumer calls for its traces by nothing."""
-    yield
+    with patch.multiple(
+        spans,
+        spans_of_batch=lambda *_: nullcontext(_nothing),
+        parents_of=_nothing,
+        settled=_nothing,
+        parked=_nothing,
+        failed=_nothing,
+        exemplar=_nothing,
+        is_recording=_nothing,
+        log_fields=lambda record: record.log_fields,
+    ):
+        yield
+
+
+def _nothing(*_: object) -> None:
+    return None
 
 
 def print_table(found: Mapping[str, Sequence[Round]], events: int) -> None:

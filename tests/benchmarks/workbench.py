@@ -36,7 +36,6 @@ from tests.support.databases import administer
 
 PARTITIONS = 6
 SERVICE = "notifications"
-_groups = count()
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Workbench:
         )
 
     def new_group(self) -> str:
-        return f"{self.topic}-{next(_groups)}"
+        return f"{self.topic}-{uuid4().hex[:6]}"
 
     async def forget_effects(self) -> None:
         async with self.database.transaction() as db:

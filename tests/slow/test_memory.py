@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from types import MappingProxyType
 
 import psutil
 import pytest
+import yaml
 from confluent_kafka import Producer
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
@@ -29,7 +29,9 @@ from tests.support.stack_fixtures import NewDatabase
 EVENTS = int(os.environ.get("EV", "100000"))
 ZEROS = 300 * 2**20
 NO_TRACING: Mapping[str, str] = MappingProxyType({})
-LIMIT_MB = int(re.findall(r"mem_limit: (\d+)m", (REPOSITORY / "docker-compose.yml").read_text())[0])
+LIMIT_MB = int(
+    yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["x-worker"]["mem_limit"].removesuffix("m")
+)
 
 
 def registry_url(request: pytest.FixtureRequest) -> str:

@@ -6,6 +6,7 @@ import sys
 from chassis import worker
 from chassis.config import Settings
 from chassis.service import load
+from chassis.telemetry import traces
 from chassis.telemetry.logs import configure_logging
 from schemas import OrderPlaced
 
@@ -15,4 +16,6 @@ if __name__ == "__main__":
     service.name, service.background_tasks = sys.argv[1], []
     service.handlers = {OrderPlaced: service.handlers[OrderPlaced]}
     configure_logging(service.name, "worker", "WARNING")
-    asyncio.run(worker.run(service, Settings()))
+    settings = Settings()
+    traces.configure(service.name, "worker", "", settings.trace_events == "each")
+    asyncio.run(worker.run(service, settings))

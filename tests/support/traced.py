@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -14,8 +14,8 @@ from fanout.repository import services
 from tests.support.otlp_receiver import Context, Received, Span
 from tests.support.system import System
 
-FIRST = "OrderPlaced"
 VALID = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]")
+SAMPLED = "-01"
 OUTBOX = """
     SELECT event_id, aggregate_id, type, topic, headers, kafka_partition, kafka_offset FROM outbox
     WHERE aggregate_id = ANY($1) AND topic NOT LIKE '%.dlq' AND topic NOT LIKE '%.retry' ORDER BY id
@@ -141,15 +141,22 @@ def _of(spans: Iterable[Span], name: str, service: str) -> list[Span]:
     return [span for span in spans if span.name == name and span.service == service]
 
 
-def damaged_contexts(facts: Facts) -> list[str]:
-    """Returns events whose stored context is not in the trace of their order, not the one in Kafka, or used twice."""
-    trace_of = {event.order_id: event.context.trace_id for event in facts.events if event.event_type == FIRST}
-    used = Counter(event.context for event in facts.events)
+def damaged_contexts(facts: Facts, begun: Collection[str]) -> list[str]:
+    """Returns events whose stored context is in no trace that was begun, is not the one in Kafka, or is used twice.
+
+    What is not sampled has no span of its creation, and keeps the context of its cause.
+    """
+    used = Counter(event.context for event in facts.events if event.traceparent.endswith(SAMPLED))
     return [
-        f"{event.event_type} {event.event_id}: {event.traceparent}"
+        f"{event.event_type} {event.event_id}: {event.traceparent}, in Kafka {event.sent}"
         for event in facts.events
         if not VALID.fullmatch(event.traceparent)
-        or event.context.trace_id != trace_of[event.order_id]
+        or event.context.trace_id not in begun
         or event.sent != event.traceparent
         or used[event.context] > 1
     ]
+
+
+def begun_by_requests(received: Received) -> set[str]:
+    """Returns the ids of the traces that requests began: POST /orders, and POST /payments for an invoice."""
+    return {span.context.trace_id for span in received.all() if span.kind == "SERVER" and not span.parent_id}

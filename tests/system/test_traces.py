@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from fanout.local.stack_directory import StackDirectory
 from tests.support.otlp_receiver import Context, OtlpReceiver, Received, Span, otlp_receiver
 from tests.support.stack import Stack
 from tests.support.system import System, system_of, until
-from tests.support.traced import Facts, damaged_contexts, facts_of, missing_spans
+from tests.support.traced import Facts, begun_by_requests, damaged_contexts, facts_of, missing_spans
 
 ORDERS, RATE = 100, 40.0
 EXPORT_MS = "200"
@@ -77,7 +79,7 @@ class Traced:
             await asyncio.to_thread(self.received.wait, lambda: not missing_spans(facts, self.received), 20)
         except AssertionError:
             assert missing_spans(facts, self.received) == []
-        assert damaged_contexts(facts) == []
+        assert damaged_contexts(facts, begun_by_requests(self.received)) == []
 
     async def arrived(self, name: str, service: str, count: int = 1, **attributes: object) -> list[Span]:
         """Waits for so many spans; returns them in order of time."""
@@ -174,10 +176,14 @@ async def test_the_traces_of_a_hundred_orders_are_complete_under_load(traced: Tr
 
 
 async def test_a_killed_worker_loses_at_most_its_own_spans_and_no_stored_context(traced: Traced) -> None:
-    victim = "payments"
-    load = asyncio.create_task(traced.system.load(ORDERS, RATE, seed=2))
+    victim = "inventory"
+    pid = await pid_of(traced.system, f"{victim}-worker")
+    load = asyncio.create_task(traced.system.load(ORDERS, RATE / 2, seed=2))
     await traced.arrived("process orders", victim)
-    await traced.system.fanout("kill", f"{victim}-worker")
+    async with traced.system.connect(victim) as connection, connection.transaction():
+        await connection.execute("LOCK TABLE consumer_offsets IN EXCLUSIVE MODE")
+        await until(lambda: traced.system.someone_waits(victim, "INTO consumer_offsets"))
+        os.kill(pid, signal.SIGKILL)  # at once: what it did in the last fifth of a second is not exported yet
     report = await load
     assert report.complete
     facts = await traced.settled_facts(report.order_ids)
@@ -186,12 +192,21 @@ async def test_a_killed_worker_loses_at_most_its_own_spans_and_no_stored_context
         return not [each for each in missing_spans(facts, traced.received) if each[0] != victim]
 
     await until(others_are_complete)
+    instances = {
+        span.resource["service.instance.id"] for span in traced.received.all("process orders", victim)
+    }
+    assert len(instances) == 2, "the killed process and the one that follows it"
     missing = missing_spans(facts, traced.received)
     print(f"{len(missing)} spans of {victim} are missing, {len(facts.events)} contexts are intact")
-    assert damaged_contexts(facts) == []
+    assert damaged_contexts(facts, begun_by_requests(traced.received)) == []
     others = [each for each in traced.received.all() if each.service != victim and each.parent_id]
     known = traced.received.by_context().keys() | {event.context for event in facts.events}
     assert [str(each) for each in others if Context(each.context.trace_id, each.parent_id) not in known] == []
+
+
+async def pid_of(system: System, process: str) -> int:
+    rows = json.loads(await system.fanout("status", "--json"))["processes"]
+    return int(next(row["pid"] for row in rows if row["process"] == process))
 
 
 async def test_an_event_that_is_delivered_again_is_seen_as_redelivered(traced: Traced) -> None:
@@ -231,13 +246,15 @@ async def test_what_is_parked_and_redriven_is_recorded_though_its_order_is_not_s
     facts = await traced.settled_facts([order_id])
     [placed] = [each for each in facts.events if each.event_type == "OrderPlaced"]
     assert placed.traceparent.startswith(f"00-{trace_id}-") and placed.traceparent.endswith("-00")
-    assert traced.received.trace(trace_id) == [] and damaged_contexts(facts) == []
+    assert traced.received.trace(trace_id) == [] and damaged_contexts(facts, {trace_id}) == []
     assert (parked.parent_id, parked.links, parked.status) == ("", [placed.context], "ERROR")
     assert parked.attributes["fanout.parked"] is True and parked.attributes["fanout.outcome"] == "parked"
     assert "bug" in str(parked.exceptions)
 
     await system.fanout("dlq", "redrive", str(dead_letter_id), "--why", "fixed")
-    [redriven] = await traced.arrived("process orders.notifications.retry", "notifications")
+    [redriven] = await traced.arrived(
+        "process orders.notifications.retry", "notifications", fanout__event_id=placed.event_id
+    )
     assert (redriven.parent_id, redriven.links, redriven.status) == ("", [placed.context], "UNSET")
     assert redriven.attributes["fanout.redrive"] == 1 and redriven.attributes["fanout.outcome"] == "applied"
     assert redriven.attributes["fanout.event_id"] == placed.event_id
