@@ -77,6 +77,8 @@ LINES = [
     "scale fraud " + HUGE,
     "up --owner-pid " + HUGE,
     "tail --since 99999999h",
+    "lag --every 99999999h --watch",
+    "lag --within 99999999h --slo",
     "tail --count " + HUGE,
     "sql orders --timeout 99999999h",
     "sql orders --limit " + HUGE,

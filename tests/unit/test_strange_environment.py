@@ -198,12 +198,16 @@ def test_a_package_of_a_umask_077_is_made_readable_for_the_account_of_postgres(t
 def test_settings_of_the_servers_are_copied_for_the_accounts_that_read_them() -> None:
     """A checkout under umask 077 is closed to them, and so would be what is mounted from it."""
     copied = {path: uid for path, uid, _ in settings(REPOSITORY / "deploy")}
-    assert copied == {
-        "kafka-settings/server.properties": 1000,
-        "postgres-settings/fingerprint.sh": 999,
-        "postgres-settings/registry.sql": 999,
-        "registry-settings/application.properties": 1001,
-        "registry-settings/is-ready": 1001,
+    assert {(Path(path).parent.name, uid) for path, uid in copied.items()} == {
+        ("kafka-settings", 1000),
+        ("postgres-settings", 999),
+        ("registry-settings", 1001),
+        ("jaeger-settings", 10001),
+        ("prometheus-settings", 65534),
+        ("alertmanager-settings", 65534),
+        ("grafana-datasources", 472),
+        ("grafana-providers", 472),
+        ("grafana-dashboards", 472),
     }
     compose = (REPOSITORY / "docker-compose.yml").read_text()
     mounted = set(re.findall(r"^      - \./([^:]+):", compose, re.MULTILINE))
