@@ -34,7 +34,7 @@ RUN_BY = {
     "docs/recovery.md": "tests/pages/test_recovery.py",
     "docs/observability.md": "tests/pages/test_observability.py",
     **{
-        f"docs/runbooks/{page.name}": "tests/pages/test_runbooks.py"
+        f"docs/runbooks/{page.name}": "tests/slow/test_runbooks.py"
         for page in (REPOSITORY / "docs/runbooks").glob("[a-z]*.md")
     },
     "examples/go-consumer/README.md": "tests/pages/test_go_consumer.py",
