@@ -46,9 +46,15 @@ def spans_of_batch(
 
 
 def parents_of(records: Iterable[DecodedRecord]) -> Mapping[str, Traced]:
-    """Returns, by aggregate id, what events continue that follow from these: the span that handles each, or itself."""
+    """Returns, by aggregate id, what events continue that follow from these: the span that handles each, or itself.
+
+    What is said of another aggregate follows from the batch as a whole, and continues its span, if that is recorded.
+    """
     spans = _current.get()
-    return {each.event.key: spans.parent_of(each.record) if spans else each.record for each in records}
+    if spans is None:
+        return {each.event.key: each.record for each in records}
+    others: dict[str, Traced] = {"": spans.batch} if spans.batch else {}
+    return others | {each.event.key: spans.parent_of(each.record) for each in records}
 
 
 def settled(records: Iterable[Record], outcome: str, is_redelivered: bool = False) -> None:
@@ -100,7 +106,7 @@ class BatchSpans:
         self._contexts = [each.trace_context for each in records]
         self._replayed_until = replayed_until
         self._failures: dict[int, BaseException] = {}
-        self._batch: Span | None = None
+        self.batch: Span | None = None
         self._name = f"process {records[0].topic}"
         self._about: Attributes = {
             "messaging.system": "kafka",
@@ -160,8 +166,8 @@ class BatchSpans:
                 span.set({"fanout.parked": True})
                 span.set_error(describe(error))
                 self.settled([record], "parked")
-            if self._batch:
-                self._batch.set_error(f"a message was parked: {describe(error)}")
+            if self.batch:
+                self.batch.set_error(f"a message was parked: {describe(error)}")
 
     def _fail(self, span: Span, record: Record, error: BaseException) -> None:
         """Adds the error to the message's span, unless it is there already."""
@@ -172,9 +178,9 @@ class BatchSpans:
     def end(self) -> None:
         """Ends what is not ended yet: messages that nothing was decided about."""
         self.settled([each for each in self._records if each.offset in self.own], "interrupted")
-        if self._batch:
+        if self.batch:
             structlog.contextvars.unbind_contextvars("trace_id", "span_id")
-            self._batch.end()
+            self.batch.end()
 
     def _start(self, record: Record, always: bool = False) -> Span | None:
         """Returns the message's span. `always`: also if it is not sampled, as the root of another trace."""
@@ -191,23 +197,23 @@ class BatchSpans:
         return span
 
     def _start_batch(self) -> Span | None:
-        if self._batch is None:
+        if self.batch is None:
             links = [(context, None) for context in linked(self._contexts)]
             count = {"messaging.batch.message_count": len(self._records)}
             about = {**self._about, **count, **self._replayed(self._records[0])}
-            self._batch = traces.start(
+            self.batch = traces.start(
                 self._name, traces.CONSUMER, None, links, about, self._began_ns, always=True
             )
-            if self._batch:
-                context = self._batch.context
+            if self.batch:
+                context = self.batch.context
                 structlog.contextvars.bind_contextvars(trace_id=context.trace_id, span_id=context.span_id)
-        return self._batch
+        return self.batch
 
     def _replayed(self, record: Record) -> Attributes:
         return {"fanout.replayed": True} if record.offset < self._replayed_until else {}
 
     def exemplar(self) -> Exemplar | None:
-        return traces.exemplar(self._batch)
+        return traces.exemplar(self.batch)
 
 
 def _about(record: Record) -> Attributes:

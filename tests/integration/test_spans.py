@@ -79,6 +79,16 @@ async def test_an_event_that_a_handler_publishes_is_created_below_the_span_that_
     assert stored and context_of(created) == (stored.trace_id, stored.span_id) and stored.is_sampled
 
 
+async def test_an_event_about_another_aggregate_is_created_below_the_span_of_the_batch(
+    recorder: RecordingService, database: Database, spans: RecordedSpans
+) -> None:
+    recorder.also_about = "z"
+    await work(recorder, database, confirmed("a", 0))
+    batch = spans.one("process orders", messaging__batch__message_count=1)
+    created = spans.one("create fraud", fanout__order_id="z")
+    assert parent_of(created) == context_of(batch)
+
+
 async def test_what_follows_from_an_event_that_is_not_sampled_continues_its_context_unchanged(
     recorder: RecordingService, database: Database, spans: RecordedSpans
 ) -> None:

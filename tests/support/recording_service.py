@@ -53,6 +53,8 @@ class RecordingService:
             Column("kind", Text),
         )
         self.failures: dict[str, list[Exception]] = {}
+        self.also_about: str | None = None
+        """An order that it publishes an event about each time, though none of its events is handled."""
         self.batches: list[list[str]] = []
         self.service.on(OrderConfirmed)(self.confirmed)
         self.service.on(OrderCancelled)(self.cancelled)
@@ -67,6 +69,8 @@ class RecordingService:
         self.batches.append(order_ids)
         await db.execute(insert(self.notes), [{"order_id": order_id, "kind": kind} for order_id in order_ids])
         await publish(db, [assessed(order_id) for order_id in order_ids if kind == "confirmed"])
+        if self.also_about:
+            await publish(db, [assessed(self.also_about)])
         for order_id in order_ids:
             if self.failures.get(order_id):
                 raise self.failures[order_id].pop(0)

@@ -157,6 +157,11 @@ def damaged_contexts(facts: Facts, begun: Collection[str]) -> list[str]:
     ]
 
 
-def begun_by_requests(received: Received) -> set[str]:
-    """Returns the ids of the traces that requests began: POST /orders, and POST /payments for an invoice."""
-    return {span.context.trace_id for span in received.all() if span.kind == "SERVER" and not span.parent_id}
+def begun(received: Received) -> set[str]:
+    """Returns the ids of the traces that began with a span of their own.
+
+    That is a request, POST /orders or POST /payments for an invoice, or a batch: what it says of an order that has no
+    event in it, as fraud does of a customer's earlier orders, follows from all of it.
+    """
+    kinds = ("SERVER", "CONSUMER")
+    return {span.context.trace_id for span in received.all() if span.kind in kinds and not span.parent_id}

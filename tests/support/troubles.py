@@ -49,12 +49,14 @@ async def a_slow_consumer(system: System) -> AsyncIterator[None]:
 @asynccontextmanager
 async def a_parked_message(system: System) -> AsyncIterator[None]:
     whole = await system.fanout("poison")
+    order_id, sql = (
+        json.loads(whole)["order_id"],
+        "SELECT dead_letter_id FROM dead_letters WHERE consumer = 'orders' AND key = $1",
+    )
 
     async def parked() -> str | None:
-        letters = json.loads(await system.fanout("dlq", "ls", "--consumer", "orders", "--json"))[
-            "dead_letters"
-        ]
-        return next((str(each["dead_letter_id"]) for each in reversed(letters)), None)
+        rows = await system.query("dead_letters", sql, order_id.encode())
+        return str(rows[0]["dead_letter_id"]) if rows else None
 
     dead_letter = await until(parked)
     try:

@@ -20,7 +20,7 @@ from fanout.local.stack_directory import StackDirectory
 from tests.support.otlp_receiver import Context, OtlpReceiver, Received, Span, otlp_receiver
 from tests.support.stack import Stack
 from tests.support.system import System, system_of, until
-from tests.support.traced import Facts, begun_by_requests, damaged_contexts, facts_of, missing_spans
+from tests.support.traced import Facts, begun, damaged_contexts, facts_of, missing_spans
 
 ORDERS, RATE = 100, 40.0
 EXPORT_MS = "200"
@@ -79,7 +79,7 @@ class Traced:
             await asyncio.to_thread(self.received.wait, lambda: not missing_spans(facts, self.received), 20)
         except AssertionError:
             assert missing_spans(facts, self.received) == []
-        assert damaged_contexts(facts, begun_by_requests(self.received)) == []
+        assert damaged_contexts(facts, begun(self.received)) == []
 
     async def arrived(self, name: str, service: str, count: int = 1, **attributes: object) -> list[Span]:
         """Waits for so many spans; returns them in order of time."""
@@ -198,7 +198,7 @@ async def test_a_killed_worker_loses_at_most_its_own_spans_and_no_stored_context
     assert len(instances) == 2, "the killed process and the one that follows it"
     missing = missing_spans(facts, traced.received)
     print(f"{len(missing)} spans of {victim} are missing, {len(facts.events)} contexts are intact")
-    assert damaged_contexts(facts, begun_by_requests(traced.received)) == []
+    assert damaged_contexts(facts, begun(traced.received)) == []
     others = [each for each in traced.received.all() if each.service != victim and each.parent_id]
     known = traced.received.by_context().keys() | {event.context for event in facts.events}
     assert [str(each) for each in others if Context(each.context.trace_id, each.parent_id) not in known] == []
@@ -283,8 +283,8 @@ async def order_in_trace(system: System, traceparent: str) -> str:
 
 
 async def dead_letter_of(system: System, order_id: str) -> int | None:
-    sql = "SELECT dead_letter_id FROM dead_letters WHERE convert_from(key, 'UTF8') = $1"
-    rows = await system.query("dead_letters", sql, order_id)
+    sql = "SELECT dead_letter_id FROM dead_letters WHERE key = $1"
+    rows = await system.query("dead_letters", sql, order_id.encode())
     return rows[0]["dead_letter_id"] if rows else None
 
 
