@@ -137,11 +137,11 @@ async def _connect(engine: AsyncEngine) -> AsyncConnection:
 
 
 async def _to_the_end(task: asyncio.Task[T]) -> T:
-    """Returns the task's result; when cancelled, waits for the task all the same before it ends."""
+    """Returns the task's result; when cancelled, waits for the task all the same before it ends, even if it fails."""
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        await asyncio.gather(task, return_exceptions=True)
         raise
 
 

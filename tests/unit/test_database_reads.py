@@ -1,6 +1,7 @@
 """Reading all databases at once leaves no connection open, whatever ends it."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -79,3 +80,39 @@ async def test_results_are_in_the_order_of_the_databases(events: list[str]) -> N
         return service
 
     assert await read_each(URLS, read) == list(URLS)
+
+
+async def test_a_connection_that_fails_while_it_closes_after_a_cancel_is_not_logged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after Postgres was killed in the middle of a question; nobody would look for such an error anyway."""
+    logged: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context["message"]))
+
+    class Connection:
+        async def close(self) -> None:
+            await turns(5)
+            raise OSError("another operation is in progress")
+
+    class Engine:
+        async def connect(self) -> Connection:
+            return Connection()
+
+        async def dispose(self) -> None: ...
+
+    monkeypatch.setattr(databases, "create_async_engine", lambda *_, **__: Engine())
+
+    async def asking() -> None:
+        async with databases.session("orders", "postgresql://here/orders"):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(asking())
+    await turns(6)
+    task.cancel()
+    await turns(4)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task
+    gc.collect()
+    assert logged == []
