@@ -102,11 +102,11 @@ async def test_a_connection_that_fails_while_it_closes_after_a_cancel_is_not_log
 
     monkeypatch.setattr(databases, "create_async_engine", lambda *_, **__: Engine())
 
-    async def asking() -> None:
+    async def read_on() -> None:
         async with databases.session("orders", "postgresql://here/orders"):
             await asyncio.Event().wait()
 
-    task = asyncio.create_task(asking())
+    task = asyncio.create_task(read_on())
     await turns(6)
     task.cancel()
     await turns(4)
