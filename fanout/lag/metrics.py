@@ -166,16 +166,16 @@ def of_dead_letters(found: DeadLetterFigures, consumers: Iterable[str]) -> Itera
 
 
 def gauge(name: str, what: str, labels: Sequence[str], samples: Samples) -> Metric:
-    family = GaugeMetricFamily(name, what, labels=labels)
-    for values, value in samples:
-        if value is not None:
-            family.add_metric(values, value)
-    return family
+    return _filled(GaugeMetricFamily(name, what, labels=labels), samples)
 
 
 def counter(name: str, what: str, labels: Sequence[str], samples: Samples) -> Metric:
     """The name is without `_total`."""
-    family = CounterMetricFamily(name, what, labels=labels)
+    return _filled(CounterMetricFamily(name, what, labels=labels), samples)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, samples: Samples) -> Metric:
+    """Adds the samples that have a value to the family, and returns it."""
     for values, value in samples:
         if value is not None:
             family.add_metric(values, value)
