@@ -65,5 +65,5 @@ class BatchHistogram(Collector):
         ]
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
-        """Names the metric for the registry's check of duplicates."""
+        """Yields the metric without values, by which Prometheus' registry refuses a second metric of this name."""
         yield HistogramMetricFamily(self._name, self._text, labels=self._labels)

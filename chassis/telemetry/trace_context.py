@@ -49,7 +49,7 @@ class Traced(Protocol):
 
 
 def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:
-    """Returns the context in these headers, or None if `traceparent` is invalid; an invalid `tracestate` is dropped."""
+    """Returns the W3C trace context in two headers; None if `traceparent` is invalid. Drops an invalid `tracestate`."""
     found = TRACEPARENT.fullmatch(traceparent)
     if not found:
         return None

@@ -283,7 +283,7 @@ def _passed_over(*codes: int) -> Iterator[None]:
 
 
 def _retention_seconds(answer: Any) -> float | None:
-    """Returns None also for a topic whose settings the login may not read."""
+    """Returns after how many seconds Kafka deletes records of the topic; None if never, or if that may not be read."""
     with _passed_over(KafkaError.TOPIC_AUTHORIZATION_FAILED):
         settings = answer.result(RESULT_SECONDS)
         ms = int(settings["retention.ms"].value)

@@ -18,7 +18,7 @@ from fanout.lag.verdicts import GroupLag, History, judge
 
 KAFKA = "kafka"
 DEAD_LETTER_STORE = "dead_letters"
-"""The service that reads the dead-letter topics of all others."""
+"""Names the service that reads the dead-letter topics of all other services."""
 
 Pair = tuple[str, str]
 """Group and topic."""

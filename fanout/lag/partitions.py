@@ -24,7 +24,7 @@ REWOUND = 10_000
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """How far a group is behind in one partition."""
+    """Says how many messages and seconds a consumer group is behind in one partition, and how many it lost there."""
 
     group: str
     topic: str

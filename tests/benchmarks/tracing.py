@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.tracing`: what tracing costs a consumer, against no tracing at all.
+"""Measures the events a second and the CPU that tracing costs a consumer: `python -m tests.benchmarks.tracing`.
 
 Each mode consumes the same waiting events on the running stack (`fanout up`), in a process of its own; the modes take
 turns, and the figures are medians of the rounds. Spans go to an endpoint of this program, which keeps them undecoded:

@@ -15,7 +15,7 @@ AN_ID = SimpleNamespace(get_most_significant_bits=lambda: 0, get_least_significa
 
 
 class Client:
-    """Stands for an admin client; the first one made never gets an answer."""
+    """Answers like Kafka's admin client; each request to the first instance times out."""
 
     made = 0
 

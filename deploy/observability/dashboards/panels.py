@@ -90,7 +90,7 @@ def chart(
 
 
 def figure(title: str, meaning: str, unit: str, expr: str, limit: float | None = None) -> stat.Panel:
-    """Returns the present value in large type, four in a row; it is red from `limit` on."""
+    """Returns a panel with the current value of one query, a quarter of a row wide; it is red from `limit` on."""
     panel = (
         stat.Panel()
         .title(title)
